@@ -1,0 +1,59 @@
+# Thin: every target is one or two commands, and make prints them. `make` alone explains the targets.
+# ARGS goes to the program behind a target: make load ARGS="--help"
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.PHONY: help demo up down setup build test verify fix matrix bench report load images compose-test
+
+ARGS ?=
+CODECTL := target/debug/codectl
+
+help: ## this text
+	@echo 'usage: make TARGET [ARGS="..."]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: setup build ## the whole story on this machine: a cluster, a deployment, a rollback, a certificate
+	$(CODECTL) demo $(ARGS)
+
+up: setup build ## start the cluster on this machine
+	$(CODECTL) up $(ARGS)
+
+down: ## stop what `make up` started
+	@test -x $(CODECTL) || { echo 'nothing is built, so nothing was started from here'; exit 1; }
+	$(CODECTL) down $(ARGS)
+
+setup: ## install what is missing (nothing the second time); ARGS=--all for Docker and nginx too
+	tools/setup.sh $(if $(filter setup,$(MAKECMDGOALS)),$(ARGS))
+
+build: ## codectl and the greeter that the demo deploys
+	cargo build --package codectl --package greeter
+
+test: ## set up, verify, run all tests: what CI runs
+	tools/test.sh $(ARGS)
+
+verify: ## format, lints, one crypto provider, generated files; never writes
+	tools/verify.sh
+
+fix: ## what can be repaired by a tool: lints, then format; writes
+	cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets
+	cargo fmt --all
+
+matrix: ## which promise is kept by which test
+	cargo run --package code-tests --bin matrix -- $(ARGS)
+
+bench: ## measure this machine
+	cargo run --release --package benches -- $(ARGS)
+
+report: ## turn the measurements into a report
+	cargo run --release --package benches --bin report -- $(ARGS)
+
+load: ## load a running cluster
+	cargo run --release --package loadtests -- $(ARGS)
+
+images: ## build the container images
+	tools/images.sh $(ARGS)
+
+compose-test: ## the cluster as separate containers, tested
+	tools/compose-test.sh $(ARGS)

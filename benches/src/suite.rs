@@ -1,0 +1,149 @@
+//! Runs the measuring programs and collects what they measured.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{figure::Measured, machine::Machine, output};
+
+/// A measuring program of this workspace.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name.
+    pub name: &'static str,
+    /// The package it is in.
+    pub package: &'static str,
+    /// What it measures.
+    pub about: &'static str,
+}
+
+/// All of them, in the order they are run.
+pub const PROGRAMS: [Program; 5] = [
+    Program {
+        name: "bus",
+        package: "benches",
+        about: "calls, jobs and journal appends against the raw NATS client",
+    },
+    Program {
+        name: "gate_rates",
+        package: "benches",
+        about: "false alarms and found regressions of the gates' judges",
+    },
+    Program {
+        name: "deployments",
+        package: "benches",
+        about: "deployments per second, journal writes, memory",
+    },
+    Program {
+        name: "start",
+        package: "benches",
+        about: "the whole engine's start against a bare nats-server's",
+    },
+    Program { name: "proxy_vs_nginx", package: "loadtests", about: "the data plane against nginx" },
+];
+
+/// What a report holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Where the figures come from.
+    pub machine: Machine,
+    /// What was measured.
+    pub measured: Vec<Measured>,
+    /// Programs that ended with an error, and which.
+    pub failed: Vec<String>,
+}
+
+/// The programs with these names, all when none is named.
+pub fn named(names: &[String]) -> Result<Vec<Program>> {
+    if let Some(unknown) = names.iter().find(|name| PROGRAMS.iter().all(|program| program.name != **name)) {
+        let known: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+        bail!("{unknown} is not a measuring program; they are {}", known.join(", "));
+    }
+    let all = PROGRAMS.into_iter();
+    Ok(all.filter(|program| names.is_empty() || names.iter().any(|name| name == program.name)).collect())
+}
+
+/// Where each program's figures are kept until the next run.
+pub fn folder() -> PathBuf {
+    PathBuf::from("report")
+}
+
+fn file_of(program: &Program) -> PathBuf {
+    folder().join("figures").join(format!("{}.json", program.name))
+}
+
+/// Builds the programs and runs them one after the other. One that fails does not keep the others from running.
+pub fn run(programs: &[Program], quick: bool) -> Result<Report> {
+    build(programs)?;
+    let beside = env::current_exe().context("finding this program")?;
+    let mut report = Report { machine: Machine::this(), measured: Vec::new(), failed: Vec::new() };
+    for program in programs {
+        output::line(format!("\n{}: {}", program.name, program.about));
+        let file = file_of(program);
+        let _ = fs::remove_file(&file);
+        let mut command = Command::new(beside.with_file_name(program.name));
+        command.arg("--json").arg(&file);
+        if quick {
+            command.arg("--quick");
+        }
+        let status = command.status().with_context(|| format!("running {}", program.name))?;
+        if !status.success() {
+            report.failed.push(format!("{} ended with {status}", program.name));
+        }
+        // Written before a broken bound makes it end with an error.
+        if let Ok(measured) = read(&file) {
+            report.measured.push(measured);
+        }
+    }
+    Ok(report)
+}
+
+/// What the last runs left.
+pub fn saved(programs: &[Program]) -> Report {
+    let measured = programs.iter().filter_map(|program| read(&file_of(program)).ok()).collect();
+    Report { machine: Machine::this(), measured, failed: Vec::new() }
+}
+
+fn read(file: &Path) -> Result<Measured> {
+    let text = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("understanding {}", file.display()))
+}
+
+/// The same profile as ours, so that the programs lie beside us.
+fn build(programs: &[Program]) -> Result<()> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    for program in programs {
+        command.args(["--package", program.package]);
+        command.args(["--bin", program.name]);
+        if program.name == "start" {
+            command.args(["--package", "codectl", "--bin", "codectl"]);
+        }
+    }
+    output::line("building what is missing");
+    let status = command.status().context("running cargo")?;
+    if !status.success() {
+        bail!("building the measuring programs ended with {status}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_refused_and_none_means_all() {
+        assert_eq!(named(&[]).unwrap().len(), PROGRAMS.len());
+        assert_eq!(named(&["bus".to_owned()]).unwrap().len(), 1);
+        assert!(named(&["buss".to_owned()]).is_err());
+    }
+}

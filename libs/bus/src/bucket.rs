@@ -1,0 +1,156 @@
+//! Keys and values that several services share by compare-and-set. Other tools read them as a NATS KV bucket.
+
+use async_nats::{HeaderMap, jetstream::message::StreamMessage};
+use futures::{Stream, StreamExt};
+use model::Token;
+use tracing::error;
+use wire::Message;
+
+use crate::{Bucket, Bus, Error, WriteError, frame, subject::bucket_stream};
+
+const OPERATION: &str = "KV-Operation";
+
+/// A change in a bucket: the key, its value (none: it was deleted) and its revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry<V> {
+    /// The key.
+    pub key: String,
+    /// The value; none when the key was deleted.
+    pub value: Option<V>,
+    /// Grows with every write to the bucket.
+    pub revision: u64,
+}
+
+/// A bucket on a connection; cheap to clone.
+pub struct BucketHandle<V> {
+    bus: Bus,
+    name: &'static str,
+    kind: std::marker::PhantomData<fn(V) -> V>,
+}
+
+impl<V> Clone for BucketHandle<V> {
+    fn clone(&self) -> Self {
+        BucketHandle { bus: self.bus.clone(), name: self.name, kind: self.kind }
+    }
+}
+
+impl Bus {
+    /// The bucket on this connection; [`Bus::ensure`] has made it.
+    pub fn bucket<V: Message>(&self, bucket: &Bucket<V>) -> BucketHandle<V> {
+        BucketHandle { bus: self.clone(), name: bucket.name, kind: std::marker::PhantomData }
+    }
+}
+
+impl<V: Message + Send + 'static> BucketHandle<V> {
+    /// The value and its revision, read from the leader; none when the key is not there.
+    pub async fn get(&self, key: &str) -> Result<Option<(V, u64)>, Error> {
+        match self.last(key).await? {
+            Some(found) if !is_deleted(&found.headers) => {
+                Ok(Some((frame::decode(Some(&found.headers), &found.payload)?, found.sequence)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes the first value of a key; raced when it has one. Returns the revision.
+    pub async fn create(&self, key: &str, value: &V) -> Result<u64, WriteError> {
+        let expected = match self.last(key).await.map_err(WriteError::Unavailable)? {
+            None => 0,
+            Some(found) if is_deleted(&found.headers) => found.sequence,
+            Some(_) => return Err(WriteError::Raced),
+        };
+        self.write(key, frame::headers::<V>(self.bus.identity()), value.encode(), expected).await
+    }
+
+    /// Writes a value if the key's revision is still `revision`; else raced. Returns the new revision.
+    pub async fn update(&self, key: &str, value: &V, revision: u64) -> Result<u64, WriteError> {
+        self.write(key, frame::headers::<V>(self.bus.identity()), value.encode(), revision).await
+    }
+
+    /// Deletes a key if its revision is still `revision`; else raced.
+    pub async fn delete(&self, key: &str, revision: u64) -> Result<(), WriteError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "DEL");
+        self.write(key, headers, Vec::new(), revision).await.map(|_| ())
+    }
+
+    /// Every value as it stands, then every change, for ever; through lost connections. Of quick changes to one key
+    /// only the last may be seen. What cannot be read is logged as an error and left out.
+    pub fn watch_all(&self) -> impl Stream<Item = Entry<V>> + Send + Unpin + 'static + use<V> {
+        let (prefix, filter) = (format!("$KV.{}.", self.name), format!("$KV.{}.>", self.name));
+        self.bus
+            .tail(bucket_stream(self.name), filter, 1)
+            .filter_map(move |stored| {
+                let subject = stored.message.subject.as_str();
+                let key = subject.strip_prefix(&prefix).unwrap_or(subject).to_owned();
+                let headers = stored.message.headers.as_ref();
+                let value = if headers.is_some_and(is_deleted) {
+                    Ok(None)
+                } else {
+                    frame::decode(headers, &stored.message.payload).map(Some)
+                };
+                let entry = match value {
+                    Ok(value) => Some(Entry { key, value, revision: stored.seq }),
+                    Err(error) => {
+                        error!(
+                            subject,
+                            error = crate::error::chain(&error),
+                            "an unreadable value in a bucket"
+                        );
+                        None
+                    }
+                };
+                std::future::ready(entry)
+            })
+            .boxed()
+    }
+
+    /// Every key that has a value, with it; read from the leader one by one is not promised: for lists.
+    pub async fn all(&self) -> Result<Vec<Entry<V>>, Error> {
+        let end = self.bus.last_sequence(&bucket_stream(self.name)).await?;
+        let (stream, filter) = (bucket_stream(self.name), format!("$KV.{}.>", self.name));
+        let mut entries = Vec::new();
+        let mut from = 1;
+        while from <= end
+            && let Some(found) = self.bus.next_on(&stream, &filter, from).await?
+        {
+            from = found.sequence + 1;
+            if !is_deleted(&found.headers) {
+                let key = found.subject.as_str().splitn(3, '.').last().unwrap_or_default().to_owned();
+                let value = Some(frame::decode(Some(&found.headers), &found.payload)?);
+                entries.push(Entry { key, value, revision: found.sequence });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn subject(&self, key: &str) -> Result<String, Error> {
+        for part in key.split('.') {
+            part.parse::<Token>()?;
+        }
+        Ok(format!("$KV.{}.{key}", self.name))
+    }
+
+    async fn last(&self, key: &str) -> Result<Option<StreamMessage>, Error> {
+        self.bus.last_on(&bucket_stream(self.name), &self.subject(key)?).await
+    }
+
+    async fn write(
+        &self,
+        key: &str,
+        headers: HeaderMap,
+        payload: Vec<u8>,
+        expected: u64,
+    ) -> Result<u64, WriteError> {
+        let subject = self.subject(key).map_err(WriteError::Unavailable)?;
+        // Unique to this attempt: two writers of the same bytes must not both win.
+        let id = format!("{key}:{expected}:{:032x}", rand::random::<u128>());
+        self.bus
+            .publish_on_top(&bucket_stream(self.name), &subject, headers, payload.into(), &id, expected)
+            .await
+    }
+}
+
+fn is_deleted(headers: &HeaderMap) -> bool {
+    matches!(frame::text(Some(headers), OPERATION), Some("DEL" | "PURGE"))
+}

@@ -1,0 +1,45 @@
+//! Asking: one answer or a fault before a deadline.
+
+use std::time::Duration;
+
+use async_nats::{RequestErrorKind, client::Request};
+use wire::Message;
+
+use crate::{Bus, Call, Error, frame};
+
+impl Bus {
+    /// Asks and waits at most `deadline` for the answer. When nobody serves the call it fails at once. After a
+    /// [`Error::Timeout`] the outcome is unknown: ask again only what is idempotent.
+    pub async fn call<Req: Message, Rep: Message>(
+        &self,
+        call: &Call<Req, Rep>,
+        request: &Req,
+        deadline: Duration,
+    ) -> Result<Rep, Error> {
+        let subject = call.subject();
+        let mut headers = frame::headers::<Req>(self.identity());
+        headers.insert(frame::TIMEOUT, deadline.as_millis().to_string());
+        let payload = request.encode();
+        self.fits(&subject, &headers, &payload)?;
+        let question = Request::new().headers(headers).payload(payload.into()).timeout(Some(deadline));
+        let answer =
+            tokio::time::timeout(deadline, self.client.send_request(subject.clone(), question)).await;
+        let reply = match answer {
+            Ok(Ok(reply)) => reply,
+            Err(_) => return Err(Error::Timeout { subject, after: deadline }),
+            Ok(Err(error)) => {
+                return Err(match error.kind() {
+                    RequestErrorKind::TimedOut => Error::Timeout { subject, after: deadline },
+                    RequestErrorKind::NoResponders => Error::NoResponders { subject },
+                    RequestErrorKind::InvalidSubject
+                    | RequestErrorKind::MaxPayloadExceeded
+                    | RequestErrorKind::Other => Error::broker(format!("asking {subject}"), error),
+                });
+            }
+        };
+        if let Some(fault) = frame::fault_in(reply.headers.as_ref(), &reply.payload) {
+            return Err(Error::Fault(fault));
+        }
+        Ok(frame::decode(reply.headers.as_ref(), &reply.payload)?)
+    }
+}

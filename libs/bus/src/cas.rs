@@ -1,0 +1,113 @@
+//! Publishing on top of what was known: the ground under logs and buckets.
+
+use std::time::Duration;
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        context::PublishErrorKind,
+        message::{PublishMessage, StreamMessage},
+        stream::{RawMessageErrorKind, Stream},
+    },
+};
+use bytes::Bytes;
+use tracing::debug;
+
+use crate::{Bus, Error, WriteError, frame};
+
+/// Tries of one publish whose outcome is unknown, before the caller is told so.
+const TRIES: u32 = 4;
+
+impl Bus {
+    pub(crate) async fn stream(&self, name: &str) -> Result<Stream<()>, Error> {
+        self.jetstream
+            .get_stream_no_info(name)
+            .await
+            .map_err(|error| Error::broker(format!("using stream {name}"), error))
+    }
+
+    /// The first message on `subject` at or after `sequence`, read from the stream's leader.
+    pub(crate) async fn next_on(
+        &self,
+        stream: &str,
+        subject: &str,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
+        let read = self.stream(stream).await?.get_first_raw_message_by_subject(subject, sequence).await;
+        match read {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(Error::broker(format!("reading {subject} in stream {stream}"), error)),
+        }
+    }
+
+    /// The last message on `subject`, read from the stream's leader.
+    pub(crate) async fn last_on(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
+        use async_nats::jetstream::stream::LastRawMessageErrorKind;
+        match self.stream(stream).await?.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(Error::broker(format!("reading {subject} in stream {stream}"), error)),
+        }
+    }
+
+    /// Publishes if the last sequence on the subject is still `expected` (0: there is none). The message id must be
+    /// unique to this attempt to write: it tells our message from another's when an answer was lost.
+    ///
+    /// An answer that did not come is unknown. Then the message that follows `expected` decides: ours, another's, or
+    /// none yet; in the last case the same message is sent again, at most [`TRIES`] times in all.
+    pub(crate) async fn publish_on_top(
+        &self,
+        stream: &str,
+        subject: &str,
+        mut headers: HeaderMap,
+        payload: Bytes,
+        message_id: &str,
+        expected: u64,
+    ) -> Result<u64, WriteError> {
+        headers.insert(frame::MESSAGE_ID, message_id);
+        self.fits(subject, &headers, &payload).map_err(WriteError::Unavailable)?;
+        let mut trouble = None;
+        for attempt in 1..=TRIES {
+            let message = PublishMessage::build()
+                .headers(headers.clone())
+                .payload(payload.clone())
+                .expected_last_subject_sequence(expected)
+                .expected_stream(stream);
+            let answer = match self.jetstream.send_publish(subject.to_owned(), message).await {
+                Ok(answer) => answer.await,
+                Err(error) => Err(error),
+            };
+            let error = match answer {
+                Ok(ack) => return Ok(ack.sequence),
+                Err(error) => error,
+            };
+            let known = match error.kind() {
+                PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::StreamNotFound => {
+                    return Err(WriteError::Unavailable(Error::broker(format!("writing {subject}"), error)));
+                }
+                PublishErrorKind::WrongLastSequence => true,
+                PublishErrorKind::WrongLastMessageId
+                | PublishErrorKind::TimedOut
+                | PublishErrorKind::BrokenPipe
+                | PublishErrorKind::MaxAckPending
+                | PublishErrorKind::Other => false,
+            };
+            debug!(subject, expected, attempt, %error, "a write was not confirmed");
+            match self.next_on(stream, subject, expected + 1).await {
+                Ok(Some(found))
+                    if frame::text(Some(&found.headers), frame::MESSAGE_ID) == Some(message_id) =>
+                {
+                    return Ok(found.sequence);
+                }
+                Ok(Some(_)) => return Err(WriteError::Raced),
+                // The expectation was wrong although nothing follows: the caller never read that sequence.
+                Ok(None) if known => return Err(WriteError::Raced),
+                Ok(None) => trouble = Some(Error::broker(format!("writing {subject}"), error)),
+                Err(error) => trouble = Some(error),
+            }
+            tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+        }
+        Err(WriteError::Unavailable(trouble.unwrap_or_else(|| Error::Missing(subject.to_owned()))))
+    }
+}

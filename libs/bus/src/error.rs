@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use model::{Code, Fault};
+
+/// Why speaking failed. [`Error::code`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No server was reached in time.
+    #[error("connecting to NATS at {url} for {patience:?}; start one with `make demo` or set the url")]
+    Connect {
+        /// Where.
+        url: String,
+        /// For how long.
+        patience: Duration,
+        /// The last trouble.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server is older than what the guarantees need.
+    #[error(
+        "NATS at {url} is version {found}, 2.14.0 or newer is needed: run tools/setup.sh for a current one"
+    )]
+    TooOld {
+        /// Where.
+        url: String,
+        /// Its version.
+        found: String,
+    },
+    /// A stream exists with another configuration.
+    #[error(
+        "stream {stream} differs from the settings: {differences}; edit the stream or the settings, then restart"
+    )]
+    Differs {
+        /// Which.
+        stream: String,
+        /// Every field with both values.
+        differences: String,
+    },
+    /// The broker refused or did not do what was asked.
+    #[error("{what}")]
+    Broker {
+        /// What was attempted.
+        what: String,
+        /// What the broker said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Nobody answers calls on the subject now.
+    #[error("nobody answers {subject}: is the service running?")]
+    NoResponders {
+        /// Which.
+        subject: String,
+    },
+    /// No answer in time: the outcome is unknown.
+    #[error("no answer from {subject} within {after:?}")]
+    Timeout {
+        /// Which.
+        subject: String,
+        /// How long.
+        after: Duration,
+    },
+    /// The other side answered with a fault.
+    #[error("{0}")]
+    Fault(Fault),
+    /// What came is not what the table says.
+    #[error(transparent)]
+    Wire(#[from] wire::Error),
+    /// An id or a lane that would break a subject.
+    #[error(transparent)]
+    Name(#[from] model::id::BadToken),
+    /// A journal has a hole: the broker lost an entry. A human must look; deciding on it would be wrong.
+    #[error("journal {id}: expected version {expected}, found {found} at sequence {seq}")]
+    Gap {
+        /// Whose.
+        id: String,
+        /// The version that is missing.
+        expected: u64,
+        /// What stands there.
+        found: u64,
+        /// Where in the stream.
+        seq: u64,
+    },
+    /// What was named is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+    /// More bytes than the server takes in one message.
+    #[error("{subject}: {size} bytes, the server takes {limit} in one message (max_payload)")]
+    TooLarge {
+        /// Where it should have gone.
+        subject: String,
+        /// Its size, headers included.
+        size: usize,
+        /// What the server takes.
+        limit: usize,
+    },
+    /// Stored bytes do not have the digest they are stored under.
+    #[error("evidence {digest} has other bytes than its digest says")]
+    Corrupt {
+        /// The digest that was asked for.
+        digest: String,
+    },
+    /// A file of the settings cannot be used, or nats-server cannot be started.
+    #[error("{what}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// nats-server did not come up.
+    #[error("{0}")]
+    Server(String),
+}
+
+impl Error {
+    pub(crate) fn broker(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::Broker { what: what.into(), source: source.into() }
+    }
+
+    /// What the caller may do about it.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Fault(fault) => fault.code,
+            Error::Wire(error) => error.code(),
+            Error::Name(_) | Error::TooLarge { .. } => Code::Invalid,
+            Error::Missing(_) => Code::NotFound,
+            Error::Timeout { .. } => Code::Timeout,
+            Error::Connect { .. } | Error::Broker { .. } | Error::NoResponders { .. } | Error::Server(_) => {
+                Code::Unavailable
+            }
+            Error::TooOld { .. }
+            | Error::Differs { .. }
+            | Error::Gap { .. }
+            | Error::Corrupt { .. }
+            | Error::Io { .. } => Code::Internal,
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        match error {
+            Error::Fault(fault) => fault,
+            other => Fault::new(other.code(), chain(&other)),
+        }
+    }
+}
+
+/// The error and its causes in one line, for where no error type can travel.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        // Transparent errors repeat the text of their cause.
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = source.source();
+    }
+    text
+}
+
+/// Why nothing was appended, or why it is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another writer was first: load again, decide again. Nothing was written.
+    #[error("another writer was first")]
+    Raced,
+    /// The broker could not be reached, or did not say whether it has the record. Appending the same record again is
+    /// safe: it is found if it was written.
+    #[error(transparent)]
+    Unavailable(Error),
+}
+
+impl AppendError {
+    /// What the caller may do about it.
+    pub fn code(&self) -> Code {
+        match self {
+            AppendError::Raced => Code::Conflict,
+            AppendError::Unavailable(error) => error.code(),
+        }
+    }
+}
+
+impl From<AppendError> for Fault {
+    fn from(error: AppendError) -> Fault {
+        match error {
+            AppendError::Raced => Fault::new(Code::Conflict, "another writer was first"),
+            AppendError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+/// Why a compare-and-set did not happen, or is not known; the same two as for a log.
+pub type WriteError = AppendError;

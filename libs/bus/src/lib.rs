@@ -1,0 +1,57 @@
+//! All speech over NATS: calls, jobs, logs, events, signals, buckets, evidence and the inbox for the world.
+//!
+//! Everything said is one typed line in [`subjects`]; the kind of the line tells the guarantee. This is the only
+//! crate that names `async-nats`. It must never decide anything about deployments, never let a subject be spelled
+//! elsewhere, and never turn an unknown outcome into a success or a failure.
+//!
+//! | kind | guarantee |
+//! |---|---|
+//! | [`Call`] | one answer or a fault before the deadline |
+//! | [`Job`] | at least once, to one worker of the lane; a dead letter after 5 failures |
+//! | [`Log`] | appended only on top of what the writer knew; read from the leader |
+//! | [`Event`] | stored, to all who care, at least once |
+//! | [`Signal`] | at most once, now or never |
+//! | [`Bucket`] | compare and set |
+
+#![warn(missing_docs)]
+
+mod answer;
+mod bucket;
+mod call;
+mod cas;
+mod cloudevents;
+mod connect;
+mod dead;
+mod ensure;
+mod error;
+mod evidence;
+mod follow;
+mod frame;
+mod inbox;
+mod log;
+mod outcome;
+pub mod server;
+mod settings;
+mod signal;
+mod streams;
+mod subject;
+pub mod subjects;
+mod tail;
+mod tasks;
+mod trace;
+mod work;
+
+pub use bucket::{BucketHandle, Entry as BucketEntry};
+pub use cloudevents::{CloudEvent, Data};
+pub use connect::{Bus, Counts};
+pub use dead::DeadLetter;
+pub use error::{AppendError, Error, WriteError};
+pub use follow::{Follow, Start};
+pub use frame::Meta;
+pub use log::Entry;
+pub use server::{NatsServer, ServerSettings};
+pub use settings::{Settings, StreamLimits, Tls};
+pub use subject::{Bucket, Call, Event, Job, Log, SHARDS, Signal, shard_of};
+pub use tasks::Serving;
+pub use wire::{Beat, Drain, Message};
+pub use work::WorkRules;

@@ -1,0 +1,148 @@
+//! Journals: appended only on top of what the writer knew, read back from the leader.
+
+use std::{str::FromStr, time::Duration};
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use bytes::Bytes;
+use futures::{StreamExt, future::try_join_all};
+use model::{Digest, Record, Token};
+use serde::{Serialize, de::DeserializeOwned};
+use wire::Message;
+
+use crate::{AppendError, Bus, Error, Log, SHARDS, frame};
+
+/// A record and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry<E> {
+    /// Its place in its shard's stream; what the next [`Bus::append`] to the same journal expects.
+    pub seq: u64,
+    /// The record.
+    pub record: Record<E>,
+}
+
+impl Bus {
+    /// Appends a record if the journal's last entry is still at `expected_last_seq` (0: the journal is empty).
+    /// Of several writers that knew the same, exactly one succeeds. When it returns, the record is durable.
+    ///
+    /// Appending the same record again is safe and finds it. The message id is
+    /// `<id>:<version>:<writer>:<digest>`: the digest keeps two writers within one replica apart, which the broker's
+    /// deduplication would else both tell that they had won.
+    pub async fn append<E>(
+        &self,
+        log: &Log<E>,
+        id: &str,
+        record: &Record<E>,
+        expected_last_seq: u64,
+    ) -> Result<u64, AppendError>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        for text in [id, record.id.as_str()] {
+            Token::from_str(text).map_err(|error| AppendError::Unavailable(error.into()))?;
+        }
+        let payload = Bytes::from(record.encode());
+        let digest = Digest::of_bytes(&payload).short();
+        let message_id = format!("{id}:{}:{}:{digest}", record.version, record.writer);
+        let headers = frame::headers::<Record<E>>(self.identity());
+        let stream = log.stream(crate::shard_of(id));
+        self.publish_on_top(&stream, &log.subject(id), headers, payload, &message_id, expected_last_seq).await
+    }
+
+    /// The whole journal in order; empty when there is none. Read from the leader: it contains every record whose
+    /// append has returned. A hole in the versions is [`Error::Gap`].
+    pub async fn load<E>(&self, log: &Log<E>, id: &str) -> Result<Vec<Entry<E>>, Error>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        self.read(log, id, 0, Some(1)).await
+    }
+
+    /// The entries after sequence `seq`, like [`Bus::load`]. The caller knows the version at `seq`.
+    pub async fn load_after<E>(&self, log: &Log<E>, id: &str, seq: u64) -> Result<Vec<Entry<E>>, Error>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        self.read(log, id, seq, None).await
+    }
+
+    async fn read<E>(
+        &self,
+        log: &Log<E>,
+        id: &str,
+        after: u64,
+        mut expected: Option<u64>,
+    ) -> Result<Vec<Entry<E>>, Error>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        Token::from_str(id)?;
+        let (stream, subject) = (log.stream(crate::shard_of(id)), log.subject(id));
+        let mut entries: Vec<Entry<E>> = Vec::new();
+        let mut from = after + 1;
+        while let Some(message) = self.next_on(&stream, &subject, from).await? {
+            let seq = message.sequence;
+            let record: Record<E> = frame::decode(Some(&message.headers), &message.payload)?;
+            if let Some(expected) = expected
+                && record.version != expected
+            {
+                return Err(Error::Gap { id: id.to_owned(), expected, found: record.version, seq });
+            }
+            expected = Some(record.version + 1);
+            from = seq + 1;
+            entries.push(Entry { seq, record });
+        }
+        Ok(entries)
+    }
+
+    /// The last entry of every journal, in no order. A little old when a follower of the broker answers: for lists
+    /// and sweeps, never to decide on. Bounded by the broker timeout per 500 journals.
+    pub async fn last_of_each<E>(&self, log: &Log<E>) -> Result<Vec<Entry<E>>, Error>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        let shards = try_join_all((0..SHARDS).map(|shard| self.last_of_shard(log, shard))).await?;
+        Ok(shards.into_iter().flatten().collect())
+    }
+
+    async fn last_of_shard<E>(&self, log: &Log<E>, shard: u32) -> Result<Vec<Entry<E>>, Error>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        let stream = log.stream(shard);
+        let failed = |error: async_nats::Error| Error::broker(format!("listing stream {stream}"), error);
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ack_policy: AckPolicy::None,
+            filter_subject: log.filter(shard),
+            inactive_threshold: Duration::from_secs(30),
+            memory_storage: true,
+            num_replicas: 1,
+            ..Default::default()
+        };
+        let consumer: PullConsumer = self
+            .stream(&stream)
+            .await?
+            .create_consumer(config)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let total = consumer.cached_info().num_pending;
+        let mut entries = Vec::new();
+        while (entries.len() as u64) < total {
+            let want = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(entries.len()).min(500);
+            let batch = consumer.batch().max_messages(want).expires(self.shared.settings.broker_timeout.0);
+            let mut batch = batch.messages().await.map_err(|error| failed(error.into()))?;
+            let before = entries.len();
+            while let Some(message) = batch.next().await {
+                let message = message.map_err(failed)?;
+                let seq = message.info().map_err(failed)?.stream_sequence;
+                entries
+                    .push(Entry { seq, record: frame::decode(message.headers.as_ref(), &message.payload)? });
+            }
+            if entries.len() == before {
+                // Fewer than were counted: a journal grew meanwhile and its older last entry is no longer the last.
+                break;
+            }
+        }
+        Ok(entries)
+    }
+}

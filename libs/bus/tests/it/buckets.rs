@@ -1,0 +1,90 @@
+use bus::{AppendError, BucketEntry, subjects::buckets::MEASUREMENTS};
+use futures::{StreamExt, future::join_all};
+use serde_json::json;
+use testkit::nats;
+
+use crate::LONG;
+
+#[tokio::test]
+async fn a_value_is_created_once_and_updated_only_on_top_of_what_was_read() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+
+    let first = bucket.create("a.b", &json!(1)).await.unwrap();
+    let twice = bucket.create("a.b", &json!(2)).await;
+    let second = bucket.update("a.b", &json!(3), first).await.unwrap();
+    let stale = bucket.update("a.b", &json!(4), first).await;
+
+    assert!(matches!(twice, Err(AppendError::Raced)), "{twice:?}");
+    assert!(matches!(stale, Err(AppendError::Raced)), "{stale:?}");
+    assert_eq!(bucket.get("a.b").await.unwrap(), Some((json!(3), second)));
+    assert_eq!(bucket.get("a.c").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_many_writers_one_wins_each_revision() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+    let mut revision = bucket.create("k", &json!(0)).await.unwrap();
+
+    for _ in 0..10 {
+        // All write the same bytes: only the revision may tell who won.
+        let value = json!(1);
+        let outcomes = join_all((0..8).map(|_| bucket.update("k", &value, revision))).await;
+
+        let won: Vec<u64> = outcomes.into_iter().filter_map(Result::ok).collect();
+        assert_eq!(won.len(), 1);
+        revision = won[0];
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_key_can_be_created_again() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+    let first = bucket.create("k", &json!(1)).await.unwrap();
+
+    bucket.delete("k", first).await.unwrap();
+
+    assert_eq!(bucket.get("k").await.unwrap(), None);
+    assert!(bucket.all().await.unwrap().is_empty());
+    bucket.create("k", &json!(2)).await.unwrap();
+    assert_eq!(bucket.get("k").await.unwrap().unwrap().0, json!(2));
+}
+
+#[tokio::test]
+async fn a_watcher_sees_what_is_there_then_every_change_also_over_a_restart() {
+    let mut nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+    let one = bucket.create("a", &json!(1)).await.unwrap();
+    let mut watch = bucket.watch_all();
+
+    assert_eq!(
+        watch.next().await.unwrap(),
+        BucketEntry { key: "a".into(), value: Some(json!(1)), revision: one }
+    );
+    nats.server.restart().await.unwrap();
+    let value = json!(2);
+    let two = testkit::eventually("the update", LONG, || bucket.update("a", &value, one)).await;
+    assert_eq!(
+        watch.next().await.unwrap(),
+        BucketEntry { key: "a".into(), value: Some(json!(2)), revision: two }
+    );
+    bucket.delete("a", two).await.unwrap();
+    let gone = watch.next().await.unwrap();
+    assert_eq!((gone.key.as_str(), gone.value), ("a", None));
+}
+
+#[tokio::test]
+async fn a_bucket_lists_what_it_holds() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+    for key in ["x.a", "x.b", "y"] {
+        bucket.create(key, &json!(key)).await.unwrap();
+    }
+
+    let mut keys: Vec<String> = bucket.all().await.unwrap().into_iter().map(|entry| entry.key).collect();
+    keys.sort();
+
+    assert_eq!(keys, ["x.a", "x.b", "y"]);
+}

@@ -1,0 +1,285 @@
+//! What people and other services ask the engine.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    DeploymentId, Digest, Finding, Plan, Record, TargetId, Timestamp, Token,
+    deployment::Mode,
+    plan::{Revision, Snapshot},
+    target::TargetEvent,
+    view::{DeploymentView, Summary},
+};
+
+/// Deploy this.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Submit {
+    /// The spec as YAML or JSON text, so that complaints can name line and column.
+    pub document: String,
+    /// Who asks.
+    pub initiator: String,
+    /// The same key asks for the same deployment, however often it is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The plan that was seen; any other plan is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
+    /// Why a quarantined spec may run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<String>,
+    /// Through all gates, or back.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// It is journalled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Submitted {
+    /// Known by this from now on.
+    pub deployment: DeploymentId,
+    /// It was asked for before under the same request id.
+    pub repeated: bool,
+}
+
+/// Show what would be done; changes nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanRequest {
+    /// The spec as YAML or JSON text.
+    pub document: String,
+}
+
+/// What would be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReply {
+    /// What the plan is known by.
+    pub digest: Digest,
+    /// The plan.
+    pub plan: Plan,
+    /// What the checking agents found, by agent.
+    pub reviews: Vec<ReviewReply>,
+    /// The way back, in words, in order.
+    pub way_back: Vec<String>,
+    /// Why it would be refused as things stand.
+    pub obstacles: Vec<String>,
+}
+
+/// Ask a checking agent for its findings on a plan; changes nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewRequest {
+    /// The spec.
+    pub spec: crate::DeploymentSpec,
+    /// What runs now.
+    pub baseline: Option<crate::DeploymentSpec>,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// One agent's findings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewReply {
+    /// The agent's name.
+    pub agent: String,
+    /// Whether it would let the plan pass.
+    pub passed: bool,
+    /// One line.
+    pub summary: String,
+    /// What it found.
+    pub findings: Vec<Finding>,
+}
+
+/// All reviews of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reviews {
+    /// By agent.
+    pub reviews: Vec<ReviewReply>,
+}
+
+/// Show one deployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusRequest {
+    /// Which.
+    pub deployment: DeploymentId,
+}
+
+/// One deployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusReply {
+    /// As it stands.
+    pub view: DeploymentView,
+}
+
+/// Show deployments, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListRequest {
+    /// Only of this target.
+    pub target: Option<TargetId>,
+    /// Only those that are not over.
+    pub active: bool,
+    /// At most so many, 1 to 1000. Default 50.
+    pub limit: Option<u32>,
+}
+
+/// Deployments, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ListReply {
+    /// Newest first.
+    pub deployments: Vec<Summary>,
+}
+
+/// Show a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryRequest {
+    /// Whose.
+    pub deployment: DeploymentId,
+}
+
+/// A journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryReply {
+    /// In order.
+    pub records: Vec<Record>,
+}
+
+/// What to do with a deployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// Let the step that waits go on; `full` skips all remaining pauses and analyses.
+    Promote {
+        /// Skip what is left.
+        full: bool,
+    },
+    /// Begin nothing new.
+    Pause {},
+    /// Go on.
+    Resume {},
+    /// Turn back; before the change it is withdrawn.
+    Abort {
+        /// Why.
+        reason: String,
+    },
+    /// Try the way back again, after a human was called.
+    Retry {},
+    /// Give up on the way back: a person has set things right by hand; the lock is released.
+    Close {
+        /// What was done by hand.
+        reason: String,
+    },
+    /// Approve exactly this plan.
+    Approve {
+        /// Its digest.
+        plan: Digest,
+    },
+}
+
+/// Do this with a deployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Command {
+    /// Which.
+    pub deployment: DeploymentId,
+    /// Only if the journal is still at this version: of two racing operators one wins and the other is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<u64>,
+    /// Who.
+    pub by: String,
+    /// What.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// It is journalled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Accepted {
+    /// The version of the journal now.
+    pub version: u64,
+}
+
+/// What to do with a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum TargetAction {
+    /// Only look.
+    Show {},
+    /// No deployment gets the lock from now on.
+    Hold {
+        /// Why.
+        reason: String,
+    },
+    /// Deployments may again.
+    Unhold {},
+}
+
+/// Do this with a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetCommand {
+    /// Which.
+    pub target: TargetId,
+    /// Who.
+    pub by: String,
+    /// What.
+    #[serde(flatten)]
+    pub action: TargetAction,
+}
+
+/// One target as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetView {
+    /// Which.
+    pub target: TargetId,
+    /// Who holds the lock, and its token.
+    pub holder: Option<(DeploymentId, u64)>,
+    /// When the lease ends.
+    pub expires: Option<Timestamp>,
+    /// Who waits, in order.
+    pub queue: Vec<DeploymentId>,
+    /// The person who holds it, and why.
+    pub held: Option<(String, String)>,
+    /// What it last ran well.
+    pub snapshot: Option<Snapshot>,
+    /// Spec digests that are refused, with the deployment and reason.
+    pub quarantined: Vec<(Digest, DeploymentId, String)>,
+    /// Its journal, newest last, at most 100.
+    pub events: Vec<TargetEvent>,
+}
+
+/// Compare what runs with what should.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftRequest {
+    /// Where.
+    pub target: TargetId,
+    /// What should run; the orchestrator fills it from the last snapshot when it is absent.
+    #[serde(default)]
+    pub spec: Option<crate::DeploymentSpec>,
+}
+
+/// One difference between what runs and what should.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Which module.
+    pub module: Token,
+    /// Which revision.
+    pub revision: Revision,
+    /// What differs, with both values.
+    pub text: String,
+}
+
+/// What differs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DriftReply {
+    /// Empty when all is as it should be.
+    pub drifts: Vec<Drift>,
+    /// When it was looked at.
+    pub at: Timestamp,
+}

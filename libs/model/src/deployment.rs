@@ -1,0 +1,499 @@
+//! A deployment's journal: the events, and the phases and verdicts that follow from them.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    DeploymentId, DeploymentSpec, Digest, Fence, GateResult, Plan, ReplicaId, Span, Step, StepId, Timestamp,
+    plan::Snapshot, step::StepResult,
+};
+
+/// Where a deployment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Journalled, not looked at.
+    Received,
+    /// Spec is valid.
+    Validated,
+    /// Plan is made; agents check it.
+    Planned,
+    /// Checked and advised.
+    Advised,
+    /// Waits for people.
+    AwaitingApproval,
+    /// Waits for the target's lock.
+    Queued,
+    /// Holds the lock.
+    Locked,
+    /// Changes what runs.
+    Executing,
+    /// Looks at what runs.
+    Verifying,
+    /// The new release is the good one; cleaning up.
+    Promoted,
+    /// Goes back.
+    RollingBack,
+    /// Is back; cleaning up.
+    RolledBack,
+    /// Could not go back: a person must act. The lock is kept.
+    NeedsHuman,
+    /// The verdict is final; gives the lock back.
+    Decided,
+    /// Over; see the verdict.
+    Closed,
+}
+
+impl Phase {
+    /// The name in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Received => "received",
+            Phase::Validated => "validated",
+            Phase::Planned => "planned",
+            Phase::Advised => "advised",
+            Phase::AwaitingApproval => "awaiting_approval",
+            Phase::Queued => "queued",
+            Phase::Locked => "locked",
+            Phase::Executing => "executing",
+            Phase::Verifying => "verifying",
+            Phase::Promoted => "promoted",
+            Phase::RollingBack => "rolling_back",
+            Phase::RolledBack => "rolled_back",
+            Phase::NeedsHuman => "needs_human",
+            Phase::Decided => "decided",
+            Phase::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a deployment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The new release runs.
+    Promoted,
+    /// The old release runs.
+    RolledBack,
+    /// Another deployment took its place.
+    Superseded,
+    /// A gate or check before the change said no; nothing was touched.
+    Rejected,
+    /// Someone withdrew it before anything was touched.
+    Cancelled,
+    /// Neither: a person must look.
+    NeedsHuman,
+}
+
+impl Verdict {
+    /// The name in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Promoted => "promoted",
+            Verdict::RolledBack => "rolled_back",
+            Verdict::Superseded => "superseded",
+            Verdict::Rejected => "rejected",
+            Verdict::Cancelled => "cancelled",
+            Verdict::NeedsHuman => "needs_human",
+        }
+    }
+
+    /// The exit code of `codectl apply --watch` and `codectl status`: 0 promoted, 10 rolled back, 11 rejected,
+    /// 12 needs a human, 13 cancelled, 14 superseded. 2 is invalid input, 3 is an unreachable engine.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Verdict::Promoted => 0,
+            Verdict::RolledBack => 10,
+            Verdict::Rejected => 11,
+            Verdict::NeedsHuman => 12,
+            Verdict::Cancelled => 13,
+            Verdict::Superseded => 14,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What kind of deployment this is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Through all gates.
+    #[default]
+    Apply,
+    /// Back to an older release: no canary, no analysis, no approval.
+    Rollback,
+}
+
+/// Why a deployment turned back or was refused: enough to explain it without reading anything else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cause {
+    /// What kind of cause.
+    pub kind: CauseKind,
+    /// The step that ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepId>,
+    /// The gate, with measured value and limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateResult>,
+    /// One line for a person.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What kind of cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// The spec is not valid.
+    Invalid,
+    /// A step or gate said no.
+    Failed,
+    /// A step kept erring.
+    Errored,
+    /// The measurements did not say, twice.
+    Inconclusive,
+    /// A deadline passed.
+    Deadline,
+    /// A person said so.
+    Operator,
+    /// A newer deployment takes over.
+    Superseded,
+    /// The spec's digest is quarantined.
+    Quarantined,
+    /// The target changed since the plan was made.
+    PlanChanged,
+    /// The target is busy and the spec says reject.
+    Busy,
+}
+
+/// One fact about a deployment. The order in the journal is the only truth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Someone asked for it.
+    Received {
+        /// What is asked for.
+        spec: Box<DeploymentSpec>,
+        /// Its digest.
+        spec_digest: Digest,
+        /// Through all gates, or back.
+        mode: Mode,
+        /// Who asked.
+        initiator: String,
+        /// The plan this must be, when the initiator saw one.
+        expected_plan: Option<Digest>,
+        /// Why a quarantine is overruled.
+        force: Option<String>,
+    },
+    /// The spec is valid.
+    Validated {},
+    /// This orchestrator drives it from now on.
+    OwnerClaimed {
+        /// Which.
+        owner: ReplicaId,
+        /// One more than the last.
+        epoch: u64,
+    },
+    /// The owner lets go, so that another may claim at once.
+    OwnerReleased {
+        /// Which.
+        owner: ReplicaId,
+    },
+    /// What will be done, and from where.
+    Planned {
+        /// The plan.
+        plan: Box<Plan>,
+        /// What runs now and is returned to.
+        baseline: Option<Box<Snapshot>>,
+    },
+    /// What the experts say.
+    Advised {
+        /// `off` when nobody was asked.
+        source: String,
+        /// One line.
+        summary: String,
+    },
+    /// People must approve from here.
+    ApprovalAwaited {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// One person approved exactly this plan.
+    Approved {
+        /// Who.
+        by: String,
+        /// The plan's digest.
+        plan: Digest,
+    },
+    /// Waits for the target's lock.
+    LockAwaited {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Holds the lock.
+    Locked {
+        /// The fencing token.
+        token: u64,
+    },
+    /// The change begins.
+    ExecutionBegan {
+        /// When the total deadline passes.
+        until: Timestamp,
+    },
+    /// The change is made; looking at it.
+    VerificationBegan {},
+    /// A step will be done. Durable before the job is sent.
+    StepScheduled {
+        /// Which step.
+        step: StepId,
+        /// 1 for the first.
+        attempt: u32,
+        /// The same for all attempts of the step.
+        idem_key: String,
+        /// The fence of this attempt.
+        fence: Fence,
+        /// When it counts as failed.
+        until: Timestamp,
+    },
+    /// A runner took it.
+    StepStarted {
+        /// Which step.
+        step: StepId,
+        /// Which attempt.
+        attempt: u32,
+        /// Who.
+        runner: String,
+    },
+    /// It ended.
+    StepFinished {
+        /// Which step.
+        step: StepId,
+        /// Which attempt.
+        attempt: u32,
+        /// Who did it; `orchestrator` for pauses and skipped steps.
+        runner: String,
+        /// How.
+        result: StepResult,
+    },
+    /// Nothing new is begun until resumed.
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// Goes on.
+    Resumed {
+        /// Who.
+        by: String,
+    },
+    /// Someone lets a waiting step go on, or skips what is left.
+    PromoteRequested {
+        /// Who.
+        by: String,
+        /// Skip all remaining pauses and analyses.
+        full: bool,
+    },
+    /// Goes back from here.
+    RollbackBegan {
+        /// Why.
+        cause: Cause,
+        /// The epoch rises, so that what is still under way is fenced off.
+        epoch: u64,
+        /// The way back.
+        steps: Vec<Step>,
+        /// When a human is called.
+        until: Timestamp,
+    },
+    /// A person asks to try the way back again.
+    RollbackRetried {
+        /// Who.
+        by: String,
+        /// The epoch rises.
+        epoch: u64,
+        /// When a human is called again.
+        until: Timestamp,
+    },
+    /// The new release is the good one.
+    Promoted {},
+    /// The old release is back.
+    RolledBack {},
+    /// The way back failed.
+    HumanNeeded {
+        /// Why.
+        cause: Cause,
+    },
+    /// The verdict is final; the lock is given back next.
+    Decided {
+        /// How.
+        verdict: Verdict,
+        /// Why, when it is not `Promoted`.
+        cause: Option<Cause>,
+    },
+    /// Over.
+    Closed {
+        /// How.
+        verdict: Verdict,
+        /// Why, when it is not `Promoted`.
+        cause: Option<Cause>,
+        /// For lists: what a reader needs without the rest of the journal.
+        summary: Box<crate::view::Summary>,
+    },
+}
+
+impl Event {
+    /// The event's name, as in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Event::Received { .. } => "received",
+            Event::Validated { .. } => "validated",
+            Event::OwnerClaimed { .. } => "owner_claimed",
+            Event::OwnerReleased { .. } => "owner_released",
+            Event::Planned { .. } => "planned",
+            Event::Advised { .. } => "advised",
+            Event::ApprovalAwaited { .. } => "approval_awaited",
+            Event::Approved { .. } => "approved",
+            Event::LockAwaited { .. } => "lock_awaited",
+            Event::Locked { .. } => "locked",
+            Event::ExecutionBegan { .. } => "execution_began",
+            Event::VerificationBegan { .. } => "verification_began",
+            Event::StepScheduled { .. } => "step_scheduled",
+            Event::StepStarted { .. } => "step_started",
+            Event::StepFinished { .. } => "step_finished",
+            Event::Paused { .. } => "paused",
+            Event::Resumed { .. } => "resumed",
+            Event::PromoteRequested { .. } => "promote_requested",
+            Event::RollbackBegan { .. } => "rollback_began",
+            Event::RollbackRetried { .. } => "rollback_retried",
+            Event::Promoted { .. } => "promoted",
+            Event::RolledBack { .. } => "rolled_back",
+            Event::HumanNeeded { .. } => "human_needed",
+            Event::Decided { .. } => "decided",
+            Event::Closed { .. } => "closed",
+        }
+    }
+}
+
+/// One entry of a journal. `version` counts from 1 without a gap; the writer, the epoch and the time are evidence,
+/// the decision is in the events. Several events that were decided together are one entry, so they are durable
+/// together or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Record<E = Event> {
+    /// Which aggregate, by its id.
+    pub id: String,
+    /// 1 for the first record.
+    pub version: u64,
+    /// The replica that wrote it.
+    pub writer: String,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// W3C trace context of the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// What happened, at least one.
+    pub events: Vec<E>,
+}
+
+/// What an agent is asked to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepJob {
+    /// For which deployment.
+    pub deployment: DeploymentId,
+    /// The step.
+    pub step: Step,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// The same for all attempts.
+    pub idem_key: String,
+    /// The fence of this attempt.
+    pub fence: Fence,
+    /// When the orchestrator stops waiting.
+    pub until: Timestamp,
+    /// What is asked for.
+    pub spec: Box<DeploymentSpec>,
+    /// What ran before, and is returned to.
+    pub baseline: Option<Box<DeploymentSpec>>,
+    /// The plan's digest.
+    pub plan: Digest,
+    /// Further room for the step, such as the extension of an inconclusive analysis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extend: Option<Span>,
+}
+
+/// What a runner says about a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepReport {
+    /// For which deployment.
+    pub deployment: DeploymentId,
+    /// Which step.
+    pub step: StepId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The fence it worked under.
+    pub fence: Fence,
+    /// Who.
+    pub runner: String,
+    /// None: it started. Some: it ended.
+    pub result: Option<StepResult>,
+}
+
+/// What a running step shows of itself; at most once a second, never decided on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepProgress {
+    /// For which deployment.
+    pub deployment: DeploymentId,
+    /// Which step.
+    pub step: StepId,
+    /// One line for a person.
+    pub text: String,
+    /// 0 to 1 when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// Traffic share that was measured per revision, in percent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<(String, f64)>,
+    /// Gates as they stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
+}
+
+/// Tells the runner of a step to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopKind {
+    /// The step no longer matters: stop at the next safe point, report nothing.
+    Cancel,
+    /// A background analysis has run long enough: judge what is there and report.
+    Finish,
+}
+
+/// Tells the runner of a step to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStop {
+    /// For which deployment.
+    pub deployment: DeploymentId,
+    /// Which step; none means every step of the deployment below this fence.
+    pub step: Option<StepId>,
+    /// Steps under a lower fence are meant; for [`StopKind::Finish`] the step's own fence counts too.
+    pub below: Fence,
+    /// How.
+    pub kind: StopKind,
+}

@@ -1,0 +1,118 @@
+//! Runs an analysis: measures at intervals, judges every measurement, ends as soon as one metric is bad for good.
+//!
+//! A measurement of the traffic that has too few requests is not judged but goes on into the next one, so that little
+//! traffic means fewer measurements and not none. What is judged and how is in the crate `stats`; here is only when.
+
+mod meter;
+pub mod providers;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use model::{
+    GateResult, Outcome, StepKind, Token, deployment::StepJob, plan::Revision, spec::Analysis,
+    step::StepResult,
+};
+use tokio::time::Instant;
+
+use crate::{Error, context::Ctx, error::Result};
+use meter::Meter;
+
+/// Whose measurements are judged.
+pub(crate) struct Trial<'a> {
+    pub(crate) job: &'a StepJob,
+    pub(crate) ctx: &'a Ctx,
+    pub(crate) module: &'a Token,
+    pub(crate) revision: &'a Revision,
+    pub(crate) baseline: Option<&'a Revision>,
+}
+
+/// Runs the analysis of the step. In the background it ends well only when it is told to finish.
+pub async fn run(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
+    let StepKind::Analyse { module, revision, baseline, analysis, background } = &job.step.kind else {
+        return Err(Error::verdict(format!("{} is no analysis", job.step.id)));
+    };
+    let trial = Trial { job, ctx, module, revision, baseline: baseline.as_ref() };
+    judge(&trial, analysis, *background).await
+}
+
+async fn judge(trial: &Trial<'_>, analysis: &Analysis, background: bool) -> Result<StepResult> {
+    let (job, ctx) = (trial.job, trial.ctx);
+    let heard = ctx.traffic.of(&job.spec.target_id()).await?;
+    heard.settled().await;
+    let began = Instant::now();
+    let room = analysis.duration.0 + job.extend.map_or(Duration::ZERO, |extend| extend.0);
+    let end = (!background).then(|| began + room);
+    let mut meters = Vec::new();
+    for metric in &analysis.metrics {
+        meters.push(Meter::new(metric, trial, &heard, began)?);
+    }
+    loop {
+        let due = meters.iter().filter(|meter| !meter.has_ended()).map(Meter::due).min();
+        let next = [due, end].into_iter().flatten().min();
+        let stop = tokio::select! {
+            () = until(next) => end.is_some_and(|end| Instant::now() >= end),
+            () = ctx.stop.finish.cancelled() => true,
+        };
+        for meter in
+            meters.iter_mut().filter(|meter| !meter.has_ended() && (stop || meter.due() <= Instant::now()))
+        {
+            meter.measure(trial, &heard, stop).await;
+        }
+        let gates: Vec<GateResult> = meters.iter().filter_map(Meter::gate).collect();
+        let share = end.map(|_| began.elapsed().as_secs_f64() / room.as_secs_f64().max(0.001));
+        ctx.show_all(job, summary(&gates), share, traffic(&heard, trial), gates);
+        if stop || meters.iter().any(Meter::decides_now) {
+            return Ok(ended(&mut meters, ctx.now()));
+        }
+    }
+}
+
+/// Nothing to wait for: for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The worst metric decides; dry runs never do.
+fn ended(meters: &mut [Meter], now: model::Timestamp) -> StepResult {
+    let gates: Vec<(GateResult, bool)> =
+        meters.iter_mut().map(|meter| (meter.close(now), meter.is_dry())).collect();
+    let rank = |outcome: Outcome| match outcome {
+        Outcome::Succeeded => 0,
+        Outcome::Inconclusive => 1,
+        Outcome::Errored => 2,
+        Outcome::Failed => 3,
+    };
+    let worst = gates
+        .iter()
+        .filter(|(_, dry)| !dry)
+        .map(|(gate, _)| gate)
+        .max_by_key(|gate| rank(gate.outcome))
+        .cloned();
+    let result = match worst {
+        None => StepResult::new(Outcome::Succeeded, "nothing but dry runs"),
+        Some(gate) if gate.outcome == Outcome::Succeeded => {
+            let all: Vec<&str> = gates.iter().map(|(gate, _)| gate.text.as_str()).collect();
+            StepResult::new(Outcome::Succeeded, all.join("; "))
+        }
+        Some(gate) => StepResult::new(gate.outcome, gate.text),
+    };
+    StepResult { gates: gates.into_iter().map(|(gate, _)| gate).collect(), ..result }
+}
+
+fn summary(gates: &[GateResult]) -> String {
+    let texts: Vec<&str> = gates.iter().map(|gate| gate.text.as_str()).collect();
+    if texts.is_empty() { "nothing measured yet".to_owned() } else { texts.join("; ") }
+}
+
+/// The shares that really arrived since the step began, in percent.
+fn traffic(heard: &crate::counts::Heard, trial: &Trial<'_>) -> Vec<(String, f64)> {
+    let totals = heard.totals(trial.module);
+    let all: u64 = totals.values().map(|count| count.requests).sum();
+    let percent = |requests: u64| requests as f64 * 100.0 / all.max(1) as f64;
+    totals.iter().map(|(revision, count)| (revision.to_string(), percent(count.requests))).collect()
+}

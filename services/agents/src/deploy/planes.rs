@@ -1,0 +1,91 @@
+//! Waiting for the data planes: that they have a table in force, and that what is in flight ends.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use model::{TargetId, Token, plan::Revision, route::TrafficCount};
+use tokio::time::Instant;
+
+use crate::{Error, context::Ctx, error::Result};
+
+/// How a table was taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// By so many data planes, all that live.
+    By(usize),
+    /// No data plane lives.
+    Nobody,
+}
+
+/// Waits until every data plane that lives has this version in force.
+///
+/// # Errors
+/// One of them has not within `limit`. That none lives is no error here.
+pub async fn acknowledge(
+    ctx: &Ctx,
+    target: &TargetId,
+    module: &Token,
+    version: u64,
+    limit: Duration,
+) -> Result<Taken> {
+    let heard = ctx.traffic.of(target).await?;
+    heard.settled().await;
+    let until = Instant::now() + limit;
+    loop {
+        let planes = heard.planes(module);
+        let late = planes.iter().find(|plane| plane.version < version);
+        match late {
+            None if !planes.is_empty() => return Ok(Taken::By(planes.len())),
+            None if Instant::now() >= until => return Ok(Taken::Nobody),
+            Some(late) if Instant::now() >= until => {
+                let text = format!(
+                    "data plane {} has version {} of the routes of {module}, not {version}",
+                    late.plane, late.version
+                );
+                return Err(Error::trouble(text));
+            }
+            None | Some(_) => heard.news(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Waits until no request of the revision is in flight that was when this was called, at most `limit`; gives whether.
+///
+/// Counts are per revision, so with other instances of the revision still serving the old requests cannot be told from
+/// new ones: they count as ended when as many requests have ended as were in flight.
+pub async fn drained(
+    ctx: &Ctx,
+    target: &TargetId,
+    module: &Token,
+    revision: &Revision,
+    limit: Duration,
+) -> Result<bool> {
+    let heard = ctx.traffic.of(target).await?;
+    let until = Instant::now() + limit;
+    // A count is as old as its interval: one more must come before it says anything about now.
+    let mut first: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let asked: BTreeMap<String, i64> =
+        heard.planes(module).iter().map(|plane| (plane.plane.clone(), plane.at.0)).collect();
+    loop {
+        let planes = heard.planes(module);
+        let of = |plane: &TrafficCount| {
+            plane.revisions.get(revision).map_or((0, 0), |count| (count.in_flight, count.requests))
+        };
+        let mut clear = true;
+        for plane in &planes {
+            if asked.get(&plane.plane) == Some(&plane.at.0) {
+                clear = false;
+                continue;
+            }
+            let (in_flight, ended) = of(plane);
+            let (then, ended_then) = *first.entry(plane.plane.clone()).or_insert((in_flight, ended));
+            clear &= in_flight == 0 || (then > 0 && ended.saturating_sub(ended_then) >= then);
+        }
+        if clear {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        heard.news(Duration::from_millis(100)).await;
+    }
+}

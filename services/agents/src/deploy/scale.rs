@@ -1,0 +1,96 @@
+//! Exactly so many healthy instances of one revision.
+
+use std::time::Duration;
+
+use model::{
+    Outcome, Token,
+    deployment::StepJob,
+    plan::Revision,
+    route::Weights,
+    step::{Stage, StepResult},
+};
+use platform::Instance;
+
+use super::fleet::{Fleet, TICK};
+use crate::{Error, context::Ctx, error::Result};
+
+/// Starts what is missing and waits until it is well; then retires what is too many.
+pub async fn run(
+    job: &StepJob,
+    ctx: &Ctx,
+    module: &Token,
+    revision: &Revision,
+    count: u32,
+) -> Result<StepResult> {
+    let mut fleet = Fleet::new(job, ctx, module, &[revision]).await?;
+    while count > 0 {
+        fleet.look().await?;
+        fleet.judge(revision).await?;
+        fleet.start(revision, 0..count).await?;
+        fleet.route(None).await?;
+        let well = fleet.healthy(revision).iter().filter(|instance| instance.slot < count).count() as u32;
+        ctx.show(
+            job,
+            format!("{well} of {count} instances of {module} {revision} are healthy"),
+            Some(f64::from(well) / f64::from(count)),
+        );
+        if well == count {
+            break;
+        }
+        tokio::time::sleep(TICK).await;
+    }
+
+    let surplus: Vec<Instance> =
+        fleet.present(revision).into_iter().filter(|instance| instance.slot >= count).cloned().collect();
+    let gone = surplus.len();
+    let clear = leave_the_traffic(job, &fleet, module, revision, count).await?;
+    fleet.retire(surplus, clear.as_ref()).await?;
+    if count == 0 || clear.is_some() {
+        fleet.route(clear.as_ref()).await?;
+    }
+    Ok(StepResult::new(Outcome::Succeeded, done(module, revision, count, gone)))
+}
+
+fn done(module: &Token, revision: &Revision, count: u32, gone: usize) -> String {
+    match (count, gone) {
+        (0, 0) => format!("no instance of {module} {revision} was there"),
+        (0, gone) => format!("{gone} instances of {module} {revision} removed"),
+        (count, 0) => format!("{count} instances of {module} {revision} are healthy"),
+        (count, gone) => format!("{count} instances of {module} {revision} are healthy, {gone} removed"),
+    }
+}
+
+/// How long a change of the shares by a step of the same wave is waited for.
+const SIBLING: Duration = Duration::from_secs(5);
+
+/// A revision that still has a share of the traffic is not removed; unless the module itself goes, then nobody is
+/// served from now on. Gives the shares to set.
+async fn leave_the_traffic(
+    job: &StepJob,
+    fleet: &Fleet<'_>,
+    module: &Token,
+    revision: &Revision,
+    count: u32,
+) -> Result<Option<Weights>> {
+    if count > 0 {
+        return Ok(None);
+    }
+    let goes = match job.step.stage {
+        Stage::Rollback => !job.baseline.as_ref().is_some_and(|spec| spec.module(module).is_some()),
+        Stage::Check | Stage::Execute | Stage::Verify | Stage::Finish => job.spec.module(module).is_none(),
+    };
+    let until = tokio::time::Instant::now() + SIBLING;
+    loop {
+        let share = fleet.table().await?.map_or(0, |table| table.weights.of(revision));
+        match (share, goes) {
+            (0, _) => return Ok(None),
+            (_, true) => return Ok(Some(Weights::default())),
+            (share, false) if tokio::time::Instant::now() >= until => {
+                return Err(Error::trouble(format!(
+                    "{module} {revision} still has {share} % of the traffic, it is not removed"
+                )));
+            }
+            (_, false) => tokio::time::sleep(TICK).await,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use model::{Outcome, spec::Hook};
+
+use super::*;
+
+fn hook(script: &str, timeout: Span, irreversible: bool) -> StepJob {
+    let mut job = job(Stage::Execute, 1, StepKind::Hook { index: 0 });
+    let command = ["/bin/sh", "-c", script].map(str::to_owned).into();
+    let when = model::spec::HookPoint::BeforeDeploy;
+    job.spec.hooks.push(Hook { name: "migrate".parse().unwrap(), when, command, timeout, irreversible });
+    job
+}
+
+async fn run(world: &World, job: &StepJob, again: bool) -> StepResult {
+    let ctx = Ctx::new(Arc::clone(&world.engine), Stop::default());
+    agents::run(job, &ctx, again).await.unwrap_or_else(StepResult::from)
+}
+
+const LONG: Span = Span::seconds(20);
+
+#[tokio::test]
+async fn the_exit_status_decides() {
+    let world = World::new();
+    for (script, outcome) in [
+        ("exit 0", Outcome::Succeeded),
+        ("exit 75", Outcome::Errored),
+        ("echo broken >&2; exit 1", Outcome::Failed),
+        ("kill -9 $$", Outcome::Failed),
+        (
+            r#"test "$CODE_HOOK" = migrate && test "$CODE_PHASE" = execute && test -n "$CODE_DEPLOYMENT" && test -z "$HOME""#,
+            Outcome::Succeeded,
+        ),
+    ] {
+        let result = run(&world, &hook(script, LONG, false), false).await;
+        assert_eq!(result.outcome, outcome, "{script}: {}", result.reason);
+    }
+    let failed = run(&world, &hook("echo broken >&2; exit 1", LONG, false), false).await;
+    assert!(failed.findings[0].message.ends_with("its last lines:\nbroken"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_hook_that_takes_too_long_is_ended_with_all_it_started() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let script = format!("(sleep 2; touch {}) & wait", mark.display());
+
+    let result = run(&world, &hook(&script, Span::millis(200), false), false).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+
+    assert_eq!(result.outcome, Outcome::Failed);
+    assert_eq!(result.reason, "hook migrate took longer than 200ms");
+    assert!(!mark.exists(), "what the hook started went on");
+}
+
+#[tokio::test]
+async fn a_hook_that_cannot_be_undone_is_run_at_most_once_by_anyone() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let job = hook(&format!("echo x >> {}; exit 75", mark.display()), LONG, true);
+
+    let first = run(&world, &job, false).await;
+    let elsewhere = run(&world, &job, false).await;
+    let after_a_crash = run(&World::new(), &job, true).await;
+
+    assert_eq!(
+        (first.outcome, elsewhere.outcome, after_a_crash.outcome),
+        (Outcome::Errored, Outcome::Errored, Outcome::Errored)
+    );
+    assert!(elsewhere.reason.contains("a person must look"), "{}", elsewhere.reason);
+    assert_eq!(std::fs::read_to_string(mark).unwrap(), "x\n");
+}
+
+#[tokio::test]
+async fn a_hook_that_can_be_undone_is_run_again_after_a_crash() {
+    let result = run(&World::new(), &hook("exit 0", LONG, false), true).await;
+
+    assert_eq!(result.outcome, Outcome::Succeeded);
+}

@@ -1,0 +1,165 @@
+//! What can go wrong while a step is done, and whether that is a verdict about the release or a technical trouble.
+
+use model::{Code, Fault, Fence, Finding, Outcome, step::StepResult};
+
+/// Ends of what agents do.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bus did not do what was asked.
+    #[error("{what}")]
+    Bus {
+        /// What was attempted.
+        what: &'static str,
+        /// The bus's trouble.
+        #[source]
+        source: bus::Error,
+    },
+    /// A table of routes could not be written.
+    #[error("write the routes {key}")]
+    Routes {
+        /// Which.
+        key: String,
+        /// The trouble.
+        #[source]
+        source: bus::WriteError,
+    },
+    /// A table of routes was written by a later owner.
+    #[error("routes {key} carry fence {stored}, ours is {ours}")]
+    Stale {
+        /// Which.
+        key: String,
+        /// The later fence.
+        stored: Fence,
+        /// Ours.
+        ours: Fence,
+    },
+    /// The platform did not do what was asked.
+    #[error(transparent)]
+    Platform(#[from] platform::Error),
+    /// This runner has no such platform.
+    #[error("platform {0} is not enabled here; enabled are: {1}")]
+    NoPlatform(String, String),
+    /// The runner's journal cannot be used.
+    #[error("{what}")]
+    Journal {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A secret that a module names is not to be had.
+    #[error("secret {name} of module {module}: {why}")]
+    Secret {
+        /// The variable.
+        name: String,
+        /// The module.
+        module: String,
+        /// Why, without its value.
+        why: String,
+    },
+    /// A request over HTTP got no answer.
+    #[error("GET {url}: {why}")]
+    Http {
+        /// Which.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// A trouble that may pass: the step is tried again.
+    #[error("{0}")]
+    Trouble(String),
+    /// A verdict: the release is not good as it is.
+    #[error("{reason}")]
+    Verdict {
+        /// Why.
+        reason: String,
+        /// What was found.
+        findings: Vec<Finding>,
+    },
+    /// Nothing does this yet.
+    #[error("not implemented {0}")]
+    NotImplemented(&'static str),
+}
+
+impl Error {
+    /// A trouble that may pass.
+    pub fn trouble(text: impl Into<String>) -> Error {
+        Error::Trouble(text.into())
+    }
+
+    /// A verdict without findings.
+    pub fn verdict(reason: impl Into<String>) -> Error {
+        Error::Verdict { reason: reason.into(), findings: Vec::new() }
+    }
+
+    /// Trying again cannot help with a verdict; everything else is technical.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Error::Verdict { .. } | Error::NotImplemented(_) | Error::NoPlatform(..) => Outcome::Failed,
+            Error::Platform(error) => match error.code() {
+                Code::Invalid | Code::Denied => Outcome::Failed,
+                Code::NotFound if matches!(error, platform::Error::ArtefactMissing { .. }) => Outcome::Failed,
+                Code::NotFound
+                | Code::Conflict
+                | Code::Overloaded
+                | Code::Unavailable
+                | Code::Timeout
+                | Code::Internal => Outcome::Errored,
+            },
+            Error::Secret { .. } => Outcome::Failed,
+            Error::Bus { .. }
+            | Error::Routes { .. }
+            | Error::Stale { .. }
+            | Error::Journal { .. }
+            | Error::Http { .. }
+            | Error::Trouble(_) => Outcome::Errored,
+        }
+    }
+
+    /// What a caller may do.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Bus { source, .. } => source.code(),
+            Error::Routes { source, .. } => source.code(),
+            Error::Stale { .. } => Code::Conflict,
+            Error::Platform(error) => error.code(),
+            Error::NoPlatform(..) => Code::NotFound,
+            Error::Journal { .. } => Code::Internal,
+            Error::Secret { .. } | Error::Verdict { .. } => Code::Invalid,
+            Error::Http { .. } | Error::Trouble(_) => Code::Unavailable,
+            Error::NotImplemented(_) => Code::Invalid,
+        }
+    }
+}
+
+impl From<Error> for StepResult {
+    fn from(error: Error) -> StepResult {
+        let mut result = StepResult::new(error.outcome(), chassis::chain(&error));
+        if let Error::Verdict { findings, .. } = error {
+            result.findings = findings;
+        }
+        result
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::new(error.code(), chassis::chain(&error))
+    }
+}
+
+/// Says what was attempted when the bus fails.
+pub(crate) trait Attempt<T> {
+    /// `say a report`, `read the routes`.
+    fn attempt(self, what: &'static str) -> Result<T>;
+}
+
+impl<T> Attempt<T> for std::result::Result<T, bus::Error> {
+    fn attempt(self, what: &'static str) -> Result<T> {
+        self.map_err(|source| Error::Bus { what, source })
+    }
+}

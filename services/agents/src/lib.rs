@@ -1,0 +1,65 @@
+//! Does: the runner of steps and the ten agents, one module each.
+//!
+//! Works on `job.agents.step.<agent>`, one lane per agent with a concurrency of its own, so that one agent's trouble
+//! does not starve the others; answers `rpc.agents.review` and `rpc.agents.drift`; hears `sig.step.stop` and
+//! `sig.traffic.count`; says `job.orchestrator.report` and `sig.step.progress`. How a step is run at least once with
+//! its effects at most once per fence is in [`runner`].
+//!
+//! It must never decide what happens next to a deployment (the orchestrator does), never act under a fence lower than
+//! one already seen on the target, never print a secret, and never call something measured that was not.
+
+#![warn(missing_docs)]
+
+pub mod agents;
+pub mod analysis;
+pub mod config;
+pub mod context;
+pub mod counts;
+pub mod deploy;
+mod error;
+mod handlers;
+pub mod http;
+pub mod metrics;
+pub mod openapi;
+pub mod platforms;
+pub mod runner;
+pub mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use bus::{WorkRules, subjects};
+use chassis::Service;
+use model::step::Agent;
+
+pub use config::AgentsConfig;
+pub use context::Platforms;
+pub use error::Error;
+
+/// How often old entries of the runner's journal are dropped.
+const TIDY: Duration = Duration::from_secs(3600);
+
+/// Starts with the platforms that the settings name.
+pub async fn start(service: Service<AgentsConfig>) -> Result<(), Error> {
+    let platforms = platforms::of(&service.config, &service.clock)?;
+    start_with(service, platforms).await
+}
+
+/// Starts with these platforms, whatever the settings name.
+pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) -> Result<(), Error> {
+    let bus = |source| Error::Bus { what: "start the agents", source };
+    let ctx = Arc::new(handlers::Handlers::new(&service, platforms)?);
+    // Stops first: a job that is taken must be stoppable.
+    service.listen(&subjects::agents::STOP, None, ctx.clone(), handlers::on_stop).await.map_err(bus)?;
+    for agent in Agent::ALL {
+        let rules = WorkRules { concurrency: service.config.concurrency_of(agent), ..WorkRules::default() };
+        let lane = Some(agent.as_str());
+        service
+            .work(&subjects::agents::STEP, lane, rules, ctx.clone(), handlers::on_step)
+            .await
+            .map_err(bus)?;
+    }
+    service.answer(&subjects::agents::REVIEW, ctx.clone(), handlers::on_review).await.map_err(bus)?;
+    service.answer(&subjects::agents::DRIFT, ctx.clone(), handlers::on_drift).await.map_err(bus)?;
+    service.every("tidy the runner's journal", TIDY, ctx, handlers::tidy);
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! What this runner began and ended, on disk: one small file per step, replaced whole and synced.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use model::{Digest, Fence, Timestamp, deployment::StepJob, step::StepResult};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, error::Result};
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// When it was begun.
+    pub started: Timestamp,
+    /// How it ended; none while it runs, or when the runner died meanwhile.
+    pub result: Option<StepResult>,
+}
+
+/// All attempts of one step, by attempt and fence: after a retried way back the first attempt comes again under a
+/// higher fence and is another one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Entries(BTreeMap<String, Entry>);
+
+impl Entries {
+    /// The result of this attempt, if it ended.
+    pub fn result(&self, job: &StepJob) -> Option<&StepResult> {
+        self.0.get(&name(job.attempt, job.fence))?.result.as_ref()
+    }
+
+    /// Some attempt was begun and has no end: the runner died over it, or was stopped.
+    pub fn is_open(&self) -> bool {
+        self.0.values().any(|entry| entry.result.is_none())
+    }
+
+    fn newest(&self) -> Timestamp {
+        self.0.values().map(|entry| entry.started).max().unwrap_or_default()
+    }
+}
+
+fn name(attempt: u32, fence: Fence) -> String {
+    format!("{attempt}@{fence}")
+}
+
+/// The journal's folder.
+#[derive(Clone, Debug)]
+pub struct Journal(PathBuf);
+
+impl Journal {
+    /// Opens a folder, making it when it is not there.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Journal> {
+        let folder = folder.into();
+        std::fs::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
+        Ok(Journal(folder))
+    }
+
+    /// What is known of a step.
+    pub async fn read(&self, idem_key: &str) -> Result<Entries> {
+        let path = self.path(idem_key);
+        blocking(move || read(&path)).await
+    }
+
+    /// Notes that an attempt begins; durable when it returns.
+    pub async fn begin(&self, job: &StepJob, now: Timestamp) -> Result<()> {
+        self.note(job, Entry { started: now, result: None }).await
+    }
+
+    /// Notes how an attempt ended; durable when it returns.
+    pub async fn end(&self, job: &StepJob, started: Timestamp, result: &StepResult) -> Result<()> {
+        self.note(job, Entry { started, result: Some(result.clone()) }).await
+    }
+
+    async fn note(&self, job: &StepJob, entry: Entry) -> Result<()> {
+        let (path, key) = (self.path(&job.idem_key), name(job.attempt, job.fence));
+        blocking(move || {
+            let mut entries = read(&path)?;
+            entries.0.insert(key, entry);
+            write(&path, &entries)
+        })
+        .await
+    }
+
+    /// Drops steps whose newest attempt began longer than `age` ago; gives how many.
+    pub async fn forget(&self, now: Timestamp, age: Duration) -> Result<usize> {
+        let folder = self.0.clone();
+        blocking(move || {
+            let mut dropped = 0;
+            for file in
+                std::fs::read_dir(&folder).map_err(|source| failed("list", &folder, source))?.flatten()
+            {
+                let path = file.path();
+                if path.extension().is_some_and(|ending| ending == "json")
+                    && now.since(read(&path)?.newest()) > age
+                {
+                    std::fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+                    dropped += 1;
+                }
+            }
+            Ok(dropped)
+        })
+        .await
+    }
+
+    /// The key comes from outside: whatever it is, its digest is a file's name.
+    fn path(&self, idem_key: &str) -> PathBuf {
+        let digest = Digest::of_bytes(idem_key.as_bytes()).to_string();
+        self.0.join(format!("{}.json", digest.trim_start_matches("sha256:")))
+    }
+}
+
+/// A write whose caller was dropped may still run: no two share a temporary file.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+fn read(path: &Path) -> Result<Entries> {
+    match std::fs::read(path) {
+        // A file that cannot be read is an error, not an empty journal: forgetting would repeat an effect.
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed("read", path, error.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Entries::default()),
+        Err(error) => Err(failed("read", path, error)),
+    }
+}
+
+fn write(path: &Path, entries: &Entries) -> Result<()> {
+    let temporary = path.with_extension(format!("tmp{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        file.write_all(&serde_json::to_vec(entries)?)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    })();
+    written.map_err(|source| failed("write", path, source))
+}
+
+fn failed(what: &str, path: &Path, source: std::io::Error) -> Error {
+    Error::Journal { what: format!("{what} {} of the runner's journal", path.display()), source }
+}
+
+/// Goes on to its end even when the caller is dropped.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Error::trouble(format!("the runner's journal did not answer: {error}"))),
+    }
+}

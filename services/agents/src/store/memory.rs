@@ -1,0 +1,114 @@
+//! The shared things in memory, for tests.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::*;
+
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) routes: BTreeMap<String, (RouteTable, u64)>,
+    pub(crate) values: BTreeMap<String, Value>,
+    pub(crate) evidence: BTreeMap<String, Vec<u8>>,
+    pub(crate) history: Vec<Record>,
+    pub(crate) reports: Vec<(String, StepReport)>,
+    pub(crate) progress: Vec<StepProgress>,
+    /// Every table that was ever written, in order.
+    pub(crate) tables: Vec<RouteTable>,
+    pub(crate) reports_fail: u32,
+    writes: u64,
+}
+
+/// Every call lets other tasks go first, so that a test can end a step at each of them.
+#[derive(Default)]
+pub(crate) struct MemoryStore(Mutex<Shared>);
+
+impl MemoryStore {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Shared) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn table(&self, key: &str) -> Option<RouteTable> {
+        self.with(|shared| shared.routes.get(key).map(|(table, _)| table.clone()))
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn routes(&self, key: &str) -> Result<Option<(RouteTable, u64)>> {
+        tokio::task::yield_now().await;
+        Ok(self.with(|shared| shared.routes.get(key).cloned()))
+    }
+
+    async fn set_routes(&self, key: &str, table: &RouteTable, expected: Option<u64>) -> Result<bool> {
+        tokio::task::yield_now().await;
+        let won = self.with(|shared| {
+            if shared.routes.get(key).map(|(_, revision)| *revision) != expected {
+                return false;
+            }
+            shared.writes += 1;
+            shared.tables.push(table.clone());
+            shared.routes.insert(key.to_owned(), (table.clone(), shared.writes));
+            true
+        });
+        tokio::task::yield_now().await;
+        Ok(won)
+    }
+
+    async fn drop_routes(&self, key: &str, expected: u64) -> Result<bool> {
+        tokio::task::yield_now().await;
+        Ok(self.with(|shared| match shared.routes.get(key) {
+            Some((_, revision)) if *revision == expected => shared.routes.remove(key).is_some(),
+            _ => false,
+        }))
+    }
+
+    async fn keep(&self, evidence: &[u8]) -> Result<Digest> {
+        let digest = Digest::of_bytes(evidence);
+        self.with(|shared| shared.evidence.insert(digest.to_string(), evidence.to_vec()));
+        Ok(digest)
+    }
+
+    async fn history(&self, _: &DeploymentId) -> Result<Vec<Record>> {
+        Ok(self.with(|shared| shared.history.clone()))
+    }
+
+    async fn measurement(&self, key: &str) -> Result<Option<Value>> {
+        Ok(self.with(|shared| shared.values.get(key).cloned()))
+    }
+
+    async fn remember(&self, key: &str, value: &Value) -> Result<()> {
+        self.with(|shared| shared.values.insert(key.to_owned(), value.clone()));
+        Ok(())
+    }
+
+    async fn claim(&self, key: &str, value: &Value) -> Result<bool> {
+        tokio::task::yield_now().await;
+        Ok(self.with(|shared| {
+            let free = !shared.values.contains_key(key);
+            shared.values.entry(key.to_owned()).or_insert_with(|| value.clone());
+            free
+        }))
+    }
+
+    async fn report(&self, report: &StepReport, message_id: &str) -> Result<()> {
+        tokio::task::yield_now().await;
+        self.with(|shared| {
+            if shared.reports_fail > 0 {
+                shared.reports_fail -= 1;
+                return Err(Error::trouble("the report was not taken"));
+            }
+            shared.reports.push((message_id.to_owned(), report.clone()));
+            Ok(())
+        })?;
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    async fn progress(&self, progress: &StepProgress) -> Result<()> {
+        self.with(|shared| shared.progress.push(progress.clone()));
+        Ok(())
+    }
+}

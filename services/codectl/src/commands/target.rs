@@ -1,0 +1,84 @@
+//! Targets: locks, queue, snapshot, quarantine, drift.
+
+use bus::subjects;
+use model::command::{DriftRequest, TargetAction, TargetCommand, TargetView};
+
+use crate::{
+    cli::{Global, Lock, Target},
+    client::Client,
+    failure::Failure,
+    output::{self, paint},
+};
+
+/// Shows, holds or lets go.
+pub async fn lock(global: &Global, lock: Lock) -> Result<u8, Failure> {
+    let client = Client::connect(global).await?;
+    let (target, action) = match lock {
+        Lock::Show(Target { target }) => (target, TargetAction::Show {}),
+        Lock::Hold { target: Target { target }, reason } => (target, TargetAction::Hold { reason }),
+        Lock::Release(Target { target }) => (target, TargetAction::Unhold {}),
+    };
+    let command = TargetCommand { target, by: client.who.clone(), action };
+    let view = client.ask(&subjects::orchestrator::TARGET, &command).await?;
+    if output::json() {
+        output::document(&view)
+    } else {
+        show(&view)
+    }
+    Ok(0)
+}
+
+fn show(view: &TargetView) {
+    output::line(paint::strong(&view.target));
+    match (&view.holder, &view.held) {
+        (Some((holder, token)), _) => output::line(format!("  locked by {holder}, token {token}")),
+        (None, Some((by, reason))) => output::line(format!("  {} by {by}: {reason}", paint::warn("held"))),
+        (None, None) => output::line(format!("  {}", paint::good("free"))),
+    }
+    for (place, waiting) in view.queue.iter().enumerate() {
+        output::line(format!("  {}. {waiting} waits", place + 1));
+    }
+    match &view.snapshot {
+        Some(snapshot) => {
+            let modules: Vec<String> = snapshot
+                .spec
+                .modules
+                .iter()
+                .map(|module| format!("{} {}", module.name, module.version))
+                .collect();
+            output::line(format!(
+                "  runs {} since {} ({})",
+                modules.join(", "),
+                snapshot.at,
+                snapshot.deployment
+            ));
+        }
+        None => output::line("  nothing was ever promoted here"),
+    }
+    for (spec, deployment, reason) in &view.quarantined {
+        output::line(format!("  {} {} by {deployment}: {reason}", paint::bad("quarantined"), spec.short()));
+    }
+}
+
+/// Compares what runs with what should. Exit status 1 when something differs.
+pub async fn drift(global: &Global, target: Target) -> Result<u8, Failure> {
+    let client = Client::connect(global).await?;
+    let request = DriftRequest { target: target.target, spec: None };
+    let reply = client.ask(&subjects::orchestrator::DRIFT, &request).await?;
+    if output::json() {
+        output::document(&reply);
+    } else if reply.drifts.is_empty() {
+        output::line(paint::good("no drift: what runs is what was promoted"));
+    } else {
+        for drift in &reply.drifts {
+            output::line(format!(
+                "{} {} {}: {}",
+                paint::warn("~"),
+                drift.module,
+                paint::faint(&drift.revision),
+                drift.text
+            ));
+        }
+    }
+    Ok(u8::from(!reply.drifts.is_empty()))
+}

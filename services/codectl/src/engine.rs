@@ -1,0 +1,241 @@
+//! The whole engine in one process: a NATS server of its own, the orchestrator, the agents, the data plane.
+
+use std::{fs, path::Path, process::Stdio, time::Duration};
+
+use bus::{NatsServer, ServerSettings};
+use chassis::{Process, Running, Signals, config::Common, config::Config, config::Sources};
+use model::ReplicaId;
+use platform::{ProcessPlatform, process};
+
+use crate::{
+    cli::{Down, Global, Up},
+    failure::Failure,
+    home::{self, Home},
+    output::{self, paint},
+};
+
+/// A started engine. Dropping it without [`Engine::stop`] ends it as a crash would.
+pub struct Engine {
+    process: Process,
+    services: Vec<(&'static str, Running)>,
+    server: NatsServer,
+    health: std::net::SocketAddr,
+}
+
+/// Where the parts of an engine that were not configured keep their data.
+struct Defaults<'a>(&'a Path);
+
+impl Engine {
+    /// Starts everything; all of it is ready when this returns.
+    pub async fn start(home: &Path, port: u16, config: Option<&Path>) -> Result<Engine, Failure> {
+        fs::create_dir_all(home)
+            .map_err(|error| Failure::other(format!("making the folder {}: {error}", home.display())))?;
+        let sources = Sources::read(config).map_err(|error| Failure::invalid(error.to_string()))?;
+        let settings = ServerSettings { port, ..ServerSettings::new(home.join("nats")) };
+        let server =
+            NatsServer::start(settings).await.map_err(|error| Failure::other(chassis::chain(&error)))?;
+
+        let mut common = load::<orchestrator::Config>(&sources)?.0;
+        common.nats_url = server.url();
+        let process =
+            Process::begin("codectl", &common).map_err(|error| Failure::other(chassis::chain(&error)))?;
+        let health = process
+            .serve(common.health_listen)
+            .await
+            .map_err(|error| Failure::other(chassis::chain(&error)))?;
+
+        let defaults = Defaults(home);
+        let mut engine = Engine { process, services: Vec::new(), server, health };
+        let traffic = defaults.traffic(load(&sources)?.1);
+        engine.add(&common, traffic, traffic::start).await?;
+        let agents = defaults.agents(load(&sources)?.1);
+        engine.add(&common, agents, agents::start).await?;
+        let orchestrator = load::<orchestrator::Config>(&sources)?.1;
+        engine.add(&common, orchestrator, orchestrator::start).await?;
+        Ok(engine)
+    }
+
+    async fn add<C: Config>(
+        &mut self,
+        common: &Common,
+        config: C,
+        start: impl chassis::Start<C>,
+    ) -> Result<(), Failure> {
+        let failed = |error: chassis::Error| Failure::other(chassis::chain(&error));
+        let replica = ReplicaId::new();
+        let bus = chassis::connect(common, C::SERVICE, &replica).await.map_err(failed)?;
+        let running = self.process.start_as(replica, config, bus, start).await.map_err(failed)?;
+        self.services.push((C::SERVICE, running));
+        Ok(())
+    }
+
+    /// The NATS server's address.
+    pub fn nats(&self) -> String {
+        self.server.url()
+    }
+
+    /// The services and their replicas.
+    pub fn services(&self) -> impl Iterator<Item = (&'static str, &ReplicaId)> {
+        self.services.iter().map(|(name, running)| (*name, running.replica()))
+    }
+
+    /// Returns when a service has failed, and says which and why.
+    async fn failed(&self) -> String {
+        let failures = self
+            .services
+            .iter()
+            .map(|(name, running)| Box::pin(async move { format!("{name}: {:?}", running.failed().await) }));
+        futures::future::select_all(failures).await.0
+    }
+
+    /// In the order of a request: nothing new is decided, what is held is finished, traffic last.
+    pub async fn stop(mut self) {
+        while let Some((_, running)) = self.services.pop() {
+            running.stop(Duration::from_secs(10)).await;
+        }
+        if let Err(error) = self.server.stop().await {
+            output::note(format!("stopping nats-server: {error}"));
+        }
+        self.process.end().await;
+    }
+}
+
+impl Defaults<'_> {
+    fn traffic(&self, mut config: traffic::TrafficConfig) -> traffic::TrafficConfig {
+        if config.state_dir == traffic::TrafficConfig::default().state_dir {
+            config.state_dir = self.0.join("traffic");
+        }
+        config
+    }
+
+    /// Docker is offered when its socket is there.
+    fn agents(&self, mut config: agents::AgentsConfig) -> agents::AgentsConfig {
+        let plain = agents::AgentsConfig::default();
+        if config.state_dir == plain.state_dir {
+            config.state_dir = self.0.join("agents");
+        }
+        if config.platforms == plain.platforms && Path::new("/var/run/docker.sock").exists() {
+            config.platforms.push("docker".to_owned());
+        }
+        config
+    }
+}
+
+fn load<C: Config>(sources: &Sources) -> Result<(Common, C), Failure> {
+    let loaded = sources.load::<C>().map_err(|error| Failure::invalid(error.to_string()))?;
+    Ok((loaded.common, loaded.config))
+}
+
+/// `codectl up`
+pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
+    let home = Home::of(global);
+    if let Some(running) = home.running() {
+        return Err(Failure::other(format!(
+            "an engine runs here already (process {}, {})",
+            running.pid, running.nats
+        )));
+    }
+    if up.detach {
+        return detach(&home, &up).await;
+    }
+    let began = tokio::time::Instant::now();
+    let mut signals = Signals::listen().map_err(|error| Failure::other(error.to_string()))?;
+    let engine = Engine::start(&home.0, up.port, up.config.as_deref()).await?;
+    let running = home::Running {
+        pid: std::process::id() as i32,
+        nats: engine.nats(),
+        health: format!("http://{}", engine.health),
+    };
+    home.announce(&running)?;
+    if output::json() {
+        output::json_line(&running);
+    } else {
+        for (name, replica) in engine.services() {
+            output::line(format!("{} {name:<14} {}", paint::good("ready"), paint::faint(replica)));
+        }
+        let ready = format!("ready in {} ms", began.elapsed().as_millis());
+        output::line(format!("{}  {}  {}/metrics", paint::strong(ready), running.nats, running.health));
+        output::line(paint::faint("deploy something: codectl apply examples/specs/greeter.yaml --watch"));
+    }
+    let outcome = tokio::select! {
+        _ = signals.next() => Ok(0),
+        failed = engine.failed() => Err(Failure::other(format!("a service failed: {failed}"))),
+    };
+    home.withdraw();
+    tokio::select! {
+        () = engine.stop() => {}
+        _ = signals.next() => {}
+    }
+    outcome
+}
+
+/// Starts the same in the background and waits until it is ready.
+async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
+    use std::os::unix::process::CommandExt;
+    let failed = |error: std::io::Error| Failure::other(format!("starting the engine: {error}"));
+    fs::create_dir_all(&home.0).map_err(failed)?;
+    let log = fs::File::create(home.0.join("engine.log")).map_err(failed)?;
+    let mut command = std::process::Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(["up", "--port", &up.port.to_string(), "--home"]).arg(&home.0);
+    if let Some(config) = &up.config {
+        command.arg("--config").arg(config);
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(failed)?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    for _ in 0..600 {
+        if let Some(running) = home.running() {
+            output::line(format!("{}  {}  process {}", paint::good("ready"), running.nats, running.pid));
+            return Ok(0);
+        }
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            let text = fs::read_to_string(home.0.join("engine.log")).unwrap_or_default();
+            let last: Vec<&str> = text.lines().rev().take(5).collect();
+            return Err(Failure::other(format!("the engine ended with {status}: {}", last.join(" | "))));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Failure::other(format!(
+        "the engine was not ready within 30 s; see {}",
+        home.0.join("engine.log").display()
+    )))
+}
+
+/// `codectl down`
+pub async fn down(global: &Global, down: &Down) -> Result<u8, Failure> {
+    let home = Home::of(global);
+    let Some(running) = home.running() else {
+        output::line("no engine runs here");
+        return Ok(0);
+    };
+    let pid = nix::unistd::Pid::from_raw(running.pid);
+    let failed = |error: nix::errno::Errno| Failure::other(format!("stopping process {pid}: {error}"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).map_err(failed)?;
+    for _ in 0..400 {
+        if home.running().is_none() && nix::sys::signal::kill(pid, None).is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    if down.instances {
+        let stopped = stop_instances(&home.0.join("agents")).await?;
+        output::line(format!("stopped {stopped} instances"));
+    }
+    output::line(paint::good("stopped"));
+    Ok(0)
+}
+
+/// Stops whatever the process platform started in this home: after the engine is gone nobody else writes there.
+pub async fn stop_instances(agents: &Path) -> Result<usize, Failure> {
+    let folder = agents.join("process");
+    if !folder.exists() {
+        return Ok(0);
+    }
+    let failed = |error: platform::Error| Failure::other(chassis::chain(&error));
+    let processes = ProcessPlatform::new(process::Settings::new(folder)).map_err(failed)?;
+    processes.stop_all(Duration::from_secs(5)).await.map_err(failed)
+}

@@ -1,0 +1,77 @@
+//! The operator's command line, and the whole engine in one process.
+//!
+//! It asks the engine through the same calls as any other client and never writes a journal, a route or a platform
+//! itself. The only crate that links several services: `codectl up` starts them through the `start` that their own
+//! `main.rs` calls.
+
+mod cli;
+mod client;
+mod commands;
+mod demo;
+mod doctor;
+mod engine;
+mod failure;
+mod home;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use failure::Failure;
+
+/// Does what the arguments say; the exit status is documented in `codectl --help`.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    output::set_up(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::failed(&Failure::other(format!("starting the runtime: {error}"))),
+    };
+    let outcome = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => output::failed(&failure),
+    }
+}
+
+async fn run(cli: Cli) -> Result<u8, Failure> {
+    chassis::install_crypto();
+    let global = &cli.global;
+    match cli.command {
+        Command::Up(up) => engine::up(global, up).await,
+        Command::Down(down) => engine::down(global, &down).await,
+        Command::Demo(demo) => demo::run(global, &demo).await,
+        Command::Plan(file) => commands::plan::plan(global, &file).await,
+        Command::Apply(apply) => commands::apply::apply(global, apply).await,
+        Command::Status(which) => commands::show::status(global, which).await,
+        Command::Watch(which) => commands::watch::watch(global, which).await,
+        Command::Explain(which) => commands::show::explain(global, which).await,
+        Command::List(list) => commands::show::list(global, list).await,
+        Command::History(which) => commands::show::history(global, which).await,
+        Command::Promote(promote) => commands::act::promote(global, promote).await,
+        Command::Pause(guarded) => commands::act::pause(global, guarded).await,
+        Command::Resume(guarded) => commands::act::resume(global, guarded).await,
+        Command::Abort(abort) => commands::act::abort(global, abort).await,
+        Command::Retry(retry) => commands::act::retry(global, retry).await,
+        Command::Rollback(rollback) => commands::apply::rollback(global, rollback).await,
+        Command::Approve(approve) => commands::act::approve(global, approve).await,
+        Command::Lock(lock) => commands::target::lock(global, lock).await,
+        Command::Diff(file) => commands::plan::diff(global, &file).await,
+        Command::Drift(target) => commands::target::drift(global, target).await,
+        Command::Events(events) => commands::events::events(global, events).await,
+        Command::Validate(file) => commands::local::validate(&file),
+        Command::Schema => commands::local::schema(),
+        Command::Import(import) => commands::local::import(import),
+        Command::Completions { shell } => commands::local::completions(shell),
+        Command::Doctor => doctor::doctor(),
+    }
+}

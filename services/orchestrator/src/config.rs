@@ -1,0 +1,57 @@
+//! Settings of the orchestrator.
+
+use chassis::config::{Config, complaint};
+use model::{Span, fault::Complaint};
+use serde::{Deserialize, Serialize};
+
+/// `[orchestrator]`, `CODE_ORCHESTRATOR_*`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OrchestratorConfig {
+    /// How often it says that it lives. 100 ms to 5 s. Default 500 ms.
+    pub beat: Span,
+    /// An owner that was silent for so long, while the journal answers, is replaced. At least three beats. Default 3 s.
+    pub silence: Span,
+    /// How often everything that is not over is looked at without a cause. Default 15 s.
+    pub sweep: Span,
+    /// How often a job is sent again that no runner has taken. Default 60 s.
+    pub resend: Span,
+    /// How many ended deployments are kept for lists. 0 to 100000. Default 1000.
+    pub remembered: usize,
+    /// How many calls and reports are handled side by side. 1 to 4096. Default 256.
+    pub concurrency: usize,
+}
+
+impl Default for OrchestratorConfig {
+    fn default() -> Self {
+        OrchestratorConfig {
+            beat: Span::millis(500),
+            silence: Span::seconds(3),
+            sweep: Span::seconds(15),
+            resend: Span::seconds(60),
+            remembered: 1000,
+            concurrency: 256,
+        }
+    }
+}
+
+impl Config for OrchestratorConfig {
+    const SERVICE: &'static str = "orchestrator";
+
+    fn check(&self) -> Result<(), Vec<Complaint>> {
+        let mut complaints = Vec::new();
+        if self.silence.0 < self.beat.0 * 3 {
+            let message = format!("{} is less than three beats of {}", self.silence, self.beat);
+            complaints.push(complaint(
+                "silence",
+                message,
+                "a lost beat must not look like a death: raise it",
+            ));
+        }
+        if !(1..=4096).contains(&self.concurrency) {
+            let message = format!("{} is not a number of handlers", self.concurrency);
+            complaints.push(complaint("concurrency", message, "1 to 4096"));
+        }
+        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+    }
+}

@@ -1,0 +1,79 @@
+//! What can go wrong in the orchestrator.
+
+use model::{Code, Fault};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bus did not do what was asked.
+    #[error("{what}")]
+    Bus {
+        /// What was attempted.
+        what: &'static str,
+        /// The bus's trouble.
+        #[source]
+        source: bus::Error,
+    },
+    /// A record could not be appended.
+    #[error("append to the journal of {id}")]
+    Append {
+        /// Whose journal.
+        id: String,
+        /// The trouble.
+        #[source]
+        source: bus::AppendError,
+    },
+    /// A journal that cannot be folded.
+    #[error(transparent)]
+    Journal(#[from] crate::heart::state::BadJournal),
+    /// The target takes no more deployments.
+    #[error(transparent)]
+    Queue(#[from] crate::heart::target::QueueFull),
+    /// What was asked for cannot be done.
+    #[error(transparent)]
+    Refused(#[from] Fault),
+}
+
+impl Error {
+    /// What the caller may do.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Bus { source, .. } => source.code(),
+            Error::Append { source, .. } => source.code(),
+            Error::Journal(_) => Code::Internal,
+            Error::Queue(_) => Code::Overloaded,
+            Error::Refused(fault) => fault.code,
+        }
+    }
+}
+
+impl From<bus::Error> for Error {
+    fn from(source: bus::Error) -> Error {
+        Error::Bus { what: "subscribe", source }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        match error {
+            Error::Refused(fault) => fault,
+            other => {
+                let source =
+                    std::error::Error::source(&other).map(|source| format!(": {source}")).unwrap_or_default();
+                Fault::new(other.code(), format!("{other}{source}"))
+            }
+        }
+    }
+}
+
+/// Says what was attempted when the bus fails.
+pub trait Attempt<T> {
+    /// `load the journal`, `follow the targets`.
+    fn attempt(self, what: &'static str) -> Result<T, Error>;
+}
+
+impl<T> Attempt<T> for Result<T, bus::Error> {
+    fn attempt(self, what: &'static str) -> Result<T, Error> {
+        self.map_err(|source| Error::Bus { what, source })
+    }
+}

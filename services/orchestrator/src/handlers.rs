@@ -1,0 +1,232 @@
+//! Calls, reports and the inbox: load, decide, save, say.
+
+use std::{sync::Arc, time::Duration};
+
+use bus::{AppendError, CloudEvent, Entry, Meta, subjects};
+use model::{
+    Code, DeploymentId, DeploymentSpec, Fault, Plan, Record,
+    command::{
+        Command, DriftReply, DriftRequest, HistoryReply, HistoryRequest, ListReply, ListRequest, PlanReply,
+        PlanRequest, ReviewReply, ReviewRequest, StatusReply, StatusRequest, Submit, Submitted, TargetAction,
+        TargetCommand, TargetView,
+    },
+    deployment::{Mode, StepReport},
+    plan::Snapshot,
+};
+
+use crate::{
+    error::{Attempt, Error},
+    heart::{
+        Context,
+        compile::compile,
+        decide,
+        state::Deployment,
+        target::{Target, Wish},
+        way_back::way_back,
+    },
+    hub::Hub,
+};
+
+/// What every handler has.
+pub type Ctx = Arc<Hub>;
+
+/// How long the agents may take to review a plan that is only looked at.
+const REVIEW: Duration = Duration::from_secs(10);
+
+/// Journals a deployment. The same request id gives the same deployment, however often and wherever it is sent.
+pub async fn on_submit(hub: Ctx, submit: Submit, _: Meta) -> Result<Submitted, Fault> {
+    submit_once(hub, submit).await
+}
+
+async fn submit_once(hub: Ctx, submit: Submit) -> Result<Submitted, Fault> {
+    let spec = spec::read(&submit.document)?.spec;
+    let id = match &submit.request_id {
+        Some(key) => DeploymentId::derived(&format!("{}\n{key}", submit.initiator)),
+        None => DeploymentId::new(),
+    };
+    let target = hub.targets.watch(&spec.target_id()).await?;
+    let target = target.borrow().clone();
+    let now = hub.clock.now();
+
+    let mut record = Record {
+        id: id.to_string(),
+        version: 1,
+        writer: hub.me.to_string(),
+        at: now,
+        trace: None,
+        events: vec![decide::receive(&submit, spec)],
+    };
+    let mut state = Deployment::begin(&record, 0).map_err(Error::from)?;
+    if !hub.is_draining() {
+        // The same record carries what follows by itself, so that a request is one durable write.
+        record.events.extend(decide::advance(&state, Context { now, me: &hub.me, target: &target }));
+    }
+
+    match hub.bus.append(&subjects::deployment::JOURNAL, id.as_str(), &record, 0).await {
+        Ok(seq) => {
+            state = Deployment::begin(&record, seq).map_err(Error::from)?;
+            hub.counted(&record.events);
+            hub.say(&state).await;
+            hub.adopt(&id, state);
+            Ok(Submitted { deployment: id, repeated: false })
+        }
+        Err(AppendError::Raced) => Ok(Submitted { deployment: id, repeated: true }),
+        Err(source) => Err(Error::Append { id: id.to_string(), source }.into()),
+    }
+}
+
+/// Shows what would be done. Changes nothing.
+pub async fn on_plan(hub: Ctx, request: PlanRequest, _: Meta) -> Result<PlanReply, Fault> {
+    let spec = spec::read(&request.document)?.spec;
+    let target = hub.targets.watch(&spec.target_id()).await?;
+    let target = target.borrow().clone();
+    let plan = compile(&spec, target.snapshot.as_ref(), Mode::Apply)
+        .map_err(|error| Fault::new(Code::Invalid, error.to_string()))?;
+
+    let mut obstacles = obstacles(&spec, &target);
+    let asked = ReviewRequest {
+        spec: spec.clone(),
+        baseline: target.snapshot.as_ref().map(|snapshot| snapshot.spec.clone()),
+        plan: plan.clone(),
+    };
+    let reviews: Vec<ReviewReply> = match hub.bus.call(&subjects::agents::REVIEW, &asked, REVIEW).await {
+        Ok(reviews) => reviews.reviews,
+        Err(error) => {
+            obstacles.push(format!("the agents did not review the plan: {error}"));
+            Vec::new()
+        }
+    };
+    for review in reviews.iter().filter(|review| !review.passed) {
+        obstacles.push(format!("{} would refuse it: {}", review.agent, review.summary));
+    }
+    Ok(PlanReply {
+        digest: plan.digest(),
+        way_back: way_back_in_words(&spec, &plan, target.snapshot.as_ref()),
+        plan,
+        reviews,
+        obstacles,
+    })
+}
+
+fn obstacles(spec: &DeploymentSpec, target: &Target) -> Vec<String> {
+    let mut obstacles = Vec::new();
+    if let Some((by, why)) = target.quarantined.get(&model::Digest::of(spec)) {
+        obstacles.push(format!("this spec was rolled back by {by} ({why}): it needs --force and a reason"));
+    }
+    if let Some((holder, _)) = &target.holder {
+        obstacles.push(format!("{holder} holds the target; {} wait", target.queue.len()));
+    }
+    if let Some((by, reason)) = &target.held {
+        obstacles.push(format!("{by} holds the target: {reason}"));
+    }
+    obstacles
+}
+
+fn way_back_in_words(spec: &DeploymentSpec, plan: &Plan, baseline: Option<&Snapshot>) -> Vec<String> {
+    if let Some(step) = &plan.no_return_after {
+        return vec![format!("none after {step}: it cannot be undone, and a person is called instead")];
+    }
+    way_back(spec, plan, baseline)
+        .iter()
+        .map(|step| format!("{}. {}", step.wave + 1, step.describe()))
+        .collect()
+}
+
+/// Shows one deployment.
+pub async fn on_status(hub: Ctx, request: StatusRequest, _: Meta) -> Result<StatusReply, Fault> {
+    Ok(StatusReply { view: hub.show(&request.deployment).await? })
+}
+
+/// Lists deployments, newest first.
+pub async fn on_list(hub: Ctx, request: ListRequest, _: Meta) -> Result<ListReply, Fault> {
+    let limit = request.limit.unwrap_or(50).clamp(1, 1000) as usize;
+    let mut deployments = hub.list();
+    deployments.retain(|summary| {
+        request.target.as_ref().is_none_or(|target| *target == summary.target)
+            && (!request.active || summary.closed.is_none())
+    });
+    deployments.truncate(limit);
+    Ok(ListReply { deployments })
+}
+
+/// Shows a journal.
+pub async fn on_history(hub: Ctx, request: HistoryRequest, _: Meta) -> Result<HistoryReply, Fault> {
+    let id = request.deployment;
+    let entries =
+        hub.bus.load(&subjects::deployment::JOURNAL, id.as_str()).await.attempt("load a journal")?;
+    if entries.is_empty() {
+        return Err(Fault::new(Code::NotFound, format!("there is no deployment {id}")));
+    }
+    Ok(HistoryReply { records: entries.into_iter().map(|Entry { record, .. }| record).collect() })
+}
+
+/// Journals a person's command, or says why not.
+pub async fn on_command(hub: Ctx, command: Command, _: Meta) -> Result<model::command::Accepted, Fault> {
+    hub.command(command).await
+}
+
+/// Journals how a step goes. Safe to repeat: a report of an attempt that no longer matters changes nothing.
+pub async fn on_report(hub: Ctx, report: StepReport, _: Meta) -> Result<(), Fault> {
+    hub.report(report).await
+}
+
+/// Shows, holds or lets go of a target.
+pub async fn on_target(hub: Ctx, command: TargetCommand, _: Meta) -> Result<TargetView, Fault> {
+    let now = hub.clock.now();
+    match &command.action {
+        TargetAction::Show {} => {}
+        TargetAction::Hold { reason } => {
+            hub.targets.wish(&command.target, &Wish::Hold(command.by.clone(), reason.clone()), now).await?;
+        }
+        TargetAction::Unhold {} => {
+            hub.targets.wish(&command.target, &Wish::Unhold(command.by.clone()), now).await?
+        }
+    }
+    let target = hub.targets.watch(&command.target).await?;
+    let target = target.borrow().clone();
+    let token = command.target.token();
+    let entries =
+        hub.bus.load(&subjects::target::JOURNAL, &token).await.attempt("load a target's journal")?;
+    let events: Vec<_> = entries.into_iter().flat_map(|entry| entry.record.events).collect();
+    let newest = events.len().saturating_sub(100);
+    Ok(TargetView {
+        target: command.target,
+        holder: target.holder.clone(),
+        expires: target.expires,
+        queue: target.queue.clone(),
+        held: target.held.clone(),
+        snapshot: target.snapshot.clone(),
+        quarantined: target
+            .quarantined
+            .iter()
+            .map(|(spec, (deployment, reason))| (spec.clone(), deployment.clone(), reason.clone()))
+            .collect(),
+        events: events.into_iter().skip(newest).collect(),
+    })
+}
+
+/// Fills in what should run and asks the agents what does.
+pub async fn on_drift(hub: Ctx, mut request: DriftRequest, _: Meta) -> Result<DriftReply, Fault> {
+    if request.spec.is_none() {
+        let target = hub.targets.watch(&request.target).await?;
+        let snapshot = target.borrow().snapshot.clone();
+        let none = || Fault::new(Code::NotFound, format!("nothing was ever promoted on {}", request.target));
+        request.spec = Some(snapshot.ok_or_else(none)?.spec);
+    }
+    hub.bus.call(&subjects::agents::DRIFT, &request, REVIEW).await.map_err(Fault::from)
+}
+
+/// The world asks for a deployment by a CloudEvent. Its source and id are the request id, so that a repeat starts
+/// nothing.
+pub async fn on_inbox(hub: Ctx, event: CloudEvent, _: Meta) -> Result<serde_json::Value, Fault> {
+    let submit = Submit {
+        document: event.document(),
+        initiator: event.source.clone(),
+        request_id: Some(event.key()),
+        plan: None,
+        force: None,
+        mode: Mode::Apply,
+    };
+    let submitted = submit_once(hub, submit).await?;
+    serde_json::to_value(submitted).map_err(|error| Fault::new(Code::Internal, error.to_string()))
+}

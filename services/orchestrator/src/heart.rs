@@ -1,0 +1,37 @@
+//! The pure heart: what a deployment does next, given its journal, its target's journal and the time.
+//!
+//! Values in, values out. No I/O, no clock, no randomness, no `async`. The shell in [`crate::drive`] journals the
+//! events and carries out the effects; the simulation in `tests/` does the same with every fault it can think of.
+//!
+//! - [`compile`] turns a spec and what runs now into a plan.
+//! - [`state`] folds events into a deployment.
+//! - [`decide`] says which events follow.
+//! - [`effects`] says what should be under way outside.
+//! - [`target`] is the other aggregate: lock, queue, snapshot, quarantine.
+//! - [`view`] and [`explain`] show it to people.
+
+pub mod compile;
+pub mod decide;
+pub mod diff;
+pub mod effects;
+pub mod explain;
+pub mod state;
+pub mod target;
+pub mod view;
+pub mod way_back;
+
+use model::{ReplicaId, Timestamp};
+
+/// What a decision may look at beside the deployment itself.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Now, as the caller's clock has it.
+    pub now: Timestamp,
+    /// Who asks.
+    pub me: &'a ReplicaId,
+    /// The target, as far as its journal was folded.
+    pub target: &'a target::Target,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! What should be under way outside, given where a deployment stands. Level-triggered: the same state gives the same
+//! effects, so an owner that takes over begins with exactly what its predecessor left open.
+
+use model::{
+    Fence, Phase, StepKind,
+    command::{Action, Command},
+    deployment::{CauseKind, StepJob, StepStop, StopKind},
+    plan::Snapshot,
+    spec::DeploymentSpec,
+    step::Stage,
+};
+
+use super::{Context, decide, state::Deployment, target::Wish};
+
+/// One thing the owner sees to. Repeating it does no harm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// The job is in the agents' queue.
+    Send(Box<StepJob>),
+    /// Runners know that these steps no longer matter, or that they are to finish.
+    Stop(StepStop),
+    /// The target's journal says so.
+    Wish(Wish),
+    /// Another deployment is told to make way.
+    Ask(Command),
+}
+
+/// All effects of this state.
+pub fn effects(state: &Deployment, context: Context<'_>) -> Vec<Effect> {
+    if state.is_closed() || state.owner.as_ref() != Some(context.me) {
+        return Vec::new();
+    }
+    let mut effects = jobs(state);
+    effects.extend(stops(state));
+    effects.extend(wishes(state, context).into_iter().map(Effect::Wish));
+    effects.extend(decide::rivals(state, context).into_iter().map(|rival| {
+        Effect::Ask(Command {
+            deployment: rival,
+            expect: None,
+            by: format!("superseded-by:{}", state.id),
+            action: Action::Abort { reason: "superseded".to_owned() },
+        })
+    }));
+    effects
+}
+
+fn jobs(state: &Deployment) -> Vec<Effect> {
+    let Some(plan) = &state.plan_digest else { return Vec::new() };
+    let open = state.open_stage();
+    let mut jobs = Vec::new();
+    for step in state.all_steps().filter(|step| Some(step.stage) == open) {
+        let Some(stand) = state.steps.get(&step.id).filter(|stand| stand.is_open()) else { continue };
+        if matches!(step.kind, StepKind::Pause { .. }) {
+            continue;
+        }
+        let extend = match &step.kind {
+            StepKind::Analyse { analysis, .. } if stand.inconclusive > 0 => Some(analysis.duration),
+            _ => None,
+        };
+        jobs.push(Effect::Send(Box::new(StepJob {
+            deployment: state.id.clone(),
+            step: step.clone(),
+            attempt: stand.attempt,
+            idem_key: stand.idem_key.clone(),
+            fence: stand.fence,
+            until: stand.until.unwrap_or_default(),
+            spec: Box::new(state.spec.clone()),
+            baseline: state.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
+            plan: plan.clone(),
+            extend,
+        })));
+    }
+    jobs
+}
+
+fn stops(state: &Deployment) -> Vec<Effect> {
+    let mut stops = Vec::new();
+    let lock = state.lock.unwrap_or(0);
+    if state.phase == Phase::RollingBack {
+        let first_back = state
+            .way_back
+            .iter()
+            .filter_map(|step| state.steps.get(&step.id))
+            .map(|stand| stand.fence.epoch)
+            .min();
+        let below = Fence { lock, epoch: first_back.unwrap_or(state.epoch) };
+        let open = state
+            .stage(Stage::Execute)
+            .chain(state.stage(Stage::Verify))
+            .any(|step| state.state_of(&step.id).is_open());
+        if open {
+            stops.push(StepStop { deployment: state.id.clone(), step: None, below, kind: StopKind::Cancel });
+        }
+    }
+    if state.phase == Phase::Executing && only_background_left(state) {
+        for step in state.stage(Stage::Execute).filter(|step| state.state_of(&step.id).is_open()) {
+            let below = state.state_of(&step.id).fence;
+            let (deployment, step) = (state.id.clone(), Some(step.id.clone()));
+            stops.push(StepStop { deployment, step, below, kind: StopKind::Finish });
+        }
+    }
+    stops.into_iter().map(Effect::Stop).collect()
+}
+
+fn only_background_left(state: &Deployment) -> bool {
+    let mut open = 0;
+    for step in state.stage(Stage::Execute) {
+        let stand = state.state_of(&step.id);
+        if matches!(step.kind, StepKind::Analyse { background: true, .. }) && stand.is_open() {
+            open += 1;
+        } else if !stand.is_done() {
+            return false;
+        }
+    }
+    open > 0
+}
+
+pub(super) fn wishes(state: &Deployment, context: Context<'_>) -> Vec<Wish> {
+    let target = context.target;
+    let mut wishes = Vec::new();
+    match state.phase {
+        Phase::Queued if !target.knows(&state.id) => wishes.push(Wish::Enqueue(state.id.clone())),
+        Phase::Promoted => {
+            let spec: &DeploymentSpec = &state.spec;
+            if target.snapshot.as_ref().map(|snapshot| &snapshot.deployment) != Some(&state.id) {
+                let (deployment, spec) = (state.id.clone(), spec.clone());
+                wishes.push(Wish::Settle(Box::new(Snapshot { deployment, spec, at: state.at })));
+            }
+            if let (Some(reason), true) = (&state.force, target.quarantined.contains_key(&state.spec_digest))
+            {
+                let (spec, by) = (state.spec_digest.clone(), state.initiator.clone());
+                wishes.push(Wish::Unquarantine(spec, by, reason.clone()));
+            }
+        }
+        Phase::RolledBack
+            if is_the_releases_fault(state) && !target.quarantined.contains_key(&state.spec_digest) =>
+        {
+            let reason = state.cause.as_ref().map(|cause| cause.text.clone()).unwrap_or_default();
+            wishes.push(Wish::Quarantine(state.spec_digest.clone(), state.id.clone(), reason));
+        }
+        Phase::Decided if target.knows(&state.id) => wishes.push(Wish::Leave(state.id.clone())),
+        _ => {}
+    }
+    wishes
+}
+
+/// An operator's abort or a newer release says nothing about this one.
+fn is_the_releases_fault(state: &Deployment) -> bool {
+    state.cause.as_ref().is_some_and(|cause| {
+        matches!(
+            cause.kind,
+            CauseKind::Failed | CauseKind::Errored | CauseKind::Inconclusive | CauseKind::Deadline
+        )
+    })
+}

@@ -1,0 +1,379 @@
+//! A deployment, folded from its journal.
+
+use std::collections::BTreeMap;
+
+use model::{
+    DeploymentId, DeploymentSpec, Digest, Event, Fence, Outcome, Phase, Plan, Record, ReplicaId, Step,
+    StepId, StepKind, Timestamp, Verdict,
+    deployment::{Cause, Mode},
+    plan::Snapshot,
+    step::{Stage, StepResult},
+};
+
+/// How far one step is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepState {
+    /// Attempts so far.
+    pub attempt: u32,
+    /// The idempotency key, once scheduled.
+    pub idem_key: String,
+    /// The fence of the last attempt.
+    pub fence: Fence,
+    /// When the last attempt was scheduled.
+    pub scheduled: Option<Timestamp>,
+    /// When the last attempt counts as failed.
+    pub until: Option<Timestamp>,
+    /// Who works on the last attempt.
+    pub runner: Option<String>,
+    /// How the last attempt ended, and when.
+    pub result: Option<(StepResult, Timestamp)>,
+    /// How often it was inconclusive.
+    pub inconclusive: u32,
+    /// Attempts that erred.
+    pub errored: u32,
+}
+
+impl StepState {
+    /// The last attempt is out and has not ended.
+    pub fn is_open(&self) -> bool {
+        self.scheduled.is_some() && self.result.is_none()
+    }
+
+    /// It ended well.
+    pub fn is_done(&self) -> bool {
+        self.result.as_ref().is_some_and(|(result, _)| result.outcome == Outcome::Succeeded)
+    }
+}
+
+/// A deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// Which.
+    pub id: DeploymentId,
+    /// Records folded so far.
+    pub version: u64,
+    /// Stream sequence of the last record.
+    pub seq: u64,
+    /// What is asked for.
+    pub spec: DeploymentSpec,
+    /// Its digest.
+    pub spec_digest: Digest,
+    /// Through all gates, or back.
+    pub mode: Mode,
+    /// Who asked.
+    pub initiator: String,
+    /// The plan the initiator saw.
+    pub expected_plan: Option<Digest>,
+    /// Why a quarantine is overruled.
+    pub force: Option<String>,
+    /// When it was asked for.
+    pub received: Timestamp,
+    /// Where it is.
+    pub phase: Phase,
+    /// Who drives it; none after a release.
+    pub owner: Option<ReplicaId>,
+    /// The highest epoch so far.
+    pub epoch: u64,
+    /// The plan.
+    pub plan: Option<Plan>,
+    /// The plan's digest.
+    pub plan_digest: Option<Digest>,
+    /// What ran when the plan was made, and is returned to.
+    pub baseline: Option<Snapshot>,
+    /// What the experts said.
+    pub advice: Option<(String, String)>,
+    /// Who approved this plan.
+    pub approvals: Vec<String>,
+    /// End of the wait for approvals or for the lock.
+    pub wait_until: Option<Timestamp>,
+    /// The fencing token of the target's lock.
+    pub lock: Option<u64>,
+    /// When the change counts as failed as a whole.
+    pub total_until: Option<Timestamp>,
+    /// The way back, once begun.
+    pub way_back: Vec<Step>,
+    /// When a human is called.
+    pub rollback_until: Option<Timestamp>,
+    /// How far each step is.
+    pub steps: BTreeMap<StepId, StepState>,
+    /// Nothing new is begun.
+    pub paused: Option<String>,
+    /// Someone let the rest go without pauses and analyses.
+    pub full: Option<String>,
+    /// Someone let the step that waits go on: granted to the pause that is open now.
+    pub promote: Option<String>,
+    /// Why it turned back or was refused.
+    pub cause: Option<Cause>,
+    /// Why the way back failed, or why there is none.
+    pub stuck: Option<Cause>,
+    /// The final verdict, once decided.
+    pub verdict: Option<Verdict>,
+    /// When it ended.
+    pub closed: Option<Timestamp>,
+    /// When the last record was written.
+    pub at: Timestamp,
+}
+
+/// A journal that does not begin with `Received`, or whose versions have a gap.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadJournal {
+    /// Nothing to fold.
+    #[error("the journal of {0} is empty or does not begin with received")]
+    NoBeginning(String),
+    /// A record is missing or doubled.
+    #[error("the journal of {id} has version {found} after {last}")]
+    Gap {
+        /// Whose.
+        id: String,
+        /// Last version.
+        last: u64,
+        /// Version found.
+        found: u64,
+    },
+}
+
+impl Deployment {
+    /// Begins a deployment from the first record's events.
+    pub fn begin(record: &Record, seq: u64) -> Result<Deployment, BadJournal> {
+        let bad = || BadJournal::NoBeginning(record.id.clone());
+        let Some(Event::Received { spec, spec_digest, mode, initiator, expected_plan, force }) =
+            record.events.first()
+        else {
+            return Err(bad());
+        };
+        let mut deployment = Deployment {
+            id: record.id.parse().map_err(|_| bad())?,
+            version: 0,
+            seq: 0,
+            spec: (**spec).clone(),
+            spec_digest: spec_digest.clone(),
+            mode: *mode,
+            initiator: initiator.clone(),
+            expected_plan: expected_plan.clone(),
+            force: force.clone(),
+            received: record.at,
+            phase: Phase::Received,
+            owner: None,
+            epoch: 0,
+            plan: None,
+            plan_digest: None,
+            baseline: None,
+            advice: None,
+            approvals: Vec::new(),
+            wait_until: None,
+            lock: None,
+            total_until: None,
+            way_back: Vec::new(),
+            rollback_until: None,
+            steps: BTreeMap::new(),
+            paused: None,
+            full: None,
+            promote: None,
+            cause: None,
+            stuck: None,
+            verdict: None,
+            closed: None,
+            at: record.at,
+        };
+        deployment.fold(record, seq)?;
+        Ok(deployment)
+    }
+
+    /// Folds one more record.
+    pub fn fold(&mut self, record: &Record, seq: u64) -> Result<(), BadJournal> {
+        if record.version != self.version + 1 {
+            return Err(BadJournal::Gap { id: record.id.clone(), last: self.version, found: record.version });
+        }
+        for event in &record.events {
+            self.evolve(event, record.at);
+        }
+        self.version = record.version;
+        self.seq = seq;
+        Ok(())
+    }
+
+    /// Folds one event.
+    pub fn evolve(&mut self, event: &Event, at: Timestamp) {
+        self.at = at;
+        match event {
+            Event::Received { .. } => {}
+            Event::Validated {} => self.phase = Phase::Validated,
+            Event::OwnerClaimed { owner, epoch } => {
+                self.owner = Some(owner.clone());
+                self.epoch = self.epoch.max(*epoch);
+            }
+            Event::OwnerReleased { owner } => {
+                if self.owner.as_ref() == Some(owner) {
+                    self.owner = None;
+                }
+            }
+            Event::Planned { plan, baseline } => {
+                self.plan_digest = Some(plan.digest());
+                self.plan = Some((**plan).clone());
+                self.baseline = baseline.as_deref().cloned();
+                if self.lock.is_none() {
+                    self.phase = Phase::Planned;
+                }
+            }
+            Event::Advised { source, summary } => {
+                self.advice = Some((source.clone(), summary.clone()));
+                self.phase = Phase::Advised;
+            }
+            Event::ApprovalAwaited { until } => {
+                self.wait_until = Some(*until);
+                self.phase = Phase::AwaitingApproval;
+            }
+            Event::Approved { by, .. } => self.approvals.push(by.clone()),
+            Event::LockAwaited { until } => {
+                self.wait_until = Some(*until);
+                self.phase = Phase::Queued;
+            }
+            Event::Locked { token } => {
+                self.lock = Some(*token);
+                self.wait_until = None;
+                self.phase = Phase::Locked;
+            }
+            Event::ExecutionBegan { until } => {
+                self.total_until = Some(*until);
+                self.phase = Phase::Executing;
+            }
+            Event::VerificationBegan {} => self.phase = Phase::Verifying,
+            Event::StepScheduled { step, attempt, idem_key, fence, until } => {
+                self.epoch = self.epoch.max(fence.epoch);
+                let state = self.steps.entry(step.clone()).or_default();
+                state.attempt = *attempt;
+                state.idem_key.clone_from(idem_key);
+                state.fence = *fence;
+                state.scheduled = Some(at);
+                state.until = Some(*until);
+                state.runner = None;
+                state.result = None;
+            }
+            Event::StepStarted { step, attempt, runner } => {
+                if let Some(state) = self.steps.get_mut(step).filter(|state| state.attempt == *attempt) {
+                    state.runner = Some(runner.clone());
+                }
+            }
+            Event::StepFinished { step, attempt, runner, result } => {
+                self.finish(step, *attempt, runner, result, at)
+            }
+            Event::Paused { by } => self.paused = Some(by.clone()),
+            Event::Resumed { .. } => self.paused = None,
+            Event::PromoteRequested { by, full } => {
+                self.paused = None;
+                if *full {
+                    self.full = Some(by.clone());
+                } else if self.all_steps().any(|step| {
+                    matches!(step.kind, StepKind::Pause { .. }) && self.state_of(&step.id).is_open()
+                }) {
+                    self.promote = Some(by.clone());
+                }
+            }
+            Event::RollbackBegan { cause, epoch, steps, until } => {
+                self.cause = Some(cause.clone());
+                self.epoch = self.epoch.max(*epoch);
+                self.way_back.clone_from(steps);
+                self.rollback_until = Some(*until);
+                self.paused = None;
+                self.phase = Phase::RollingBack;
+            }
+            Event::RollbackRetried { epoch, until, .. } => {
+                self.epoch = self.epoch.max(*epoch);
+                self.rollback_until = Some(*until);
+                for step in &self.way_back {
+                    self.steps.remove(&step.id);
+                }
+                self.phase = Phase::RollingBack;
+            }
+            Event::Promoted {} => {
+                self.paused = None;
+                self.phase = Phase::Promoted;
+            }
+            Event::RolledBack {} => self.phase = Phase::RolledBack,
+            Event::HumanNeeded { cause } => {
+                self.stuck = Some(cause.clone());
+                self.phase = Phase::NeedsHuman;
+            }
+            Event::Decided { verdict, cause } => {
+                self.verdict = Some(*verdict);
+                if cause.is_some() {
+                    self.cause.clone_from(cause);
+                }
+                self.phase = Phase::Decided;
+            }
+            Event::Closed { .. } => {
+                self.closed = Some(at);
+                self.phase = Phase::Closed;
+            }
+        }
+    }
+
+    fn finish(&mut self, step: &StepId, attempt: u32, runner: &str, result: &StepResult, at: Timestamp) {
+        let is_pause = self.step(step).is_some_and(|step| matches!(step.kind, StepKind::Pause { .. }));
+        let waited_for_human =
+            self.step(step).is_some_and(|step| matches!(step.kind, StepKind::Pause { duration: None }));
+        let state = self.steps.entry(step.clone()).or_default();
+        if state.attempt > attempt || state.result.is_some() {
+            return;
+        }
+        if waited_for_human {
+            // Waiting for a person has a deadline of its own and does not use up the total one.
+            let waited = state.scheduled.map(|scheduled| at.since(scheduled)).unwrap_or_default();
+            self.total_until = self.total_until.map(|until| until.plus(waited));
+        }
+        if is_pause {
+            // It was granted to this pause and to no later one.
+            self.promote = None;
+        }
+        state.attempt = attempt;
+        state.runner = Some(runner.to_owned());
+        match result.outcome {
+            Outcome::Inconclusive => state.inconclusive += 1,
+            Outcome::Errored => state.errored += 1,
+            Outcome::Succeeded | Outcome::Failed => {}
+        }
+        state.result = Some((result.clone(), at));
+    }
+
+    /// The step of this id, of the plan or of the way back.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.all_steps().find(|step| step.id == *id)
+    }
+
+    /// Every step: those of the plan, then those of the way back.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.plan.iter().flat_map(|plan| &plan.steps).chain(&self.way_back)
+    }
+
+    /// The steps of one part of the life.
+    pub fn stage(&self, stage: Stage) -> impl Iterator<Item = &Step> {
+        self.all_steps().filter(move |step| step.stage == stage)
+    }
+
+    /// The part of the life whose steps run in this phase.
+    pub fn open_stage(&self) -> Option<Stage> {
+        match self.phase {
+            Phase::Planned => Some(Stage::Check),
+            Phase::Executing => Some(Stage::Execute),
+            Phase::Verifying => Some(Stage::Verify),
+            Phase::RollingBack => Some(Stage::Rollback),
+            Phase::Promoted | Phase::RolledBack => Some(Stage::Finish),
+            _ => None,
+        }
+    }
+
+    /// How far the step is; a step that was not begun has the default.
+    pub fn state_of(&self, id: &StepId) -> StepState {
+        self.steps.get(id).cloned().unwrap_or_default()
+    }
+
+    /// It is over, nothing outside remains to be done.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Something may have been changed outside.
+    pub fn has_touched(&self) -> bool {
+        self.stage(Stage::Execute).any(|step| self.steps.get(&step.id).is_some_and(|state| state.attempt > 0))
+    }
+}

@@ -1,0 +1,125 @@
+//! Decides: one event-sourced aggregate per deployment, one per target, any number of replicas.
+//!
+//! Answers the calls and hears the reports of `subjects::orchestrator`, writes the journals of deployments and
+//! targets, sends steps to the agents. What follows from what is in [`heart`], which does no I/O. It never touches a
+//! platform or a route itself, and never decides on anything but journals.
+
+pub mod config;
+mod drive;
+mod error;
+pub mod handlers;
+pub mod heart;
+mod hub;
+mod metrics;
+mod store;
+
+use std::sync::Arc;
+
+use bus::{Beat, Start, WorkRules, subjects};
+use chassis::Service;
+use futures::StreamExt;
+use model::Timestamp;
+
+pub use config::OrchestratorConfig as Config;
+use error::Attempt;
+pub use error::Error;
+
+/// Subscribes, recovers what is not over, and begins to drive it.
+pub async fn start(service: Service<Config>) -> Result<(), Error> {
+    let hub = Arc::new(hub::Hub::new(
+        service.bus.clone(),
+        service.replica.clone(),
+        service.clock.clone(),
+        service.config.clone(),
+        service.tasks.clone(),
+        metrics::Counts::new(&service.metrics),
+    ));
+    follow(&service, &hub).await?;
+    hub.sweep().await?;
+    live_among_others(&service, &hub).await?;
+    answer(&service, &hub).await?;
+    Ok(())
+}
+
+/// Follows both kinds of journals from now on; the sweep that comes after finds what was written before.
+async fn follow(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {
+    let bus = service.bus.clone();
+    let mut targets =
+        bus.follow(&subjects::target::JOURNAL, Start::Now).await.attempt("follow the targets")?;
+    let mut deployments =
+        bus.follow(&subjects::deployment::JOURNAL, Start::Now).await.attempt("follow the journals")?;
+    let heard = hub.clone();
+    service.tasks.critical("follow targets", async move {
+        while let Some(entry) = targets.next().await {
+            if let Err(error) = heard.targets.heard(&entry).await {
+                tracing::warn!(%error, "a target's record was not folded; it is loaded when needed");
+            }
+        }
+        Ok::<(), Error>(())
+    });
+    let heard = hub.clone();
+    service.tasks.critical("follow deployments", async move {
+        while let Some(entry) = deployments.next().await {
+            if let Err(error) = heard.heard(entry).await {
+                tracing::warn!(%error, "a record was not taken in; the sweep finds it");
+            }
+        }
+        Ok::<(), Error>(())
+    });
+    Ok(())
+}
+
+/// Beats, hears others beat, claims from the silent, drains when told, hands over when stopping.
+async fn live_among_others(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {
+    let mut beats =
+        hub.bus.listen(&subjects::orchestrator::BEAT, None).await.attempt("hear other replicas")?;
+    let mut drains = hub
+        .bus
+        .listen(&subjects::orchestrator::DRAIN, Some(hub.me.as_str()))
+        .await
+        .attempt("hear who asks to drain")?;
+    let heard = hub.clone();
+    service.tasks.critical("hear beats", async move {
+        while let Some((_, beat)) = beats.next().await {
+            heard.beat(&beat);
+        }
+        Ok::<(), Error>(())
+    });
+    let asked = hub.clone();
+    service.tasks.critical("hear drains", async move {
+        while let Some((_, drain)) = drains.next().await {
+            asked.drain(&drain.by).await;
+        }
+        Ok::<(), Error>(())
+    });
+    service.every("beat", hub.config.beat.0, hub.clone(), |hub| async move {
+        hub.bus.signal(&subjects::orchestrator::BEAT, hub.me.as_str(), &beat(&hub)).await.attempt("beat")?;
+        hub.claim_from_the_silent().await;
+        Ok::<(), Error>(())
+    });
+    service.every("sweep", hub.config.sweep.0, hub.clone(), |hub| async move { hub.sweep().await });
+    Ok(())
+}
+
+fn beat(hub: &hub::Hub) -> Beat {
+    #[allow(clippy::expect_used, reason = "a constant that matches the grammar")]
+    let service = "orchestrator".parse().expect("a token");
+    let at: Timestamp = hub.clock.now();
+    Beat { replica: hub.me.clone(), service, at, draining: hub.is_draining(), ready: true }
+}
+
+async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {
+    use subjects::orchestrator::{COMMAND, DRIFT, HISTORY, LIST, PLAN, REPORT, STATUS, SUBMIT, TARGET};
+    let rules = WorkRules { concurrency: hub.config.concurrency, ..WorkRules::default() };
+    service.work(&REPORT, None, rules, hub.clone(), handlers::on_report).await?;
+    service.answer(&SUBMIT, hub.clone(), handlers::on_submit).await?;
+    service.answer(&PLAN, hub.clone(), handlers::on_plan).await?;
+    service.answer(&STATUS, hub.clone(), handlers::on_status).await?;
+    service.answer(&LIST, hub.clone(), handlers::on_list).await?;
+    service.answer(&HISTORY, hub.clone(), handlers::on_history).await?;
+    service.answer(&COMMAND, hub.clone(), handlers::on_command).await?;
+    service.answer(&TARGET, hub.clone(), handlers::on_target).await?;
+    service.answer(&DRIFT, hub.clone(), handlers::on_drift).await?;
+    service.inbox("deployment", "submit", hub.clone(), handlers::on_inbox).await?;
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! The way of one request: choose, send, try elsewhere if that is safe, and stream the answer back.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Body, Incoming},
+    header::HeaderValue,
+    http::request,
+};
+use model::Code;
+use tokio::time::Instant;
+use tower::BoxError;
+
+use super::{
+    Shared,
+    alarm::Alarm,
+    body::{AnswerBody, BodyError, Relayed, RequestBody},
+    endpoint::{Held, describe},
+    head,
+    live::{Live, LiveRevision, Tried},
+    millis_since, upgrade,
+    upstream::Upstream,
+};
+use crate::{
+    count::Tally,
+    route::{RequestFacts, mix},
+};
+
+/// A request and what is known of it besides.
+pub(crate) struct Asked {
+    pub(crate) request: Request<Incoming>,
+    pub(crate) client: HeaderValue,
+    /// Drawn for this request alone.
+    pub(crate) random: u64,
+    pub(crate) began: Instant,
+}
+
+/// Why there is no answer of an instance.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Nobody could be connected to.
+    Unreachable(String),
+    /// Too many connections are being opened.
+    Overloaded,
+    /// The instance broke off before it answered, or answered nonsense.
+    Broken(String),
+    /// The request's time is over.
+    Late,
+    /// The client broke off.
+    Client,
+    /// The client sends more than is allowed.
+    TooLarge(String),
+}
+
+impl Trouble {
+    /// It is the service's error rather than the client's.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Trouble::Unreachable(_) | Trouble::Overloaded | Trouble::Broken(_) | Trouble::Late => true,
+            Trouble::Client | Trouble::TooLarge(_) => false,
+        }
+    }
+
+    pub(crate) fn answer(&self, revision: &LiveRevision) -> Response<AnswerBody> {
+        let name = &revision.name;
+        match self {
+            Trouble::Unreachable(why) => {
+                let reason = format!("no instance of revision {name} could be reached: {why}");
+                head::own(StatusCode::BAD_GATEWAY, Code::Unavailable, &reason)
+            }
+            Trouble::Overloaded => {
+                let reason = format!("too many connections to revision {name} are being opened");
+                head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, &reason)
+            }
+            Trouble::Broken(why) => {
+                let reason = format!("revision {name} did not answer: {why}");
+                head::own(StatusCode::BAD_GATEWAY, Code::Unavailable, &reason)
+            }
+            Trouble::Late => {
+                let reason = format!("revision {name} did not answer in time");
+                head::own(StatusCode::GATEWAY_TIMEOUT, Code::Timeout, &reason)
+            }
+            Trouble::Client => head::own(StatusCode::BAD_REQUEST, Code::Invalid, "the request broke off"),
+            Trouble::TooLarge(why) => head::too_large(why),
+        }
+    }
+}
+
+pub(crate) async fn forward(
+    plane: Arc<Shared>,
+    live: Arc<Live>,
+    asked: Asked,
+    deadline: Instant,
+    alarm: &mut Alarm,
+) -> Response<AnswerBody> {
+    let Asked { request, client, random, began } = asked;
+    if let Some(refused) = head::refuse(&request, plane.settings.max_body) {
+        return refused;
+    }
+    let choice = match live.router.choose(RequestFacts::new(request.headers()), random) {
+        Ok(choice) => choice,
+        Err(why) => {
+            live.counts.unroutable();
+            return head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &why.to_string());
+        }
+    };
+    let Some(revision) = live.revisions.get(choice.revision) else {
+        return head::own(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Code::Internal,
+            "the route has no such revision",
+        );
+    };
+    let mut tally = Tally::new(&revision.counts, began);
+    let cookie = live.router.sticky().zip(choice.set_cookie);
+
+    let (mut parts, incoming) = request.into_parts();
+    if head::wants_upgrade(&parts) {
+        return upgrade::forward(
+            &plane,
+            revision,
+            upgrade::Wish { parts, client, random, deadline, cookie, tally },
+        )
+        .await;
+    }
+    let id = head::prepare(&mut parts, &client, random);
+    let body = match incoming.is_end_stream() {
+        true => RequestBody::Empty,
+        false => {
+            let limit = plane.settings.max_body;
+            RequestBody::Streamed { incoming, left: limit, limit }
+        }
+    };
+    let sent = Sender {
+        plane: &plane,
+        revision,
+        deadline,
+        alarm,
+        began,
+        draw: random,
+        tried: Tried::default(),
+        retries: 0,
+    };
+    let mut answer = match sent.send(Request::from_parts(parts, body)).await {
+        Ok((answer, upstream, held)) => {
+            if answer.status().is_server_error() {
+                tally.failed();
+            }
+            answer.map(|incoming| {
+                AnswerBody::relayed(Relayed::new(incoming, Some(upstream), held, tally, deadline))
+            })
+        }
+        Err(trouble) => {
+            if trouble.is_ours() {
+                tally.failed();
+            }
+            trouble.answer(revision)
+        }
+    };
+    head::strip(answer.headers_mut());
+    head::finish(answer.headers_mut(), &revision.header, id, cookie);
+    answer
+}
+
+/// One request on its way to an instance, or to the next.
+struct Sender<'a> {
+    plane: &'a Shared,
+    revision: &'a LiveRevision,
+    deadline: Instant,
+    alarm: &'a mut Alarm,
+    began: Instant,
+    draw: u64,
+    tried: Tried,
+    /// Retries that were taken out of the budget.
+    retries: u32,
+}
+
+type Answer = (Response<Incoming>, Box<Upstream>, Held);
+
+/// What it takes to send a request without a body again.
+struct Again(request::Parts);
+
+impl Again {
+    /// Copied before it is sent, because it may be needed after.
+    fn of(message: &Request<RequestBody>) -> Option<Again> {
+        if !matches!(message.body(), RequestBody::Empty) || !head::is_idempotent(message.method()) {
+            return None;
+        }
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method.clone_from(message.method());
+        parts.uri.clone_from(message.uri());
+        parts.headers.clone_from(message.headers());
+        Some(Again(parts))
+    }
+
+    fn message(self) -> Request<RequestBody> {
+        Request::from_parts(self.0, RequestBody::Empty)
+    }
+}
+
+impl Sender<'_> {
+    async fn send(mut self, mut message: Request<RequestBody>) -> Result<Answer, Trouble> {
+        // A connection that was kept may have been closed meanwhile; that says nothing about the instance and costs
+        // it nothing, so the next try is free and on a new connection.
+        let mut may_reuse = true;
+        let now_ms = millis_since(self.plane.epoch, self.began);
+        loop {
+            self.draw = mix(self.draw);
+            let Some(at) = self.revision.pick(&self.tried, now_ms, self.draw) else {
+                return Err(Trouble::Unreachable("it has none".to_owned()));
+            };
+            let endpoint = &self.revision.endpoints[at];
+            let held = Held::new(endpoint);
+            let idle = if may_reuse { endpoint.idle_connection().await } else { None };
+            let mut upstream = match idle {
+                Some(upstream) => upstream,
+                None => match self.alarm.within(self.deadline, endpoint.new_connection()).await {
+                    Some(Ok(upstream)) => upstream,
+                    Some(Err(error)) => {
+                        // Nothing was sent, so any request may go elsewhere.
+                        let trouble = self.not_connected(at, &error);
+                        if self.may_retry(at) {
+                            continue;
+                        }
+                        return Err(trouble);
+                    }
+                    None => {
+                        self.revision.failed(endpoint, Instant::now());
+                        return Err(Trouble::Late);
+                    }
+                },
+            };
+            let reused = upstream.reused;
+            let again = Again::of(&message);
+            let mut error = match self.alarm.within(self.deadline, upstream.exchange(message)).await {
+                Some(Ok(answer)) => {
+                    if answer.status().is_server_error() {
+                        self.revision.failed(endpoint, Instant::now());
+                    } else {
+                        self.revision.succeeded(endpoint);
+                    }
+                    return Ok((answer, upstream, held));
+                }
+                Some(Err(error)) => error,
+                None => {
+                    self.revision.failed(endpoint, Instant::now());
+                    return Err(Trouble::Late);
+                }
+            };
+            let unsent = error.take_message();
+            let trouble = broken(error.error());
+            let next = match unsent {
+                Some(unsent) => Some(unsent),
+                // An answer that is not HTTP is an answer: asking again would get the same.
+                None if error.error().is_parse() => None,
+                None => again.map(Again::message),
+            };
+            if !trouble.is_ours() {
+                return Err(trouble);
+            }
+            let stale = reused && may_reuse;
+            if !stale {
+                self.revision.failed(endpoint, Instant::now());
+            }
+            match next {
+                Some(next) if stale || self.may_retry(at) => {
+                    may_reuse = false;
+                    message = next;
+                }
+                Some(_) | None => return Err(trouble),
+            }
+        }
+    }
+
+    fn not_connected(&self, at: usize, error: &BoxError) -> Trouble {
+        if error.is::<tower::load_shed::error::Overloaded>() {
+            return Trouble::Overloaded;
+        }
+        self.revision.failed(&self.revision.endpoints[at], Instant::now());
+        Trouble::Unreachable(describe(error))
+    }
+
+    fn may_retry(&mut self, at: usize) -> bool {
+        let now = Instant::now();
+        if self.retries >= self.plane.settings.retries
+            || now >= self.deadline
+            || !self.revision.may_retry(now)
+        {
+            return false;
+        }
+        self.tried.add(self.revision.endpoints[at].id);
+        self.retries += 1;
+        self.revision.counts.retried();
+        true
+    }
+}
+
+/// Whose fault it is that an exchange broke.
+fn broken(error: &hyper::Error) -> Trouble {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(error) = cause {
+        match error.downcast_ref::<BodyError>() {
+            Some(BodyError::TooLarge(_)) => return Trouble::TooLarge(error.to_string()),
+            Some(BodyError::Client(_)) => return Trouble::Client,
+            Some(BodyError::Upstream(_) | BodyError::Late) | None => cause = error.source(),
+        }
+    }
+    Trouble::Broken(error.to_string())
+}

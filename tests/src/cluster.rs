@@ -1,0 +1,243 @@
+//! A whole engine for one test: a nats-server of its own, orchestrators, agents and a data plane in this process, real
+//! instances, constant load, and nothing left behind.
+//!
+//! Services run through the same `start` as in production. Orchestrators can also be processes of their own, so that
+//! they can be killed with -9. Everything lies in one temporary folder; when the cluster is dropped, whatever the
+//! folder's instances started is killed and containers and networks of its environment are removed.
+
+mod ask;
+mod clean;
+pub mod docker;
+mod journal;
+mod load;
+mod release;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use bus::subjects;
+use chassis::{Running, start_in_process};
+use futures::StreamExt;
+use model::{DeploymentId, Span};
+use tempfile::TempDir;
+use testkit::{TestNats, nats};
+
+pub use ask::{ASK, PATIENCE, told};
+pub use journal::{owners, steps_begun, verdict_to_way_back};
+pub use load::{Counts, Load};
+pub use release::{analysis, at_once, blue_green, canary, rolling};
+
+/// Nobody else in this process gets this port; below the kernel's own range and beside that of the instances.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// What is different about an engine.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Orchestrators in this process.
+    pub orchestrators: usize,
+    /// The platforms of the agents.
+    pub platforms: Vec<String>,
+    /// Where the agents reach Docker.
+    pub docker_socket: PathBuf,
+    /// The agents' folder, when it is not in the cluster's own.
+    pub agents_dir: Option<PathBuf>,
+    /// Whether agents and a data plane are there from the beginning.
+    pub hands: bool,
+}
+
+impl Default for Setting {
+    fn default() -> Setting {
+        Setting {
+            orchestrators: 1,
+            platforms: vec!["process".to_owned()],
+            docker_socket: "/var/run/docker.sock".into(),
+            agents_dir: None,
+            hands: true,
+        }
+    }
+}
+
+/// One engine.
+pub struct Cluster {
+    /// Its nats-server, and a client's connection to it.
+    pub nats: TestNats,
+    /// Orchestrators in this process, first started first.
+    pub orchestrators: Vec<Running>,
+    /// The agents, while they run.
+    pub agents: Option<Running>,
+    /// The data plane, while it runs.
+    pub traffic: Option<Running>,
+    /// The environment of all its targets: no other engine has it.
+    pub environment: String,
+    /// Where the data plane listens for the first exposed module; further modules take [`Cluster::another_port`].
+    pub port: u16,
+    setting: Setting,
+    processes: BTreeMap<String, Child>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// One of each, on the process platform.
+    pub async fn start() -> Cluster {
+        Cluster::with(Setting::default()).await
+    }
+
+    /// As set.
+    pub async fn with(setting: Setting) -> Cluster {
+        let lines = tracing_subscriber::EnvFilter::from_env("CODE_TEST_LOG");
+        let _ = tracing_subscriber::fmt().with_env_filter(lines).with_test_writer().try_init();
+        let folder = TempDir::with_prefix("code-test-").unwrap();
+        let unique = DeploymentId::new().to_string();
+        let mut cluster = Cluster {
+            nats: nats().await,
+            orchestrators: Vec::new(),
+            agents: None,
+            traffic: None,
+            environment: format!("t{}", &unique[unique.len() - 10..]),
+            port: free_port(),
+            setting,
+            processes: BTreeMap::new(),
+            folder,
+        };
+        if cluster.setting.hands {
+            cluster.start_traffic().await;
+            cluster.start_agents().await;
+        }
+        for _ in 0..cluster.setting.orchestrators {
+            cluster.start_orchestrator().await;
+        }
+        cluster
+    }
+
+    /// Where everything of this engine lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The agents' folder: their journal, and the process platform's instances.
+    pub fn agents_dir(&self) -> PathBuf {
+        self.setting.agents_dir.clone().unwrap_or_else(|| self.folder().join("agents"))
+    }
+
+    /// One more orchestrator in this process.
+    pub async fn start_orchestrator(&mut self) {
+        let bus = self.nats.connect("orchestrator").await;
+        let running =
+            start_in_process(orchestrator::Config::default(), bus, orchestrator::start).await.unwrap();
+        self.orchestrators.push(running);
+    }
+
+    /// The agents, with the folder they had before.
+    pub async fn start_agents(&mut self) {
+        let config = agents::Config {
+            state_dir: self.agents_dir(),
+            platforms: self.setting.platforms.clone(),
+            docker_socket: self.setting.docker_socket.clone(),
+            drain: Span::seconds(2),
+            ..agents::Config::default()
+        };
+        let bus = self.nats.connect("agents").await;
+        self.agents = Some(start_in_process(config, bus, agents::start).await.unwrap());
+    }
+
+    /// The data plane.
+    pub async fn start_traffic(&mut self) {
+        let config = traffic::TrafficConfig {
+            state_dir: self.folder().join("traffic"),
+            drain: Span::seconds(2),
+            ..traffic::TrafficConfig::default()
+        };
+        let bus = self.nats.connect("traffic").await;
+        self.traffic = Some(start_in_process(config, bus, traffic::start).await.unwrap());
+    }
+
+    /// An orchestrator as a process of its own; gives its replica id once it beats.
+    pub async fn spawn_orchestrator(&mut self) -> String {
+        let mut beats = self.nats.bus.listen(&subjects::orchestrator::BEAT, None).await.unwrap();
+        let log = fs::File::create(self.folder().join(format!("orchestrator-{}.log", self.processes.len())))
+            .unwrap();
+        let mut child = Command::new(program("orchestrator"))
+            .env("CODE_NATS_URL", self.nats.server.url())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let (_, beat) = beats.next().await.unwrap();
+                let replica = beat.replica.to_string();
+                let ours = self.orchestrators.iter().any(|running| *running.replica() == beat.replica);
+                if !ours && !self.processes.contains_key(&replica) {
+                    return replica;
+                }
+            }
+        });
+        let Ok(replica) = heard.await else {
+            let _ = child.kill();
+            panic!("an orchestrator in a process of its own did not beat within 30 s");
+        };
+        self.processes.insert(replica.clone(), child);
+        replica
+    }
+
+    /// `kill -9`.
+    pub fn kill_orchestrator(&mut self, replica: &str) {
+        let mut child =
+            self.processes.remove(replica).unwrap_or_else(|| panic!("{replica} is no process of this test"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// The data plane's port for one more module.
+    pub fn another_port(&self) -> u16 {
+        free_port()
+    }
+
+    /// Constant load on the first module's port.
+    pub fn load(&self, rate: u32) -> Load {
+        Load::begin(self.port, rate)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.orchestrators.clear();
+        self.agents = None;
+        self.traffic = None;
+        for child in self.processes.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        clean::kill_whatever_mentions(self.folder.path());
+        if self.setting.platforms.iter().any(|platform| platform == "docker") {
+            docker::remove_all_of(&self.environment);
+        }
+    }
+}
+
+/// A program that was built beside this test.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let found = test.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{name} is not beside {}: build it with `cargo build -p {name}`", test.display())
+    })
+}
+
+fn free_port() -> u16 {
+    let first = 10_000 + (std::process::id() % 500) as u16 * 18;
+    for _ in 0..9_000 {
+        let port = 10_000 + (first - 10_000 + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % 9_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from 10000 to 18999 is free");
+}

