@@ -14,10 +14,10 @@ help: ## this text
 	@echo 'usage: make TARGET [ARGS="..."]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: setup build ## the whole story on this machine: a cluster, a deployment, a rollback, a certificate
+demo: setup build ## the whole story in one terminal: canary, bad release, killed orchestrator; leaves nothing running
 	$(CODECTL) demo $(ARGS)
 
-up: setup build ## start the cluster on this machine
+up: setup build ## start the whole engine in one process; stays until Ctrl-C or `make down`
 	$(CODECTL) up $(ARGS)
 
 down: ## stop what `make up` started
@@ -27,8 +27,8 @@ down: ## stop what `make up` started
 setup: ## install what is missing (nothing the second time); ARGS=--all for Docker and nginx too
 	tools/setup.sh $(if $(filter setup,$(MAKECMDGOALS)),$(ARGS))
 
-build: ## codectl and the greeter that the demo deploys
-	cargo build --package codectl --package greeter
+build: ## codectl, the orchestrator as a process of its own, and the greeter that the demo deploys
+	cargo build --package codectl --package orchestrator --package greeter
 
 test: ## set up, verify, run all tests: what CI runs
 	tools/test.sh $(ARGS)
@@ -40,16 +40,16 @@ fix: ## what can be repaired by a tool: lints, then format; writes
 	cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets
 	cargo fmt --all
 
-matrix: ## which promise is kept by which test
+matrix: ## the kill matrix: a crash after each journal record, in simulation; one line of totals
 	cargo run --package code-tests --bin matrix -- $(ARGS)
 
-bench: ## measure this machine
+bench: ## figures against their baselines, in one run
 	cargo run --release --package benches -- $(ARGS)
 
-report: ## turn the measurements into a report
+report: ## one table of every figure, as JSON and as a plot in report/
 	cargo run --release --package benches --bin report -- $(ARGS)
 
-load: ## load a running cluster
+load: ## load an engine, and the data plane beside nginx
 	cargo run --release --package loadtests -- $(ARGS)
 
 images: ## build the container images

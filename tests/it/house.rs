@@ -1,1 +1,312 @@
+//! The rules of the house, as tests: layers, sizes, names, who may speak to what. Nothing is built for them: manifests
+//! and sources are read as text.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Longest source file.
+const LINES: usize = 600;
+/// Longest `lib.rs`: a table of contents.
+const LIB_LINES: usize = 120;
+/// Longest `main.rs` of a service: one call.
+const MAIN_LINES: usize = 10;
+
+/// Crates that measure the broker itself, so that our share of a figure can be told from its share.
+const MEASURES_THE_BROKER: [&str; 1] = ["benches"];
+
+/// Sources beside the chassis that read the environment, each with its reason.
+const READS_ENVIRONMENT: [(&str, &str); 7] = [
+    (
+        "libs/bus/src/server.rs",
+        "finds the broker's program for codectl and for tests, before there is a service",
+    ),
+    ("services/agents/src/deploy/secrets.rs", "secrets that a spec takes from the agents' environment"),
+    ("services/codectl/src/", "a command line: NO_COLOR and where the person stands"),
+    ("libs/platform/sample/", "a program that is deployed in tests, not a service"),
+    ("examples/", "programs that are deployed, not services"),
+    ("benches/", "programs for measuring"),
+    ("loadtests/", "programs for measuring"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every file below the folders with our sources whose name ends so, with its path from the root.
+fn files(end: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = ["libs", "services", "examples", "benches", "loadtests", "tests"]
+        .map(|name| root().join(name))
+        .into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if path.is_file() && name.ends_with(end) {
+                let short = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+                found.push((short, fs::read_to_string(&path).unwrap_or_default()));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no {end} below {}", root().display());
+    found
+}
+
+/// The product's part of a source: not what is only built for tests.
+fn without_tests(path: &str, text: &str) -> String {
+    let is_test = path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs");
+    if is_test {
+        String::new()
+    } else {
+        text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Name and dependencies of a crate, from its manifest: those of the product, then those of its tests.
+struct Manifest {
+    path: String,
+    name: String,
+    needs: BTreeSet<String>,
+    tests_need: BTreeSet<String>,
+}
+
+fn manifests() -> Vec<Manifest> {
+    let read = |(path, text): (String, String)| {
+        let (mut section, mut name) = (String::new(), String::new());
+        let (mut needs, mut tests_need) = (BTreeSet::new(), BTreeSet::new());
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            if let Some(header) = line.strip_prefix('[') {
+                section = header.trim_end_matches(']').to_owned();
+                let table = section
+                    .rsplit_once("dependencies.")
+                    .map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+                if let Some((kind, name)) = table {
+                    if kind.contains("dev-") {
+                        tests_need.insert(name)
+                    } else {
+                        needs.insert(name)
+                    };
+                }
+                continue;
+            }
+            let Some((key, value)) = line.split_once('=') else { continue };
+            let key = key.trim().split('.').next().unwrap_or_default().trim_matches('"').to_owned();
+            if section == "package" && key == "name" {
+                name = value.trim().trim_matches('"').to_owned();
+            } else if section.ends_with("dev-dependencies") {
+                tests_need.insert(key);
+            } else if section.ends_with("dependencies") {
+                needs.insert(key);
+            }
+        }
+        Manifest { path, name, needs, tests_need }
+    };
+    files("Cargo.toml").into_iter().map(read).collect()
+}
+
+/// Where a crate stands in the line of layers.
+fn layer(path: &str) -> Option<u32> {
+    let folder = path.trim_end_matches("/Cargo.toml");
+    Some(match folder {
+        "libs/model" => 0,
+        "libs/wire" => 1,
+        "libs/bus" => 2,
+        "libs/chassis" => 3,
+        // Writes the generated code of `wire`; nothing stands on it.
+        "libs/wire-gen" => 4,
+        _ if folder.starts_with("libs/") => 4,
+        _ if folder.starts_with("services/") => 5,
+        "tests" | "benches" | "loadtests" => 6,
+        _ if folder.starts_with("examples/") => 6,
+        _ => return None,
+    })
+}
+
+fn assert_none(broken: &[String], rule: &str) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn a_crate_uses_only_what_stands_below_it() {
+    let manifests = manifests();
+    let layers: BTreeMap<&str, u32> =
+        manifests.iter().filter_map(|one| Some((one.name.as_str(), layer(&one.path)?))).collect();
+    let mut broken = Vec::new();
+
+    for one in &manifests {
+        let Some(own) = layer(&one.path) else {
+            broken.push(format!("{} stands in no layer", one.path));
+            continue;
+        };
+        for (needed, theirs) in one.needs.iter().filter_map(|name| Some((name, *layers.get(name.as_str())?)))
+        {
+            let drivers = one.name.starts_with("platform-") && needed == "platform";
+            let all_in_one = one.name == "codectl" && theirs == 5;
+            if theirs >= own && !drivers && !all_in_one {
+                broken.push(format!("{} uses {needed}", one.name));
+            }
+        }
+        for needed in one.tests_need.iter().filter(|name| layers.contains_key(name.as_str())) {
+            let above = layers[needed.as_str()] > own && needed != "testkit";
+            let service = layers[needed.as_str()] == 5 && own == 5 && one.name != *needed;
+            if above || service {
+                broken.push(format!("the tests of {} use {needed}", one.name));
+            }
+        }
+    }
+
+    assert!(layers.len() >= 10, "only {} crates were found", layers.len());
+    assert_none(
+        &broken,
+        "model < wire < bus < chassis < libraries < services < tests; services use no services",
+    );
+}
+
+#[test]
+fn each_heavy_external_is_named_by_one_crate() {
+    let owners = [("async-nats", "libs/bus"), ("bollard", "libs/platform-docker")];
+    let mut broken = Vec::new();
+
+    for one in manifests() {
+        for (external, owner) in owners {
+            let measures = external == "async-nats" && MEASURES_THE_BROKER.contains(&one.name.as_str());
+            let names = one.needs.contains(external) || one.tests_need.contains(external);
+            if names && !one.path.starts_with(&format!("{owner}/")) && !measures {
+                broken.push(format!("{} names {external}, which belongs to {owner}", one.path));
+            }
+        }
+    }
+
+    assert_none(&broken, "heavy externals live in one crate each");
+}
+
+#[test]
+fn files_stay_short() {
+    let mut broken = Vec::new();
+
+    for (path, text) in files(".rs").into_iter().filter(|(path, _)| !path.contains("/gen/")) {
+        let lines = text.lines().count();
+        let most = match path.rsplit('/').next() {
+            Some("lib.rs") => LIB_LINES,
+            Some("main.rs") if path.starts_with("services/") && path.ends_with("/src/main.rs") => MAIN_LINES,
+            _ => LINES,
+        };
+        if lines > most {
+            broken.push(format!("{path} has {lines} lines, {most} are allowed"));
+        }
+    }
+
+    assert_none(&broken, "a file that is too long is two files");
+}
+
+#[test]
+fn no_file_is_named_mod() {
+    let broken: Vec<String> =
+        files("mod.rs").into_iter().map(|(path, _)| path).filter(|path| path.ends_with("/mod.rs")).collect();
+
+    assert_none(&broken, "foo.rs and foo/, never mod.rs");
+}
+
+#[test]
+fn every_crate_says_what_it_is_for() {
+    let is_root = |path: &str| {
+        path.ends_with("/src/lib.rs")
+            || path.ends_with("/src/main.rs")
+            || path.contains("/src/bin/")
+            || path == "tests/it/main.rs"
+    };
+    let broken: Vec<String> = files(".rs")
+        .into_iter()
+        .filter(|(path, text)| is_root(path) && !text.starts_with("//! "))
+        .map(|(path, _)| path)
+        .collect();
+
+    assert_none(&broken, "begins with `//!`: what it is for and what it must never do");
+}
+
+#[test]
+fn only_the_bus_spells_subjects() {
+    let kinds = ["rpc", "job", "log", "evt", "sig", "in", "dead"].map(|kind| format!("\"code.v1.{kind}."));
+    let mut broken = Vec::new();
+
+    for (path, text) in files(".rs") {
+        let measures = MEASURES_THE_BROKER.iter().any(|name| path.starts_with(&format!("{name}/")));
+        if path.starts_with("libs/bus/") || measures {
+            continue;
+        }
+        let text = without_tests(&path, &text);
+        broken.extend(
+            kinds.iter().filter(|kind| text.contains(*kind)).map(|kind| format!("{path} spells {kind}…\"")),
+        );
+    }
+
+    assert_none(&broken, "subjects stand in libs/bus/src/subjects.rs");
+}
+
+#[test]
+fn only_the_bus_speaks_to_the_broker() {
+    let ours = ["libs/bus/", "tests/it/house.rs"];
+    let broken: Vec<String> = files(".rs")
+        .into_iter()
+        .filter(|(path, _)| !ours.iter().any(|own| path.starts_with(own)))
+        .filter(|(path, _)| !MEASURES_THE_BROKER.iter().any(|name| path.starts_with(&format!("{name}/"))))
+        .filter(|(_, text)| text.contains("async_nats::"))
+        .map(|(path, _)| path)
+        .collect();
+
+    assert_none(&broken, "async-nats is named in libs/bus only");
+}
+
+#[test]
+fn only_the_chassis_reads_the_environment() {
+    let reads = |text: &str| {
+        ["env::var(", "env::var_os(", "env::vars(", "env::vars_os("].iter().any(|call| text.contains(call))
+    };
+    let mut broken = Vec::new();
+
+    for (path, text) in files(".rs").into_iter().filter(|(path, _)| !path.starts_with("libs/chassis/")) {
+        if !reads(&without_tests(&path, &text)) {
+            continue;
+        }
+        if !READS_ENVIRONMENT.iter().any(|(allowed, _)| path.starts_with(allowed)) {
+            broken.push(path);
+        }
+    }
+
+    assert_none(&broken, "settings are read by the chassis");
+}
+
+#[test]
+fn hearts_are_pure() {
+    let impure = [
+        "async fn",
+        ".await",
+        "tokio::",
+        "std::fs",
+        "std::net",
+        "SystemTime",
+        "Instant::now",
+        "rand::",
+        "std::env",
+    ];
+    let mut broken = Vec::new();
+
+    for (path, text) in files(".rs").into_iter().filter(|(path, _)| path.contains("/src/heart")) {
+        let text: String = without_tests(&path, &text)
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        broken.extend(
+            impure.iter().filter(|part| text.contains(*part)).map(|part| format!("{path} holds {part}")),
+        );
+    }
+
+    assert_none(&broken, "a heart does no I/O and knows no clock, no chance and no async");
+}

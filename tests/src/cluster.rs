@@ -17,18 +17,23 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
+use agents::AgentsConfig;
 use bus::subjects;
-use chassis::{Running, start_in_process};
+use chassis::{Running, Service, start_in_process};
 use futures::StreamExt;
 use model::{DeploymentId, Span};
+use platform::{Platform, ScriptedPlatform};
 use tempfile::TempDir;
 use testkit::{TestNats, nats};
 
-pub use ask::{ASK, PATIENCE, told};
+pub use ask::{ASK, PATIENCE, open_pause, submit, told};
 pub use journal::{owners, steps_begun, verdict_to_way_back};
 pub use load::{Counts, Load};
 pub use release::{analysis, at_once, blue_green, canary, rolling};
@@ -37,16 +42,16 @@ pub use release::{analysis, at_once, blue_green, canary, rolling};
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// What is different about an engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setting {
     /// Orchestrators in this process.
     pub orchestrators: usize,
     /// The platforms of the agents.
     pub platforms: Vec<String>,
     /// Where the agents reach Docker.
-    pub docker_socket: PathBuf,
-    /// The agents' folder, when it is not in the cluster's own.
-    pub agents_dir: Option<PathBuf>,
+    pub docker_endpoint: String,
+    /// The platform `scripted`, whose faults the test sets.
+    pub scripted: Option<ScriptedPlatform>,
     /// Whether agents and a data plane are there from the beginning.
     pub hands: bool,
 }
@@ -56,8 +61,8 @@ impl Default for Setting {
         Setting {
             orchestrators: 1,
             platforms: vec!["process".to_owned()],
-            docker_socket: "/var/run/docker.sock".into(),
-            agents_dir: None,
+            docker_endpoint: "unix:///var/run/docker.sock".to_owned(),
+            scripted: None,
             hands: true,
         }
     }
@@ -122,7 +127,7 @@ impl Cluster {
 
     /// The agents' folder: their journal, and the process platform's instances.
     pub fn agents_dir(&self) -> PathBuf {
-        self.setting.agents_dir.clone().unwrap_or_else(|| self.folder().join("agents"))
+        self.folder().join("agents")
     }
 
     /// One more orchestrator in this process.
@@ -135,15 +140,23 @@ impl Cluster {
 
     /// The agents, with the folder they had before.
     pub async fn start_agents(&mut self) {
-        let config = agents::Config {
+        let config = AgentsConfig {
             state_dir: self.agents_dir(),
             platforms: self.setting.platforms.clone(),
-            docker_socket: self.setting.docker_socket.clone(),
+            docker_endpoint: self.setting.docker_endpoint.clone(),
             drain: Span::seconds(2),
-            ..agents::Config::default()
+            ..AgentsConfig::default()
+        };
+        let scripted = self.setting.scripted.clone();
+        let start = |service: Service<AgentsConfig>| async move {
+            let mut platforms = agents::platforms::of(&service.config, &service.clock)?;
+            if let Some(scripted) = scripted {
+                platforms.insert("scripted".to_owned(), Arc::new(scripted) as Arc<dyn Platform>);
+            }
+            agents::start_with(service, platforms).await
         };
         let bus = self.nats.connect("agents").await;
-        self.agents = Some(start_in_process(config, bus, agents::start).await.unwrap());
+        self.agents = Some(start_in_process(config, bus, start).await.unwrap());
     }
 
     /// The data plane.

@@ -9,8 +9,8 @@ use benches::{
 };
 use clap::Parser;
 use stats::{
-    Rules,
-    simulate::{ErrorRates, latency_alarm_rate, sequential_alarm_rate},
+    MetricRules, Rules,
+    simulate::{Judge, Traffic, aa_false_alarm_rate, rates},
 };
 
 /// Simulates releases and counts the judges' errors.
@@ -31,13 +31,11 @@ const FOUND: f64 = 0.95;
 fn main() -> Result<()> {
     let Arguments { options, seed } = Arguments::parse();
     let mut figures = Vec::new();
-    error_rates(&options, seed, &mut figures);
+    false_alarms_about_errors(&options, seed, &mut figures)?;
+    found_errors(&options, seed, &mut figures);
     latencies(&options, seed, &mut figures);
-    let broken: Vec<String> = figures
-        .iter()
-        .filter(|figure| figure.is_met() == Some(false))
-        .map(|figure| figure.name.clone())
-        .collect();
+    let broken: Vec<String> =
+        figures.iter().filter(|figure| figure.is_met() == Some(false)).map(|figure| figure.name.clone()).collect();
     output::finish("gate_rates", "make bench ARGS=gate_rates", &options, figures)?;
     if !broken.is_empty() {
         bail!("a stated bound is broken: {}", broken.join("; "));
@@ -45,44 +43,70 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Looked at after every batch, 100 times: what ruins an ordinary test.
-fn error_rates(options: &Options, seed: u64, figures: &mut Vec<Figure>) {
-    for (rate, runs) in
-        [(0.001, options.size(2000, 400)), (0.02, options.size(2000, 400)), (0.2, options.size(2000, 400))]
-    {
-        let case = ErrorRates { old: rate, new: rate, looks: 100, per_look: 50 };
-        let name = format!("false alarms, errors {} % on both sides, 100 looks", rate * 100.0);
-        figures.push(false_alarms(name, sequential_alarm_rate(case, ALPHA, runs, seed), runs));
+const SEQUENTIAL: Judge = Judge::ErrorsAgainstBaseline { alpha: ALPHA };
+
+/// Where looks are large enough for a rate of their own, the baseline is what simpler gates do: each look's error rate
+/// against a threshold, here three times the usual rate.
+fn false_alarms_about_errors(options: &Options, seed: u64, figures: &mut Vec<Figure>) -> Result<()> {
+    let (runs, usual) = (options.size(2000, 400), Traffic::default());
+    let single = Traffic { looks: 1000, canary_per_look: 1, baseline_per_look: 1, ..usual };
+    let cases = [
+        ("errors 2 %, 100 looks", usual, true),
+        ("errors drift tenfold up and down", Traffic { drifting: true, ..usual }, true),
+        ("errors 30 %, 100 looks", Traffic { error_rate: 0.3, ..usual }, false),
+        ("errors 2 %, 1000 looks at single requests", single, false),
+        ("errors 2 %, canary gets 10 %", Traffic { canary_per_look: 5, baseline_per_look: 45, ..usual }, false),
+    ];
+    for (what, traffic, has_rates) in cases {
+        let ours = aa_false_alarm_rate(&SEQUENTIAL, &traffic, runs, seed);
+        let name = format!("false alarms: {what}");
+        if has_rates {
+            let success = format!("< {}", traffic.error_rate * 3.0).parse()?;
+            let rules = MetricRules { success: Some(success), ..MetricRules::default() };
+            let simple = aa_false_alarm_rate(&Judge::ErrorsByMetric(rules), &traffic, runs, seed);
+            figures.push(false_alarms(name, ours, "a threshold of 3 × the usual rate", simple, runs));
+        } else {
+            figures.push(false_alarms(name, ours, "stated bound", ALPHA, runs));
+        }
     }
-    for factor in [2.0, 3.0, 5.0] {
-        let runs = options.size(1000, 200);
-        let case = ErrorRates { old: 0.02, new: 0.02 * factor, looks: 100, per_look: 50 };
-        let name = format!("found: errors 2 % → {} %, 5000 requests a side", 2.0 * factor);
-        figures.push(found(name, sequential_alarm_rate(case, ALPHA, runs, seed)));
+    Ok(())
+}
+
+fn found_errors(options: &Options, seed: u64, figures: &mut Vec<Figure>) {
+    let runs = options.size(1000, 200);
+    for (factor, looks) in [(2.0, 120), (3.0, 60), (5.0, 24)] {
+        let traffic = Traffic { looks, ..Traffic::default() };
+        let found = rates(&SEQUENTIAL, &traffic, factor, runs, seed);
+        let requests = u64::from(looks) * traffic.canary_per_look;
+        let name = format!("found: errors 2 % → {} % within {requests} requests", 2.0 * factor);
+        let mean = found.requests_to_alarm.unwrap_or(f64::NAN);
+        figures.push(detection(name, found.alarm).note(format!("after {mean:.0} requests on average")));
     }
 }
 
+/// One comparison, one look: what the gate on latencies does at the end of an analysis.
 fn latencies(options: &Options, seed: u64, figures: &mut Vec<Figure>) {
-    let (rules, runs) = (Rules::default(), options.size(500, 100));
-    for sample in [100, 200] {
-        let name = format!("false alarms, equal latencies, {sample} requests a side");
-        figures.push(false_alarms(name, latency_alarm_rate(1.0, sample, &rules, runs, seed), runs));
+    let (judge, runs) = (Judge::Latencies(Rules::default()), options.size(500, 100));
+    for sample in [100, 400] {
+        let traffic = Traffic { looks: 1, canary_per_look: sample, baseline_per_look: sample, ..Traffic::default() };
+        let ours = aa_false_alarm_rate(&judge, &traffic, runs, seed);
+        let name = format!("false alarms: equal latencies, {sample} requests a side");
+        figures.push(false_alarms(name, ours, "stated bound", ALPHA, runs));
     }
-    for factor in [1.5, 2.0] {
-        let name = format!("found: latency × {factor}, 200 requests a side");
-        figures.push(found(name, latency_alarm_rate(factor, 200, &rules, runs, seed)));
+    for (factor, sample) in [(1.5, 400), (2.0, 200)] {
+        let traffic = Traffic { looks: 1, canary_per_look: sample, baseline_per_look: sample, ..Traffic::default() };
+        let found = rates(&judge, &traffic, factor, runs, seed).alarm;
+        figures.push(detection(format!("found: latency × {factor}, {sample} requests a side"), found));
     }
 }
 
-fn false_alarms(name: String, rate: f64, runs: u32) -> Figure {
-    let stated = "stated bound";
-    let mut figure =
-        Figure::new(name, "of 1", Better::Less, rate).against(stated, ALPHA).aims(Aim::AtMost(ALPHA));
+fn false_alarms(name: String, rate: f64, against: &str, baseline: f64, runs: u32) -> Figure {
+    let mut figure = Figure::new(name, "of 1", Better::Less, rate).against(against, baseline).aims(Aim::AtMost(ALPHA));
     // With none at all, one alarm in the next run is the best that can be claimed.
-    figure.ratio = Some(ALPHA / rate.max(1.0 / f64::from(runs)));
+    figure.ratio = Some(baseline / rate.max(1.0 / f64::from(runs)));
     figure
 }
 
-fn found(name: String, rate: f64) -> Figure {
+fn detection(name: String, rate: f64) -> Figure {
     Figure::new(name, "of 1", Better::More, rate).against("stated bound", FOUND).aims(Aim::AtLeast(FOUND))
 }

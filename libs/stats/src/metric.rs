@@ -4,7 +4,7 @@
 //! failure condition everything else is good, with only a success condition everything else is bad, both leave a range
 //! in between that is inconclusive; errors in a row have a limit of their own and use up no measurement.
 //!
-//! Different from Argo Rollouts, which passes in all of these cases:
+//! Different from Argo Rollouts, so that nobody passes unmeasured:
 //! - a run without a measurement, or without a single good one, is inconclusive when it is stopped;
 //! - a value without any condition is inconclusive;
 //! - asked for good measurements in a row, a run that ends without them is inconclusive;

@@ -11,6 +11,9 @@ pub mod tester;
 pub mod toolsmith;
 pub mod validator;
 
+#[cfg(test)]
+mod tests;
+
 use model::{
     Finding, Outcome, Severity, StepKind,
     command::ReviewReply,

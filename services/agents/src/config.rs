@@ -30,7 +30,7 @@ pub struct AgentsConfig {
     pub peer_host: Option<String>,
     /// How many steps of an agent run side by side, by the agent's name, 1 to 1000. Default 32, and 256 for the
     /// guardian and the performance agent, whose steps mostly wait.
-    pub concurrency: BTreeMap<Agent, usize>,
+    pub concurrency: BTreeMap<String, usize>,
     /// `PATH` of hooks; they get nothing else of our environment. Default `/usr/local/bin:/usr/bin:/bin`.
     pub hook_path: String,
     /// A finished step's entry in the runner's journal is dropped after so long. At least an hour. Default 7 days.
@@ -62,7 +62,7 @@ impl AgentsConfig {
     /// How many steps of this agent run side by side.
     pub fn concurrency_of(&self, agent: Agent) -> usize {
         let waits = matches!(agent, Agent::Guardian | Agent::Performance);
-        self.concurrency.get(&agent).copied().unwrap_or(if waits { 256 } else { 32 })
+        self.concurrency.get(agent.as_str()).copied().unwrap_or(if waits { 256 } else { 32 })
     }
 }
 
@@ -78,6 +78,10 @@ impl Config for AgentsConfig {
             }
         }
         for (agent, number) in &self.concurrency {
+            if !Agent::ALL.iter().any(|known| known.as_str() == agent) {
+                let names: Vec<&str> = Agent::ALL.iter().map(|agent| agent.as_str()).collect();
+                complaints.push(complaint("concurrency", format!("{agent:?} is no agent"), names.join(", ")));
+            }
             if !(1..=1000).contains(number) {
                 let message = format!("{number} is not a number of steps of the {agent}");
                 complaints.push(complaint("concurrency", message, "1 to 1000"));

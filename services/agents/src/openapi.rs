@@ -54,23 +54,19 @@ impl<'a> Diff<'a> {
         self.found.insert(Breaking { place: place.to_owned(), what: what.into() });
     }
 
-    fn old(&self, value: &'a Value) -> &'a Value {
-        resolve(self.old, value)
-    }
-
-    fn new(&self, value: &'a Value) -> &'a Value {
-        resolve(self.new, value)
+    /// Follows references, each in its own document.
+    fn both(&self, old: &'a Value, new: &'a Value) -> (&'a Value, &'a Value) {
+        (resolve(self.old, old), resolve(self.new, new))
     }
 
     fn paths(&mut self) {
         for (path, old_item) in members(&self.old["paths"]) {
             let same = |(other, _): &(&String, &Value)| shape(other) == shape(path);
-            let Some((new_path, new_item)) = members(&self.new["paths"]).find(same) else {
+            let Some((_, new_item)) = members(&self.new["paths"]).find(same) else {
                 self.say(path, "the path is gone");
                 continue;
             };
-            let _ = new_path;
-            let (old_item, new_item) = (self.old(old_item), self.new(new_item));
+            let (old_item, new_item) = self.both(old_item, new_item);
             for method in METHODS {
                 let Some(old) = old_item.get(method) else { continue };
                 let place = format!("{} {path}", method.to_uppercase());
@@ -107,7 +103,7 @@ impl<'a> Diff<'a> {
     }
 
     fn body(&mut self, place: &str, old: &'a Value, new: &'a Value) {
-        let (old, new) = (self.old(old), self.new(new));
+        let (old, new) = self.both(old, new);
         let place = format!("{place}: body");
         if is_true(&new["required"]) && !is_true(&old["required"]) {
             self.say(&place, if old.is_null() { "is new and required" } else { "is now required" });
@@ -124,7 +120,7 @@ impl<'a> Diff<'a> {
                 }
                 continue;
             };
-            let (old, new) = (self.old(old), self.new(new));
+            let (old, new) = self.both(old, new);
             self.content(&place, &old["content"], &new["content"], Side::Response);
         }
     }

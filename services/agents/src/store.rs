@@ -144,7 +144,7 @@ pub async fn edit_routes(
         }
         let Some(mut wanted) = change(stored)? else { return Ok(stored.cloned()) };
         wanted.fence = fence;
-        wanted.version = stored.map_or(0, |table| table.version);
+        wanted.version = stored.map_or(wanted.version, |table| table.version);
         if stored == Some(&wanted) {
             return Ok(Some(wanted));
         }

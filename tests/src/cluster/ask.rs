@@ -135,10 +135,19 @@ impl Cluster {
         load::versions(self.port, number).await
     }
 
+    /// Which versions answer `number` requests on a port.
+    pub async fn versions_at(&self, port: u16, number: u32) -> BTreeMap<String, u32> {
+        load::versions(port, number).await
+    }
+
+    /// Only this version answers.
+    pub async fn is_served_by(&self, version: &str) {
+        assert_eq!(self.versions(30).await, BTreeMap::from([(version.to_owned(), 30)]));
+    }
+
     /// The old release serves alone, and the lock is free: what every failure has to end in.
     pub async fn is_back_on(&self, platform: &str, version: &str) {
-        let versions = self.versions(30).await;
-        assert_eq!(versions, BTreeMap::from([(version.to_owned(), 30)]));
+        self.is_served_by(version).await;
         let target = self.target(platform, "ann", TargetAction::Show {}).await;
         assert_eq!((target.holder, target.queue.len()), (None, 0));
     }

@@ -18,12 +18,11 @@ pub(super) fn kill_whatever_mentions(folder: &Path) {
             return;
         }
         for pid in found {
-            match getpgid(Some(pid)) {
-                Ok(group) if group != Pid::from_raw(0) && Ok(group) != getpgid(None) => {
-                    drop(killpg(group, Signal::SIGKILL))
-                }
-                _ => drop(kill(pid, Signal::SIGKILL)),
-            }
+            // Gone already is as good.
+            let _ = match getpgid(Some(pid)) {
+                Ok(group) if Ok(group) != getpgid(None) => killpg(group, Signal::SIGKILL),
+                _ => kill(pid, Signal::SIGKILL),
+            };
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -123,11 +123,13 @@ pub enum Planted {
     SendBeforeJournal,
     /// Traffic is moved without asking whether anyone healthy is there.
     BlindTraffic,
+    /// A replica that lags behind the journal acknowledges a report that it does not understand yet.
+    LaggingReport,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 7] = [
+    pub const ALL: [Planted; 8] = [
         Planted::SkipCas,
         Planted::SkipFence,
         Planted::LazyFence,
@@ -135,6 +137,7 @@ impl Planted {
         Planted::StaleCache,
         Planted::SendBeforeJournal,
         Planted::BlindTraffic,
+        Planted::LaggingReport,
     ];
 
     /// The name on the command line.
@@ -147,6 +150,7 @@ impl Planted {
             Planted::StaleCache => "stale-cache",
             Planted::SendBeforeJournal => "send-before-journal",
             Planted::BlindTraffic => "blind-traffic",
+            Planted::LaggingReport => "lagging-report",
         }
     }
 }

@@ -1,4 +1,7 @@
-//! Moves virtual time from happening to happening, draws the faults, and keeps what only the harness may know.
+//! Moves virtual time from happening to happening, keeps the journals and what only the harness may know.
+
+mod mail;
+mod process;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -30,8 +33,6 @@ pub(super) const RUNNERS: usize = 3;
 pub(super) const SILENCE: i64 = 3_000;
 /// How often every replica looks at everything.
 pub(super) const SWEEP: i64 = 15_000;
-/// How long a queue waits for word from a consumer.
-const ACK_WAIT: i64 = 30_000;
 /// Violations kept of each rule.
 const KEPT: usize = 3;
 
@@ -305,117 +306,6 @@ impl Simulation {
         }
     }
 
-    // ---- processes ----
-
-    /// Whether it is up, its incarnation, and until when it is stopped.
-    pub(super) fn life(&self, process: Process) -> (bool, u32, i64) {
-        match process {
-            Process::Replica(index) => {
-                let replica = &self.replicas[index];
-                (replica.up, replica.incarnation, replica.paused)
-            }
-            Process::Runner(index) => {
-                let runner = &self.runners[index];
-                (runner.up, runner.incarnation, runner.paused)
-            }
-        }
-    }
-
-    /// Ready to take something now.
-    pub(super) fn is_ready(&self, process: Process) -> bool {
-        let (up, _, paused) = self.life(process);
-        up && paused <= self.now
-    }
-
-    /// A point between two durable things: the process may die here, or be stopped and go on later. True: it died.
-    pub(super) fn point(&mut self, process: Process, what: &str) -> bool {
-        if self.chaos.crashes > 0 && self.random.chance(self.chaos.crash) {
-            self.chaos.crashes -= 1;
-            self.note(format_args!("point {what}"));
-            let back = if self.may_stay_away(process) && self.random.chance(30_000) {
-                None
-            } else {
-                Some(self.random.between(500, 20_000))
-            };
-            self.kill(process, back);
-            return true;
-        }
-        if self.chaos.pauses > 0 && self.random.chance(self.chaos.pause) {
-            self.chaos.pauses -= 1;
-            let span = self.random.between(1_000, 60_000);
-            self.stop(process, span);
-        }
-        false
-    }
-
-    fn may_stay_away(&self, process: Process) -> bool {
-        let others = |count: usize, of: fn(usize) -> Process, me: usize| {
-            (0..count).filter(|index| *index != me).any(|index| {
-                let (up, _, paused) = self.life(of(index));
-                up && paused <= self.now
-            })
-        };
-        match process {
-            Process::Replica(me) => others(REPLICAS, Process::Replica, me),
-            Process::Runner(me) => others(RUNNERS, Process::Runner, me),
-        }
-    }
-
-    fn stop(&mut self, process: Process, span: i64) {
-        self.faults += 1;
-        let until = self.now + span;
-        match process {
-            Process::Replica(index) => {
-                self.replicas[index].paused = until;
-                self.replicas[index].silent_since = self.now;
-            }
-            Process::Runner(index) => self.runners[index].paused = until,
-        }
-        self.note(format_args!("{process:?} is stopped for {span} ms"));
-        self.listen_for_silence(process);
-    }
-
-    /// Kill -9: memory is gone, the disk stays.
-    pub(super) fn kill(&mut self, process: Process, back: Option<i64>) {
-        if !self.life(process).0 {
-            return;
-        }
-        self.faults += 1;
-        match process {
-            Process::Replica(index) => self.replicas[index].die(self.now),
-            Process::Runner(index) => self.runners[index].die(),
-        }
-        self.note(format_args!("{process:?} is killed, back in {back:?} ms"));
-        if let Some(back) = back {
-            self.later(back, None, Happening::Restart(process));
-        }
-        self.listen_for_silence(process);
-    }
-
-    fn listen_for_silence(&mut self, process: Process) {
-        let Process::Replica(silent) = process else { return };
-        for index in (0..REPLICAS).filter(|index| *index != silent) {
-            let delay = SILENCE + self.random.between(10, 500);
-            self.later(delay, Some(Process::Replica(index)), Happening::Silence(index));
-        }
-    }
-
-    fn restart(&mut self, process: Process) {
-        match process {
-            Process::Runner(index) => self.runners[index].rise(),
-            Process::Replica(index) => {
-                self.replicas[index].rise(self.now);
-                let (deployments, targets) = (self.deployments.head(), self.targets.head());
-                let me = Some(process);
-                self.later(1, me, Happening::Follow(index, Stream::Targets, targets));
-                self.later(2, me, Happening::Follow(index, Stream::Deployments, deployments));
-                self.later(3, me, Happening::Sweep(index));
-                self.later(SILENCE + 100, me, Happening::Silence(index));
-            }
-        }
-        self.note(format_args!("{process:?} is back"));
-    }
-
     // ---- journals ----
 
     /// Appends by compare-and-set, lets the followers hear, and kills whom the plan kills at this record. `writer` is
@@ -498,80 +388,6 @@ impl Simulation {
         }
     }
 
-    // ---- queues ----
-
-    /// Sends a job, unless the window remembers its id.
-    pub(super) fn send(&mut self, job: StepJob) {
-        let message_id = format!("{}-{}-{}", job.idem_key, job.attempt, job.fence);
-        let Some(number) = self.jobs.publish(job.clone(), &message_id, self.now) else { return };
-        let delay = self.travel();
-        self.later(delay, None, Happening::Deliver(Lane::Jobs, number));
-        if self.random.chance(self.chaos.duplicate) {
-            let (again, delay) = (self.jobs.put(job), self.random.between(1, 120_000));
-            self.faults += 1;
-            self.later(delay, None, Happening::Deliver(Lane::Jobs, again));
-        }
-    }
-
-    /// Sends a report; a runner's own id makes repeats of the same run of the same attempt one message.
-    pub(super) fn report(&mut self, report: StepReport, message_id: &str) {
-        let Some(number) = self.reports.publish(report.clone(), message_id, self.now) else { return };
-        let delay = self.travel();
-        self.later(delay, None, Happening::Deliver(Lane::Reports, number));
-        if self.random.chance(self.chaos.duplicate) {
-            let (again, delay) = (self.reports.put(report), self.random.between(1, 120_000));
-            self.faults += 1;
-            self.later(delay, None, Happening::Deliver(Lane::Reports, again));
-        }
-    }
-
-    fn deliver(&mut self, lane: Lane, number: u64) {
-        let with = match lane {
-            Lane::Jobs => self.jobs.open(number).map(|message| message.with),
-            Lane::Reports => self.reports.open(number).map(|message| message.with),
-        };
-        let Some(with) = with else { return };
-        if let Some((index, incarnation, until)) = with {
-            // Whoever works says so; silence for the whole wait hands the message to another.
-            let process = lane.process(index);
-            let works = self.life(process).1 == incarnation
-                && self.is_ready(process)
-                && match lane {
-                    Lane::Jobs => self.runners[index].tasks.contains_key(&number),
-                    Lane::Reports => self.replicas[index].works_on(number),
-                };
-            if works || until > self.now {
-                return self.later(
-                    if works { ACK_WAIT } else { until - self.now },
-                    None,
-                    Happening::Deliver(lane, number),
-                );
-            }
-        }
-        let count = if lane == Lane::Jobs { RUNNERS } else { REPLICAS };
-        let ready: Vec<usize> = (0..count).filter(|index| self.is_ready(lane.process(*index))).collect();
-        if ready.is_empty() {
-            return self.later(500, None, Happening::Deliver(lane, number));
-        }
-        let index = ready[self.random.below(ready.len())];
-        let with = Some((index, self.life(lane.process(index)).1, self.now + ACK_WAIT));
-        match lane {
-            Lane::Jobs => {
-                let Some(message) = self.jobs.open(number) else { return };
-                message.with = with;
-                let job = message.payload.clone();
-                self.take(index, number, job);
-            }
-            Lane::Reports => {
-                let Some(message) = self.reports.open(number) else { return };
-                message.with = with;
-                let report = message.payload.clone();
-                self.hear_report(index, number, report);
-            }
-        }
-        self.later(ACK_WAIT + 1, None, Happening::Deliver(lane, number));
-    }
-
     // ---- what the harness knows ----
 
     /// All that was asked for is over, the target is free, and nobody has anything left to do.
@@ -617,15 +433,6 @@ impl Simulation {
         }
         if self.chaos.log {
             self.log.push(format!("{:>10.3} s  {line}", (self.now - BEGIN) as f64 / 1000.0));
-        }
-    }
-}
-
-impl Lane {
-    fn process(self, index: usize) -> Process {
-        match self {
-            Lane::Jobs => Process::Runner(index),
-            Lane::Reports => Process::Replica(index),
         }
     }
 }

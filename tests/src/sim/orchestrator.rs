@@ -1,10 +1,12 @@
 //! A replica of the orchestrator: the shell's loop around the real heart, one small durable thing at a time, so that it
 //! can die or be stopped between any two of them.
 
+mod others;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use model::{
-    DeploymentId, Event, Record, ReplicaId, Timestamp,
+    DeploymentId, Event, Phase, Record, ReplicaId, Timestamp,
     command::Command,
     deployment::{StepJob, StepReport},
 };
@@ -22,7 +24,7 @@ use super::{
 };
 
 /// How soon the same effect is carried out again, in milliseconds.
-const RESEND: i64 = 15_000;
+const RESEND: i64 = 60_000;
 
 /// One replica. Everything but its clock is lost when it dies.
 #[derive(Debug)]
@@ -190,6 +192,12 @@ impl Simulation {
     }
 
     fn turn(&mut self, index: usize, id: DeploymentId) {
+        // A plan is made from the target as its journal has it, not from what was heard so far: an older baseline would
+        // be refused once the lock is held.
+        let is_new = |state: &Deployment| state.phase < Phase::Planned;
+        if self.replicas[index].deployments.get(&id).is_some_and(is_new) {
+            self.replicas[index].target = self.target_now();
+        }
         let Some(events) = self.with_context(index, &id, decide::advance) else { return };
         if events.is_empty() {
             return self.first(index, Todo::Effects(id));
@@ -472,43 +480,6 @@ impl Simulation {
         replica.deployments.values().filter(mine).map(|state| state.id.clone()).collect()
     }
 
-    /// Claims what belongs to replicas that were silent for too long; `deaf` believes that of all others.
-    pub(super) fn claim_from_the_silent(&mut self, index: usize, deaf: bool) {
-        if !deaf && self.now - self.replicas[index].since < SILENCE {
-            return;
-        }
-        let me = self.replicas[index].name.clone();
-        let orphans: Vec<DeploymentId> = self.replicas[index]
-            .deployments
-            .values()
-            .filter(|state| !state.is_closed())
-            .filter(|state| {
-                state.owner.as_ref().is_some_and(|owner| *owner != me && (deaf || self.is_silent(owner)))
-            })
-            .map(|state| state.id.clone())
-            .collect();
-        for id in orphans {
-            self.add(index, Todo::Claim(id));
-        }
-    }
-
-    fn is_silent(&self, owner: &ReplicaId) -> bool {
-        !self.replicas.iter().filter(|replica| replica.name == *owner).any(|replica| {
-            let speaks = replica.up && replica.paused <= self.now;
-            speaks || self.now - replica.silent_since < SILENCE
-        })
-    }
-
-    fn claim(&mut self, index: usize, id: &DeploymentId) {
-        let me = self.replicas[index].name.clone();
-        let Some(state) = self.replicas[index].deployments.get(id) else { return };
-        let events = decide::claim(state, &me);
-        if !events.is_empty() {
-            self.note(format_args!("replica {index} claims {id}"));
-            self.decide(index, id, events, Then::Turn);
-        }
-    }
-
     pub(super) fn hear_report(&mut self, index: usize, number: u64, report: StepReport) {
         self.add(index, Todo::Report(number, Box::new(report)));
     }
@@ -518,7 +489,8 @@ impl Simulation {
     fn journal_report(&mut self, index: usize, number: u64, report: Box<StepReport>) {
         let id = report.deployment.clone();
         let head = self.deployments.last(id.as_str()).map_or(0, |last| last.record.version);
-        if self.replicas[index].deployments.get(&id).is_none_or(|state| state.version < head) {
+        let known = self.replicas[index].deployments.get(&id).map(|state| state.version);
+        if known.is_none() || known < Some(head) && !self.planted(Planted::LaggingReport) {
             self.reload(index, &id);
         }
         let Some(events) = self.with_context(index, &id, |state, _| decide::on_report(state, &report)) else {
@@ -528,59 +500,6 @@ impl Simulation {
             return self.first(index, Todo::Ack(number));
         }
         self.decide(index, &id, events, Then::Ack(number, report));
-    }
-
-    /// Looks at everything: liveness does not depend on any single message.
-    pub(super) fn sweep(&mut self, index: usize) {
-        if self.is_over() {
-            return;
-        }
-        let ids: Vec<String> = self.deployments.ids().cloned().collect();
-        for id in ids {
-            let id: DeploymentId = id.parse().expect("an id");
-            let head = self.deployments.last(id.as_str()).map_or(0, |last| last.record.version);
-            if self.replicas[index].deployments.get(&id).is_none_or(|state| state.version < head) {
-                self.reload(index, &id);
-            }
-            self.turn_soon(index, &id);
-        }
-        self.claim_from_the_silent(index, false);
-        // Locks and places of deployments that are over are given back.
-        let target = self.target_now();
-        for id in target.holder.iter().map(|(holder, _)| holder).chain(&target.queue) {
-            if self.replicas[index].deployments.get(id).is_some_and(Deployment::is_closed) {
-                self.wish(index, &Wish::Leave(id.clone()));
-            }
-        }
-        self.later(SWEEP, Some(Process::Replica(index)), Happening::Sweep(index));
-    }
-
-    /// A person's command at this replica, decided on the journal as it is. None: the replica or the race was lost, ask
-    /// again; Some(false): refused.
-    pub(super) fn command(&mut self, index: usize, command: &Command) -> Option<bool> {
-        let id = &command.deployment;
-        self.reload(index, id);
-        let decided =
-            self.with_context(index, id, |state, context| decide::on_command(state, command, context))?;
-        let events = match decided {
-            Ok(events) if events.is_empty() => return Some(true),
-            Ok(events) => events,
-            Err(fault) => {
-                self.note(format_args!("refused: {fault}"));
-                return Some(false);
-            }
-        };
-        let state = self.replicas[index].deployments.get(id)?;
-        let record = Record {
-            id: id.to_string(),
-            version: state.version + 1,
-            writer: self.replicas[index].name.to_string(),
-            at: self.clock(index),
-            trace: None,
-            events,
-        };
-        let seq = state.seq;
-        self.append(record, seq, index).ok().map(|_| true)
     }
 
     /// Planted: jobs leave before the record that schedules them is durable.
@@ -597,13 +516,6 @@ impl Simulation {
                 self.send(job);
             }
         }
-    }
-
-    /// Any replica that is ready.
-    pub(super) fn any_replica(&mut self) -> Option<usize> {
-        let ready: Vec<usize> =
-            (0..REPLICAS).filter(|index| self.is_ready(Process::Replica(*index))).collect();
-        if ready.is_empty() { None } else { Some(ready[self.random.below(ready.len())]) }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// How long a message id is remembered, in milliseconds: JetStream's default of two minutes.
-const WINDOW: i64 = 120_000;
+/// How long a message id is remembered, in milliseconds: as long as the bus sets it.
+const WINDOW: i64 = 600_000;
 
 /// One message.
 #[derive(Clone, Debug)]

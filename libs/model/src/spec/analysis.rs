@@ -53,10 +53,10 @@ pub struct Metric {
     /// Measurements in a row that may error. Default 4.
     #[serde(default = "default_errors")]
     pub consecutive_error_limit: u32,
-    /// Requests a measurement needs to count; fewer is no data. Default 20.
+    /// Requests a measurement needs to count; with fewer it is inconclusive. Default 20.
     #[serde(default = "default_samples")]
     pub minimum_samples: u64,
-    /// What missing data means. Default `inconclusive`.
+    /// What a measurement without any data means. Default `inconclusive`.
     #[serde(default)]
     pub no_data: NoData,
     /// Measure and record only; never decides.

@@ -110,6 +110,9 @@ pub async fn differences(
     Ok(compare(expected, tolerated, &instances, &unwell, &tables))
 }
 
+/// An instance, and why it is not well.
+type Unwell = (String, String);
+
 /// Instances of expected revisions that do not answer their probe, with the reason.
 async fn unwell(
     platform: &dyn Platform,
@@ -117,7 +120,7 @@ async fn unwell(
     expected: Option<&DeploymentSpec>,
     instances: &[Instance],
 ) -> Result<BTreeMap<String, String>> {
-    let mut work: Vec<BoxFuture<'_, Result<Option<(String, String)>>>> = Vec::new();
+    let mut work: Vec<BoxFuture<'_, Result<Option<Unwell>>>> = Vec::new();
     for instance in instances.iter().filter(|instance| instance.is_running()) {
         let module = expected.and_then(|spec| spec.module(&instance.module));
         let module = module.filter(|module| module.revision() == instance.revision);
@@ -192,7 +195,7 @@ pub fn compare(
         );
     }
     for (name, table) in
-        tables.iter().filter(|(name, _)| !expected.is_some_and(|spec| spec.module(name).is_some()))
+        tables.iter().filter(|(name, _)| expected.is_none_or(|spec| spec.module(name).is_none()))
     {
         let forgotten = tolerated.is_some_and(|spec| spec.module(name).is_some());
         if let Some(revision) = table.weights.0.keys().next().filter(|_| !forgotten) {

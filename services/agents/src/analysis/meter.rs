@@ -123,6 +123,12 @@ impl Meter {
         !self.metric.dry_run && self.ended.is_some_and(|outcome| outcome != Outcome::Succeeded)
     }
 
+    /// It decides, and nothing was measured yet.
+    pub(super) fn knows_nothing(&self) -> bool {
+        let measured = self.gate.as_ref().is_some_and(|gate| gate.measured.is_some());
+        !self.metric.dry_run && self.ended.is_none() && !measured
+    }
+
     pub(super) fn gate(&self) -> Option<GateResult> {
         self.gate.clone()
     }

@@ -153,3 +153,20 @@ async fn in_the_background_it_watches_until_it_is_told_to_finish() {
     assert_eq!(result.unwrap().outcome, Outcome::Succeeded);
     assert_eq!(began.elapsed(), Duration::from_secs(60));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_extended_background_analysis_waits_for_data_although_it_is_told_to_finish() {
+    let mut world = world().await;
+    world.plane.requests = 2;
+    let mut job = analyse(analysis(ERRORS), true);
+    job.extend = Some(Span::seconds(30));
+    let stop = Stop::default();
+    stop.finish.cancel();
+    let ctx = Ctx::new(std::sync::Arc::clone(&world.engine), stop);
+    let began = Instant::now();
+
+    let result = world.beside(run(&job, &ctx)).await;
+
+    assert_eq!(result.unwrap().outcome, Outcome::Succeeded);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}

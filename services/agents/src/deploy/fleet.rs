@@ -407,7 +407,7 @@ impl<'a> Fleet<'a> {
         let table = edit_routes(self.ctx.store.as_ref(), &self.key(), self.job.fence, |stored| {
             let mut table = match stored {
                 Some(table) => table.clone(),
-                None => routes::empty(&self.target, &self.module, expose),
+                None => routes::empty(&self.target, &self.module, expose, self.ctx.now()),
             };
             for endpoints in table.endpoints.values_mut() {
                 endpoints.retain(|endpoint| running.contains(endpoint.instance.as_str()));
@@ -460,6 +460,18 @@ impl<'a> Fleet<'a> {
         }
         side_by_side(AT_ONCE, work).await.into_iter().collect::<platform::Result<Vec<()>>>()?;
         self.observe().await
+    }
+
+    /// Removes the table of a module that is gone, so that its port is free again. A table in which something is left
+    /// stays.
+    pub async fn close(&self) -> Result<()> {
+        let found = self.ctx.store.routes(&self.key()).await?;
+        let empty = |table: &RouteTable| table.weights.0.is_empty() && table.endpoints.is_empty();
+        if let Some((_, revision)) = found.filter(|(table, _)| empty(table) && table.fence <= self.job.fence) {
+            // Who wrote meanwhile has found something to keep.
+            self.ctx.store.drop_routes(&self.key(), revision).await?;
+        }
+        Ok(())
     }
 
     /// The table as it stands.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Fence, TargetId, Token,
+    Fence, TargetId, Timestamp, Token,
     deployment::StepJob,
     plan::Revision,
     route::{Endpoint, Pin, RouteTable, Weights},
@@ -12,13 +12,14 @@ use model::{
 };
 use platform::Instance;
 
-/// An exposed module's first table: nobody is served yet.
-pub fn empty(target: &TargetId, module: &Token, expose: &Expose) -> RouteTable {
+/// An exposed module's first table: nobody is served yet. Its version begins at the time, in milliseconds: a table that
+/// comes after one that was removed is newer also for a data plane that never heard of the removal.
+pub fn empty(target: &TargetId, module: &Token, expose: &Expose, now: Timestamp) -> RouteTable {
     RouteTable {
         target: target.clone(),
         module: module.clone(),
         listen: expose.listen,
-        version: 0,
+        version: now.0.unsigned_abs(),
         fence: Fence::default(),
         weights: Weights::default(),
         endpoints: BTreeMap::new(),

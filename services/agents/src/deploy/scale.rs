@@ -23,21 +23,8 @@ pub async fn run(
     count: u32,
 ) -> Result<StepResult> {
     let mut fleet = Fleet::new(job, ctx, module, &[revision]).await?;
-    while count > 0 {
-        fleet.look().await?;
-        fleet.judge(revision).await?;
-        fleet.start(revision, 0..count).await?;
-        fleet.route(None).await?;
-        let well = fleet.healthy(revision).iter().filter(|instance| instance.slot < count).count() as u32;
-        ctx.show(
-            job,
-            format!("{well} of {count} instances of {module} {revision} are healthy"),
-            Some(f64::from(well) / f64::from(count)),
-        );
-        if well == count {
-            break;
-        }
-        tokio::time::sleep(TICK).await;
+    if count > 0 {
+        grow(job, ctx, &mut fleet, module, revision, count).await?;
     }
 
     let surplus: Vec<Instance> =
@@ -45,10 +32,37 @@ pub async fn run(
     let gone = surplus.len();
     let clear = leave_the_traffic(job, &fleet, module, revision, count).await?;
     fleet.retire(surplus, clear.as_ref()).await?;
-    if count == 0 || clear.is_some() {
+    if count == 0 {
         fleet.route(clear.as_ref()).await?;
+        if is_gone(job, module) {
+            fleet.close().await?;
+        }
     }
     Ok(StepResult::new(Outcome::Succeeded, done(module, revision, count, gone)))
+}
+
+/// Starts what is missing, again and again, until all of it is well or something will never be.
+async fn grow(
+    job: &StepJob,
+    ctx: &Ctx,
+    fleet: &mut Fleet<'_>,
+    module: &Token,
+    revision: &Revision,
+    count: u32,
+) -> Result<()> {
+    loop {
+        fleet.look().await?;
+        fleet.judge(revision).await?;
+        fleet.start(revision, 0..count).await?;
+        fleet.route(None).await?;
+        let well = fleet.healthy(revision).iter().filter(|instance| instance.slot < count).count() as u32;
+        let share = f64::from(well) / f64::from(count);
+        ctx.show(job, format!("{well} of {count} instances of {module} {revision} are healthy"), Some(share));
+        if well == count {
+            return Ok(());
+        }
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 fn done(module: &Token, revision: &Revision, count: u32, gone: usize) -> String {
@@ -57,6 +71,14 @@ fn done(module: &Token, revision: &Revision, count: u32, gone: usize) -> String 
         (0, gone) => format!("{gone} instances of {module} {revision} removed"),
         (count, 0) => format!("{count} instances of {module} {revision} are healthy"),
         (count, gone) => format!("{count} instances of {module} {revision} are healthy, {gone} removed"),
+    }
+}
+
+/// Where the step leads to, nobody asks for the module.
+fn is_gone(job: &StepJob, module: &Token) -> bool {
+    match job.step.stage {
+        Stage::Rollback => job.baseline.as_ref().is_none_or(|spec| spec.module(module).is_none()),
+        Stage::Check | Stage::Execute | Stage::Verify | Stage::Finish => job.spec.module(module).is_none(),
     }
 }
 
@@ -75,10 +97,7 @@ async fn leave_the_traffic(
     if count > 0 {
         return Ok(None);
     }
-    let goes = match job.step.stage {
-        Stage::Rollback => !job.baseline.as_ref().is_some_and(|spec| spec.module(module).is_some()),
-        Stage::Check | Stage::Execute | Stage::Verify | Stage::Finish => job.spec.module(module).is_none(),
-    };
+    let goes = is_gone(job, module);
     let until = tokio::time::Instant::now() + SIBLING;
     loop {
         let share = fleet.table().await?.map_or(0, |table| table.weights.of(revision));

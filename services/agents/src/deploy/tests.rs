@@ -6,7 +6,11 @@ mod rolling;
 mod scaling;
 mod weights;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use chassis::Clock;
 use model::{
@@ -27,12 +31,17 @@ use crate::{
     store::{Store, memory::MemoryStore},
 };
 
+/// Counts per revision, by table.
+type Counted = BTreeMap<String, BTreeMap<Revision, RevisionCount>>;
+
 /// One runner's surroundings in memory.
 pub(crate) struct World {
     pub(crate) platform: ScriptedPlatform,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) plane: Plane,
+    /// What the data plane has counted; it is one and the same from step to step.
+    counted: Mutex<(i64, Counted)>,
 }
 
 /// How the data plane behaves.
@@ -71,7 +80,7 @@ impl World {
             http: Http::default(),
         });
         let plane = Plane { requests: 60, ..Plane::default() };
-        World { platform, store, engine, plane }
+        World { platform, store, engine, plane, counted: Mutex::default() }
     }
 
     /// Does the step while the data plane works.
@@ -89,12 +98,9 @@ impl World {
     }
 
     async fn carry(&self) {
-        let mut totals: BTreeMap<String, BTreeMap<Revision, RevisionCount>> = BTreeMap::new();
         let mut in_force: BTreeMap<String, RouteTable> = BTreeMap::new();
-        let mut at = 0;
         loop {
             tokio::time::sleep(Duration::from_millis(250)).await;
-            at += 250;
             if self.plane.absent {
                 continue;
             }
@@ -107,15 +113,21 @@ impl World {
                 } else {
                     table
                 };
-                let counts = totals.entry(key).or_default();
-                self.serve(&table, counts);
+                let (at, revisions) = {
+                    let mut counted = self.counted.lock().unwrap();
+                    counted.0 += 1;
+                    let at = counted.0;
+                    let counts = counted.1.entry(key).or_default();
+                    self.serve(&table, counts);
+                    (at, counts.clone())
+                };
                 let count = TrafficCount {
                     plane: "rep-9".to_owned(),
                     target: table.target.clone(),
                     module: table.module.clone(),
                     version: table.version,
                     at: Timestamp(at),
-                    revisions: counts.clone(),
+                    revisions,
                     unroutable: 0,
                 };
                 if let Ok(heard) = self.engine.traffic.of(&table.target).await {
@@ -140,7 +152,7 @@ impl World {
             let count = counts.entry(revision.clone()).or_default();
             count.requests += more;
             let errors = self.plane.errors.get(&revision).copied().unwrap_or(0);
-            count.errors = count.requests * errors / 100;
+            count.errors += more * errors / 100;
             let mut latency = stats::Histogram::from(count.latency.clone());
             let micros = self.plane.latency.get(&revision).copied().unwrap_or(1000);
             (0..more).for_each(|at| latency.record_micros(micros + at % 10 * micros / 100));

@@ -8,6 +8,7 @@ use model::{
     deployment::StepJob,
     plan::Revision,
     route::{Endpoint, RouteTable, Weights},
+    spec::Probe,
     step::{Stage, StepResult},
 };
 use platform::Instance;
@@ -56,7 +57,7 @@ pub async fn run(
     let table = edit_routes(ctx.store.as_ref(), &key, job.fence, |stored| {
         let mut table = match stored {
             Some(table) => table.clone(),
-            None => routes::empty(&target, module, expose),
+            None => routes::empty(&target, module, expose, ctx.now()),
         };
         let empty = |revision: &&Revision| table.endpoints.get(*revision).is_none_or(Vec::is_empty);
         if let Some(revision) =
@@ -209,7 +210,7 @@ async fn arrives(
         }
         let came: u64 = counts.values().sum();
         if came < REQUESTS {
-            for (revision, count) in own(ctx, table, REQUESTS - came).await? {
+            for (revision, count) in own(job, ctx, table, REQUESTS - came).await? {
                 *counts.entry(revision).or_default() += count;
             }
         }
@@ -224,9 +225,15 @@ async fn arrives(
     judged.ok_or_else(|| Error::trouble("nothing was counted"))
 }
 
-/// Sends requests through the data plane and counts which revision answers.
-async fn own(ctx: &Ctx, table: &RouteTable, number: u64) -> Result<BTreeMap<Revision, u64>> {
-    let url = format!("http://{}:{}/", ctx.config.data_plane, table.listen);
+/// Sends requests through the data plane and counts which revision answers. They go where the health probe goes, so
+/// that they are answered well and cost little.
+async fn own(job: &StepJob, ctx: &Ctx, table: &RouteTable, number: u64) -> Result<BTreeMap<Revision, u64>> {
+    let health = described(job, &table.module).and_then(|module| module.health.as_ref());
+    let path = match health.map(|health| &health.probe) {
+        Some(Probe::Http { path, port: None }) => path.as_str(),
+        _ => "/",
+    };
+    let url = format!("http://{}:{}{path}", ctx.config.data_plane, table.listen);
     let url = url.as_str();
     let mut work: Vec<BoxFuture<'_, Result<Option<Revision>>>> = Vec::new();
     for _ in 0..number {
@@ -257,7 +264,7 @@ fn percents(counts: &BTreeMap<Revision, u64>) -> Vec<(String, f64)> {
 }
 
 /// Whether the shares that arrived are those that were set: within three standard deviations of a binomial count, and
-/// at least 5 points. The gate shows the revision that is farthest off; when none is, the one whose share changed most.
+/// at least 5 points. The gate shows the revision whose share grew most, unless only another one is off.
 pub fn judge(
     weights: &Weights,
     before: &Weights,
@@ -285,7 +292,8 @@ pub fn judge(
         .iter()
         .copied()
         .max_by_key(|revision| i16::from(weights.of(revision)) - i16::from(before.of(revision)));
-    let Some(shown) = off.or(moved) else {
+    let shown = moved.filter(|moved| off.is_none() || excess(moved) > 0.0).or(off);
+    let Some(shown) = shown else {
         return gate(Outcome::Errored, None, String::new(), 0, "no request arrived".to_owned(), at);
     };
     let (wanted, measured, tolerance) = look(shown);

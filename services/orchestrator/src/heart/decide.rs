@@ -19,7 +19,7 @@ mod command;
 
 pub use command::on_command;
 
-use super::{Context, compile::compile, effects, state::Deployment, view, way_back::way_back};
+use super::{Context, compile::compile, effects, state::{Deployment, StepState}, view, way_back::way_back};
 
 /// The first record of a deployment.
 pub fn receive(submit: &model::command::Submit, spec: model::DeploymentSpec) -> Event {
@@ -64,8 +64,12 @@ pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
         _ => {}
     }
     if let Some(stage) = deployment.open_stage() {
-        for step in deployment.stage(stage) {
-            let Some(state) = deployment.steps.get(&step.id) else { continue };
+        let begun = |step: &&Step| deployment.steps.get(&step.id).is_some_and(|state| state.attempt > 0);
+        let last_wave = deployment.stage(stage).filter(begun).map(|step| step.wave).max();
+        // What an earlier wave left is over or given up, and its times would be due for ever.
+        let counts = |step: &&Step| Some(step.wave) == last_wave || is_running_background(deployment, step);
+        for step in deployment.stage(stage).filter(counts) {
+            let Some(state) = deployment.steps.get(&step.id).filter(|state| !is_spent(step, state)) else { continue };
             match (&state.result, &step.kind, state.scheduled) {
                 (None, StepKind::Pause { duration: Some(duration) }, Some(at)) => {
                     times.push(at.plus(duration.0))
@@ -465,31 +469,38 @@ fn retries(state: &Deployment, steps: &[&Step], context: Context<'_>) -> Vec<Eve
     events
 }
 
+/// It did not end well and is not tried again.
+fn is_spent(step: &Step, stand: &StepState) -> bool {
+    let back = step.stage == Stage::Rollback;
+    let limit = if back { limits::ROLLBACK_ATTEMPTS } else { limits::STEP_ATTEMPTS };
+    stand.result.as_ref().is_some_and(|(result, _)| match result.outcome {
+        Outcome::Succeeded => false,
+        Outcome::Failed => !back || stand.attempt >= limit,
+        Outcome::Errored => stand.errored >= limit,
+        Outcome::Inconclusive => stand.inconclusive >= 2,
+    })
+}
+
 /// The step can no longer end well.
 fn broken(state: &Deployment, step: &Step, now: Timestamp) -> Option<Cause> {
     let stand = state.steps.get(&step.id)?;
     let cause = |kind, gate: Option<GateResult>, text| {
         Some(Cause { kind, step: Some(step.id.clone()), gate, text, at: now })
     };
-    let limit = if step.stage == Stage::Rollback { limits::ROLLBACK_ATTEMPTS } else { limits::STEP_ATTEMPTS };
     match &stand.result {
         Some((result, _)) => {
             let bad = result.gates.iter().find(|gate| gate.outcome == result.outcome).cloned();
             let text = || format!("{}: {}", step.describe(), result.reason);
             match result.outcome {
+                _ if !is_spent(step, stand) => None,
                 Outcome::Succeeded => None,
-                Outcome::Failed if step.stage == Stage::Rollback && stand.attempt < limit => None,
                 Outcome::Failed => cause(CauseKind::Failed, bad, text()),
-                Outcome::Errored if stand.errored >= limit => {
-                    cause(CauseKind::Errored, bad, format!("{} ({} attempts)", text(), stand.errored))
-                }
-                Outcome::Errored => None,
-                Outcome::Inconclusive if stand.inconclusive >= 2 => {
-                    cause(CauseKind::Inconclusive, bad, text())
-                }
-                Outcome::Inconclusive => None,
+                Outcome::Errored => cause(CauseKind::Errored, bad, format!("{} ({} attempts)", text(), stand.errored)),
+                Outcome::Inconclusive => cause(CauseKind::Inconclusive, bad, text()),
             }
         }
+        // A timed pause ends by itself, however late someone looks; only the total deadline bounds it.
+        None if matches!(step.kind, StepKind::Pause { duration: Some(_) }) => None,
         None if is_past(stand.until, now) => {
             let text = match step.kind {
                 StepKind::Pause { .. } => format!("nobody promoted {} within {}", step.id, step.deadline),

@@ -142,7 +142,8 @@ fn the_rules_by_example() {
     const PINNED: &str = r#""run":{"image":"web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","user":"10001"}"#;
     let pinned = |more: &str| format!("{PINNED},{more}");
     let run = |more: &str| format!(r#""run":{{"image":"web:1.2","user":"10001"{more}}}"#);
-    let cases: Vec<(&str, String, Vec<(&str, Severity)>)> = vec![
+    type Expected = Vec<(&'static str, Severity)>;
+    let cases: Vec<(&str, String, Expected)> = vec![
         ("docker", PINNED.to_owned(), vec![]),
         ("docker", run(""), vec![("unpinned-image", High)]),
         ("process", run(""), vec![("unpinned-image", Medium)]),

@@ -104,7 +104,9 @@ async fn a_module_that_is_no_longer_asked_for_loses_its_traffic_and_then_its_ins
     let result = world.run(&job).await;
 
     assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
-    assert!(world.table().weights.0.is_empty() && world.table().endpoints.is_empty());
+    let last = world.store.with(|shared| shared.tables.last().cloned()).unwrap();
+    assert!(last.weights.0.is_empty() && last.endpoints.is_empty(), "its traffic ends first");
+    assert_eq!(world.store.table(&key()), None, "its port is free again");
     assert_eq!(world.platform.ledger().done(WriteKind::Stop), 2);
 }
 

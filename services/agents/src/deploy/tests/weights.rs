@@ -66,7 +66,7 @@ async fn a_data_plane_that_stays_behind_is_named() {
 
     assert_eq!(result.outcome, Outcome::Errored);
     assert!(
-        result.reason.starts_with("data plane rep-9 has version 1 of the routes of web"),
+        result.reason.starts_with("data plane rep-9 has version 1000001 of the routes of web"),
         "{}",
         result.reason
     );
