@@ -20,7 +20,7 @@ build=yes rate=100
 while [ $# -gt 0 ]; do
   case "$1" in
     --no-build) build=no ;;
-    --rate) rate=${2:-}; shift ;;
+    --rate) rate=${2:-}; shift $(($# > 1)) ;;
     -h | --help) usage; exit 0 ;;
     *) echo "compose-test: unknown option $1" >&2; usage >&2; exit 2 ;;
   esac
@@ -32,6 +32,7 @@ prefix=${CODE_IMAGE_PREFIX:-code} tag=${CODE_IMAGE_TAG:-dev}
 name=code-test-$$
 target=$name.docker.greeter
 scratch=$(mktemp -d)
+servers=
 replicas=2
 # Statically linked, so it runs here as well as in its image.
 codectl_program=${CODECTL:-target-static/x86_64-unknown-linux-gnu/image/codectl}
@@ -51,7 +52,9 @@ clean_up() {
   local status=$?
   trap - EXIT INT TERM
   if [ "$finished" = no ]; then
-    echo; echo "compose-test: did not come to its end; the last lines of each service:"
+    echo; echo "compose-test: did not come to its end; the newest deployment, then the last lines of each service:"
+    timeout 20 "$codectl_program" --nats "$servers" status || true
+    timeout 20 "$codectl_program" --nats "$servers" history || true
     compose logs --no-color --tail 25 2>/dev/null || true
     docker ps --all --filter "label=code.target-name=$target" 2>/dev/null || true
   fi
@@ -124,8 +127,10 @@ look() { codectl status "$1" >"$scratch/view" || [ -s "$scratch/view" ]; }
 of_view() { json "$1" <"$scratch/view"; }
 is_over() { look "$1" && [ -n "$(of_view 'd["summary"]["verdict"]')" ]; }
 has_other_owner() { look "$1" && local now && now=$(of_view 'd["owner"][0]') && [ -n "$now" ] && [ "$now" != "$2" ]; }
-load_sees() { [ -n "$(json "d['versions']['$1']" <"$scratch/load" 2>/dev/null)" ]; }
-waits_for_promote() { look "$1" && [ "$(of_view 'd["explanation"]["unblockedBy"]')" != '[]' ]; }
+load_sees() { [ -s "$scratch/load" ] && [ -n "$(json "d['versions']['$1']" <"$scratch/load")" ]; }
+# Only in the pause without end: while the analysis measures, promote would mean something else.
+waits_for_promote() { look "$1" && [[ $(of_view 'd["explanation"]') == *"waits for a person"* ]]; }
+promote() { codectl promote "$1" >"$scratch/answer"; }
 # The names of the services that are connected to a server.
 connected() { monitor "$1" connz | json '" ".join(sorted({c.get("name", "") for c in d["connections"]}))'; }
 server_with() {
@@ -268,7 +273,7 @@ early=$(of_view 'd["summary"]["verdict"]')
 [ -z "$early" ] || { say "it was over before the faults were: $early"; of_view 'd["explanation"]'; exit 1; }
 await 120 "the canary to wait for promote" waits_for_promote "$second"
 say "all faults are over: promote"
-await 30 "promote to be accepted" codectl promote "$second"
+await 30 "promote to be accepted" promote "$second"
 await 120 "version 2 to be over" is_over "$second"
 verdict=$(of_view 'd["summary"]["verdict"]')
 second_took=$((SECONDS - began))

@@ -27,7 +27,7 @@ USAGE
 profile=image wanted=()
 while [ $# -gt 0 ]; do
   case "$1" in
-    --profile) profile=${2:-}; shift ;;
+    --profile) profile=${2:-}; shift $(($# > 1)) ;;
     --profile=*) profile=${1#*=} ;;
     -h | --help) usage; exit 0 ;;
     -*) echo "images: unknown option $1" >&2; usage >&2; exit 2 ;;

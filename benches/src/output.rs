@@ -81,8 +81,13 @@ pub fn table(all: &[Measured]) {
     }
     line(table.to_string());
     for measured in all {
+        let size = if measured.quick { "small rounds" } else { "full rounds" };
+        line(format!(
+            "{}: {size}, load {:.1} at its end; again by {}",
+            measured.program, measured.load, measured.command
+        ));
         for figure in measured.figures.iter().filter(|figure| !figure.note.is_empty()) {
-            line(format!("{}: {}", figure.name, figure.note));
+            line(format!("  {}: {}", figure.name, figure.note));
         }
     }
 }
@@ -91,6 +96,7 @@ pub fn table(all: &[Measured]) {
 pub fn ratio(figure: &Figure) -> String {
     match (figure.ratio, figure.spread) {
         (Some(ratio), Some((low, high))) => format!("{ratio:.2} ({low:.2} to {high:.2})"),
+        (Some(ratio), None) if ratio >= 100.0 => format!("{ratio:.0}"),
         (Some(ratio), None) => format!("{ratio:.2}"),
         (None, _) => String::new(),
     }

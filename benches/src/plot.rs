@@ -53,7 +53,8 @@ pub fn svg(report: &Report) -> String {
          font-family=\"Helvetica, Arial, sans-serif\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
     text(&mut picture, 24.0, 38.0, "start", INK, "20px", "600", "Ours against the baseline of the same run");
-    let machine = format!("{}, Linux {}", report.machine.kind, report.machine.kernel);
+    let load = report.measured.iter().map(|measured| measured.load).fold(0.0, f64::max);
+    let machine = format!("{}, Linux {}; load up to {load:.1}", report.machine.kind, report.machine.kernel);
     text(&mut picture, 24.0, 60.0, "start", FAINT, "13px", "400", &machine);
     legend(&mut picture);
     axis(&mut picture, bottom);
@@ -125,10 +126,11 @@ fn row(picture: &mut String, figure: &Figure, y: f64) {
     } else {
         ""
     };
-    let words = format!("{ratio:.2}{beyond}");
+    let decimals = if ratio >= 100.0 { 0 } else { 2 };
+    let words = format!("{ratio:.decimals$}{beyond}");
     text(picture, RIGHT + 16.0, middle + 4.0, "start", INK, "12px", "600", &words);
     let value = format!("{} {}", output::number(figure.ours), figure.unit);
-    text(picture, RIGHT + 76.0, middle + 4.0, "start", FAINT, "12px", "400", &value);
+    text(picture, RIGHT + 84.0, middle + 4.0, "start", FAINT, "12px", "400", &value);
 }
 
 /// The ratio at which the aim is met.

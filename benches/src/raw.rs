@@ -11,7 +11,8 @@ use async_nats::jetstream::{
 };
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::task::JoinSet;
+use model::DeploymentId;
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::rounds::{Times, closed_loop, timed};
 
@@ -32,15 +33,20 @@ impl Raw {
         Ok(Raw { jetstream: jetstream::new(client.clone()), client })
     }
 
-    /// Answers requests on `subject` with what they hold, for as long as the set lives.
-    pub async fn echo(&self, subject: &'static str, tasks: &mut JoinSet<()>) -> Result<()> {
+    /// Answers requests on `subject` with what `answer` makes of them, for as long as the set lives.
+    pub async fn answer(
+        &self,
+        subject: &'static str,
+        answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<()> {
         let client = self.client.clone();
         let mut requests = client.subscribe(subject).await?;
         client.flush().await?;
         tasks.spawn(async move {
             while let Some(request) = requests.next().await {
                 if let Some(reply) = request.reply {
-                    let _ = client.publish(reply, request.payload).await;
+                    let _ = client.publish(reply, answer(&request.payload).into()).await;
                 }
             }
         });
@@ -57,12 +63,12 @@ impl Raw {
         self.stream(Config { retention: RetentionPolicy::WorkQueue, ..config(name, subject) }).await
     }
 
-    /// The streams that [`Raw::publishes_per_second`] writes to.
+    /// The streams of [`Raw::publishes_per_second`] and [`Raw::jobs_per_second`].
     pub async fn streams(&self) -> Result<()> {
         for number in 0..STREAMS {
             self.stream(config(&format!("RAW_{number}"), &format!("raw.{number}.>"))).await?;
         }
-        Ok(())
+        self.queue("RAW_WORK", "work.job").await
     }
 
     async fn stream(&self, config: Config) -> Result<()> {
@@ -139,6 +145,40 @@ impl Raw {
             }
         });
         Ok(done.await?.per_second())
+    }
+
+    /// Jobs per second through a work queue: durable publish, pull, and confirmed acknowledgement, so many in flight.
+    pub async fn jobs_per_second(&self, concurrency: usize, total: usize, size: usize) -> Result<f64> {
+        let (done, mut ended) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        self.work(
+            "RAW_WORK",
+            move |_| {
+                let _ = done.send(());
+            },
+            &mut tasks,
+        )
+        .await?;
+        let payload = Bytes::from(vec![b'x'; size]);
+        let began = Instant::now();
+        let (mut sending, mut in_flight) = (JoinSet::new(), 0);
+        for _ in 0..total {
+            // A job is in flight from its sending until it was handled.
+            if in_flight == concurrency {
+                ended.recv().await.context("the raw worker ended")?;
+                in_flight -= 1;
+            }
+            in_flight += 1;
+            let (raw, payload, id) = (self.clone(), payload.clone(), DeploymentId::new());
+            sending.spawn(async move { raw.publish("work.job".to_owned(), payload, id.as_str()).await });
+        }
+        for _ in 0..in_flight {
+            ended.recv().await.context("the raw worker ended")?;
+        }
+        while let Some(sent) = sending.join_next().await {
+            sent??;
+        }
+        Ok(total as f64 / began.elapsed().as_secs_f64())
     }
 
     /// Messages that all of our streams have taken in so far: every one was a durable write.

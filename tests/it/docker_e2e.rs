@@ -88,7 +88,9 @@ async fn docker_e2e_a_third_module_that_fails_at_half_takes_all_three_back_to_th
     let cause = view.cause.clone().unwrap();
     assert!(cause.step.as_ref().unwrap().as_str().contains("analyse-web"), "{cause:?}");
     let moved = |module: &str| {
-        let of_it = |id: &str| id.starts_with('s') && (id.contains("roll") || id.contains("weight")) && id.ends_with(module);
+        let of_it = |id: &str| {
+            id.starts_with('s') && (id.contains("roll") || id.contains("weight")) && id.ends_with(module)
+        };
         view.steps.iter().any(|step| of_it(step.id.as_str()) && step.attempt > 0)
     };
     assert!(moved("data") && moved("api") && moved("web"), "not all three had moved:\n{}", told(&view));
@@ -134,7 +136,8 @@ async fn docker_e2e_a_daemon_that_is_lost_in_a_canary_costs_the_release_and_not_
     cluster.promote(&shop(&cluster, "1.0.0", canary())).await;
     let load = cluster.load(RATE);
     load.wait_for(50).await;
-    let slow = json!({"canary": {"steps": [{"setWeight": 10}, {"pause": {"duration": "1s"}}, {"setWeight": 60}]}});
+    let slow =
+        json!({"canary": {"steps": [{"setWeight": 10}, {"pause": {"duration": "1s"}}, {"setWeight": 60}]}});
     let id = cluster.submit(&shop(&cluster, "2.0.0", slow)).await;
     cluster.pauses(&id).await;
 

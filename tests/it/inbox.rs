@@ -21,7 +21,11 @@ impl World {
         let stream = TcpStream::connect(("127.0.0.1", cluster.nats.server.port())).await.unwrap();
         let mut world = World(BufReader::new(stream));
         assert!(world.line().await.starts_with("INFO "));
-        world.write(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\nSUB _INBOX.world 1\r\n").await;
+        world
+            .write(
+                b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\nSUB _INBOX.world 1\r\n",
+            )
+            .await;
         world.settled().await;
         world
     }
@@ -81,7 +85,7 @@ fn event(id: &str, data: Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e2e_an_event_from_the_world_is_a_deployment_and_the_same_event_twice_is_the_same_one() {
+async fn an_event_from_the_world_is_a_deployment_and_the_same_event_twice_is_the_same_one() {
     let cluster = Cluster::start().await;
     let mut world = World::connect(&cluster).await;
     let spec = cluster.shop("1.0.0", at_once());
@@ -126,7 +130,7 @@ async fn an_event_that_is_not_valid_is_answered_and_kept_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e2e_an_event_published_while_no_engine_is_up_is_done_when_one_comes() {
+async fn an_event_published_while_no_engine_is_up_is_done_when_one_comes() {
     let mut cluster = Cluster::with(Setting { orchestrators: 0, hands: false, ..Setting::default() }).await;
     let mut world = World::connect(&cluster).await;
     world.publish(&event("build-9", cluster.shop("1.0.0", at_once()))).await;
@@ -135,10 +139,9 @@ async fn e2e_an_event_published_while_no_engine_is_up_is_done_when_one_comes() {
     cluster.start_agents().await;
     cluster.start_orchestrator().await;
 
-    let line = eventually("it is there", PATIENCE, || async {
-        cluster.list().await.pop().ok_or("no deployment")
-    })
-    .await;
+    let line =
+        eventually("it is there", PATIENCE, || async { cluster.list().await.pop().ok_or("no deployment") })
+            .await;
     let view = cluster.closed(&line.deployment).await;
     assert_eq!(view.summary.verdict, Some(Verdict::Promoted), "{}", told(&view));
     cluster.is_back_on("process", "1.0.0").await;

@@ -1,5 +1,7 @@
 //! The one integration binary: what holds across crates.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
 mod docker_e2e;
 mod failures;
 mod house;

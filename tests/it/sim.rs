@@ -1,5 +1,12 @@
 //! The simulation finds no broken promise, and finds every planted one. More of it: `make matrix`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where its ground is missing"
+)]
+
 use std::collections::BTreeSet;
 
 use code_tests::sim::{
@@ -10,7 +17,7 @@ use code_tests::sim::{
 use proptest::prelude::*;
 
 fn named(name: &str) -> Scenario {
-    scenario::named(name).unwrap_or_else(|| panic!("there is no story {name}"))
+    scenario::named(name).expect(name)
 }
 
 #[track_caller]
@@ -90,8 +97,8 @@ fn every_planted_bug_is_noticed() {
     for planted in Planted::ALL {
         let caught = matrix::hunt(planted, 25);
 
-        let (case, run) =
-            caught.by.unwrap_or_else(|| panic!("{planted} was not noticed in {} runs", caught.tried));
+        assert!(caught.by.is_some(), "{planted} was not noticed in {} runs", caught.tried);
+        let (case, run) = caught.by.unwrap();
         assert!(!run.violations.is_empty());
         let control = matrix::control(&case).run();
         assert!(control.is_clean(), "without {planted}, seed {}: {:?}", case.seed, control.violations);

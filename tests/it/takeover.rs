@@ -27,10 +27,11 @@ async fn e2e_an_orchestrator_killed_in_a_canary_is_replaced_and_no_instance_star
 
     cluster.kill_orchestrator(&owner);
     let killed = Instant::now();
-    let taken = cluster.until(&id, "the other takes over", |view| {
-        view.owner.as_ref().is_some_and(|(owner, _)| owner == other)
-    })
-    .await;
+    let taken = cluster
+        .until(&id, "the other takes over", |view| {
+            view.owner.as_ref().is_some_and(|(owner, _)| owner == other)
+        })
+        .await;
     let took = killed.elapsed();
     println!("taken over {took:?} after kill -9");
     let view = cluster.closed(&id).await;
@@ -82,10 +83,11 @@ async fn e2e_agents_that_crash_in_a_canary_go_on_when_they_are_back_and_no_insta
     // The instance takes a while, so that the agents die over a step that has begun.
     slow["modules"][0]["environment"]["GREETER_START_DELAY"] = "2s".into();
     let id = cluster.submit(&slow).await;
-    cluster.until(&id, "an instance is being started", |view| {
-        view.steps.iter().any(|step| step.id.as_str().contains("scale") && step.runner.is_some())
-    })
-    .await;
+    cluster
+        .until(&id, "an instance is being started", |view| {
+            view.steps.iter().any(|step| step.id.as_str().contains("scale") && step.runner.is_some())
+        })
+        .await;
 
     cluster.agents.take().unwrap().crash();
     cluster.start_agents().await;

@@ -1,6 +1,8 @@
 //! Nobody's request fails while a release moves: canary, blue-green and rolling, under constant open-loop load.
 
-use code_tests::cluster::{Cluster, analysis, at_once, blue_green, canary, rolling, told, verdict_to_way_back};
+use code_tests::cluster::{
+    Cluster, analysis, at_once, blue_green, canary, rolling, told, verdict_to_way_back,
+};
 use model::{Verdict, command::TargetAction, deployment::CauseKind};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
@@ -51,7 +53,8 @@ async fn e2e_a_release_that_errs_is_taken_back_by_its_measurements() {
     cluster.promote(&good).await;
     let load = cluster.load(RATE);
     load.wait_for(100).await;
-    let mut bad = cluster.shop("2.0.0", json!({"canary": {"steps": [{"setWeight": 20}, {"pause": {"duration": "20s"}}]}}));
+    let mut bad = cluster
+        .shop("2.0.0", json!({"canary": {"steps": [{"setWeight": 20}, {"pause": {"duration": "20s"}}]}}));
     bad["modules"][0]["environment"]["GREETER_ERROR_RATE"] = "0.3".into();
     bad["modules"][0]["analysis"] = analysis("5s");
 

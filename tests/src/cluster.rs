@@ -13,7 +13,7 @@ mod load;
 mod release;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -32,6 +32,7 @@ use model::{DeploymentId, Span};
 use platform::{Platform, ScriptedPlatform};
 use tempfile::TempDir;
 use testkit::{TestNats, nats};
+use tokio::time::Instant;
 
 pub use ask::{ASK, PATIENCE, open_pause, submit, told};
 pub use journal::{owners, steps_begun, verdict_to_way_back};
@@ -50,6 +51,8 @@ pub struct Setting {
     pub platforms: Vec<String>,
     /// Where the agents reach Docker.
     pub docker_endpoint: String,
+    /// Where files that specs name as secrets lie.
+    pub secrets_dir: Option<PathBuf>,
     /// The platform `scripted`, whose faults the test sets.
     pub scripted: Option<ScriptedPlatform>,
     /// Whether agents and a data plane are there from the beginning.
@@ -62,6 +65,7 @@ impl Default for Setting {
             orchestrators: 1,
             platforms: vec!["process".to_owned()],
             docker_endpoint: "unix:///var/run/docker.sock".to_owned(),
+            secrets_dir: None,
             scripted: None,
             hands: true,
         }
@@ -84,6 +88,8 @@ pub struct Cluster {
     pub port: u16,
     setting: Setting,
     processes: BTreeMap<String, Child>,
+    /// Every process that ever beat: what a killed one said last may arrive late.
+    beaten: BTreeSet<String>,
     folder: TempDir,
 }
 
@@ -108,6 +114,7 @@ impl Cluster {
             port: free_port(),
             setting,
             processes: BTreeMap::new(),
+            beaten: BTreeSet::new(),
             folder,
         };
         if cluster.setting.hands {
@@ -144,6 +151,7 @@ impl Cluster {
             state_dir: self.agents_dir(),
             platforms: self.setting.platforms.clone(),
             docker_endpoint: self.setting.docker_endpoint.clone(),
+            secrets_dir: self.setting.secrets_dir.clone(),
             drain: Span::seconds(2),
             ..AgentsConfig::default()
         };
@@ -173,31 +181,36 @@ impl Cluster {
     /// An orchestrator as a process of its own; gives its replica id once it beats.
     pub async fn spawn_orchestrator(&mut self) -> String {
         let mut beats = self.nats.bus.listen(&subjects::orchestrator::BEAT, None).await.unwrap();
-        let log = fs::File::create(self.folder().join(format!("orchestrator-{}.log", self.processes.len())))
-            .unwrap();
+        let path = self.folder().join(format!("orchestrator-{}.log", DeploymentId::new()));
+        let log = fs::File::create(&path).unwrap();
         let mut child = Command::new(program("orchestrator"))
             .env("CODE_NATS_URL", self.nats.server.url())
+            .envs(small_streams())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let heard = tokio::time::timeout(Duration::from_secs(30), async {
-            loop {
-                let (_, beat) = beats.next().await.unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let heard = tokio::time::timeout(Duration::from_millis(200), beats.next()).await;
+            if let Ok(Some((_, beat))) = heard {
                 let replica = beat.replica.to_string();
-                let ours = self.orchestrators.iter().any(|running| *running.replica() == beat.replica);
-                if !ours && !self.processes.contains_key(&replica) {
+                let in_process = self.orchestrators.iter().any(|running| *running.replica() == beat.replica);
+                if !in_process && !self.beaten.contains(&replica) {
+                    self.beaten.insert(replica.clone());
+                    self.processes.insert(replica.clone(), child);
+                    // It beats a moment before it answers.
+                    self.answers().await;
                     return replica;
                 }
             }
-        });
-        let Ok(replica) = heard.await else {
-            let _ = child.kill();
-            panic!("an orchestrator in a process of its own did not beat within 30 s");
-        };
-        self.processes.insert(replica.clone(), child);
-        replica
+            if Instant::now() > until || child.try_wait().unwrap().is_some() {
+                let _ = child.kill();
+                let log = fs::read_to_string(&path).unwrap_or_default();
+                panic!("an orchestrator in a process of its own does not beat:\n{log}");
+            }
+        }
     }
 
     /// `kill -9`.
@@ -242,6 +255,15 @@ pub fn program(name: &str) -> PathBuf {
     found.unwrap_or_else(|| {
         panic!("{name} is not beside {}: build it with `cargo build -p {name}`", test.display())
     })
+}
+
+/// All services agree on the size of the streams: a process is told what the test's own connection has.
+fn small_streams() -> BTreeMap<String, String> {
+    let limits = serde_json::to_value(bus::StreamLimits::small()).unwrap();
+    let fields = limits.as_object().unwrap().iter();
+    fields
+        .map(|(name, size)| (format!("CODE_NATS_LIMITS__{}", name.to_uppercase()), size.to_string()))
+        .collect()
 }
 
 fn free_port() -> u16 {

@@ -19,7 +19,7 @@ use benches::{
 use bus::subjects;
 use chassis::Service;
 use clap::Parser;
-use model::{Verdict, command::ListRequest};
+use model::{Span, Verdict, command::ListRequest};
 use tokio::{
     process::{Child, Command},
     task::JoinSet,
@@ -37,6 +37,12 @@ struct Arguments {
     /// Ended deployments that it keeps for lists.
     #[arg(long, hide = true, default_value_t = REMEMBERED)]
     remembered: usize,
+    /// Seconds between the orchestrator's sweeps; to tell what a sweep costs. Default: the orchestrator's.
+    #[arg(long)]
+    sweep: Option<u64>,
+    /// Only the memory figure.
+    #[arg(long)]
+    memory_only: bool,
     /// Finished deployments of the memory figure. Default 10000, quick 600.
     #[arg(long)]
     finished: Option<usize>,
@@ -52,12 +58,12 @@ const REMEMBERED: usize = 1000;
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(url) = &arguments.orchestrator {
-        return be_the_orchestrator(url, arguments.remembered).await;
+        return be_the_orchestrator(url, &arguments).await;
     }
     let options = arguments.options.clone();
-    let mut figures = rates(&options).await?;
+    let mut figures = if arguments.memory_only { Vec::new() } else { rates(&options).await? };
     let finished = arguments.finished.unwrap_or(options.size(10_000, 600));
-    let memory = memory(finished).await?;
+    let memory = memory(finished, arguments.sweep).await?;
     let grows = memory.is_met() == Some(false);
     figures.push(memory);
     output::finish("deployments", "make bench ARGS=deployments", &options, figures)?;
@@ -67,9 +73,13 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn be_the_orchestrator(url: &str, remembered: usize) -> Result<()> {
+async fn be_the_orchestrator(url: &str, arguments: &Arguments) -> Result<()> {
     let bus = stage::connect(url, "orchestrator").await?;
-    let config = orchestrator::Config { remembered, ..orchestrator::Config::default() };
+    let mut config =
+        orchestrator::Config { remembered: arguments.remembered, ..orchestrator::Config::default() };
+    if let Some(seconds) = arguments.sweep {
+        config.sweep = Span::seconds(seconds);
+    }
     let service = Service::for_tests(config, bus);
     orchestrator::start(service.clone()).await.context("starting the orchestrator")?;
     let (mut end, mut nothing) = (tokio::io::stdin(), [0_u8; 1]);
@@ -89,12 +99,16 @@ struct Engine {
 }
 
 impl Engine {
-    async fn start(remembered: usize) -> Result<Engine> {
+    async fn start(remembered: usize, sweep: Option<u64>) -> Result<Engine> {
         let stage = Stage::start().await?;
         let (bus, mut following) = (stage.connect("client").await?, JoinSet::new());
         let watch = Watch::start(&bus, &mut following).await?;
         let agents = Obedient::start(&stage.connect("agents").await?, &watch).await?;
-        let orchestrator = Command::new(std::env::current_exe()?)
+        let mut orchestrator = Command::new(std::env::current_exe()?);
+        if let Some(seconds) = sweep {
+            orchestrator.args(["--sweep", &seconds.to_string()]);
+        }
+        let orchestrator = orchestrator
             .args(["--orchestrator", &stage.url(), "--remembered", &remembered.min(REMEMBERED).to_string()])
             .stdin(Stdio::piped())
             .kill_on_drop(true)
@@ -147,7 +161,7 @@ async fn deploy_loop(client: Client, round: String, lane: usize, share: usize) -
 }
 
 async fn rates(options: &Options) -> Result<Vec<Figure>> {
-    let engine = Engine::start(REMEMBERED).await?;
+    let engine = Engine::start(REMEMBERED, None).await?;
     let mut figures = Vec::new();
     for lanes in LANES {
         let total = match lanes {
@@ -161,73 +175,62 @@ async fn rates(options: &Options) -> Result<Vec<Figure>> {
         engine.client.watch.take_first_steps();
 
         let publishes = options.size(4000, 1000);
-        let before = engine.raw.publishes_per_second(lanes, publishes, 1024).await?;
-        let (at_first, writes_at_first) = (engine.client.watch.totals(), engine.raw.writes().await?);
+        let raw = &engine.raw;
+        let before = raw.publishes_per_second(lanes, publishes, 1024).await?;
+        let jobs_before = raw.jobs_per_second(lanes, publishes / 4, 4096).await?;
+        let (at_first, writes_at_first) = (engine.client.watch.totals(), raw.writes().await?);
         let done = engine.deploy(lanes, total, &round).await?;
-        let (at_last, writes_at_last) = (engine.client.watch.totals(), engine.raw.writes().await?);
-        let after = engine.raw.publishes_per_second(lanes, publishes, 1024).await?;
+        let (at_last, writes_at_last) = (engine.client.watch.totals(), raw.writes().await?);
+        let after = raw.publishes_per_second(lanes, publishes, 1024).await?;
+        let jobs_after = raw.jobs_per_second(lanes, publishes / 4, 4096).await?;
 
         let first_steps = engine.client.watch.take_first_steps();
         let baseline = median(&[before, after]);
         let seconds = done.took.as_secs_f64();
         let rate = |count: u64| count as f64 / seconds;
-        let raw = format!("raw durable publishes/s, {lanes} in flight");
-        figures.push(
-            Figure::new(format!("deployments, {lanes} at a time"), "1/s", Better::More, done.per_second())
-                .note(format!(
-                    "p50 {:.0} ms, p99 {:.0} ms each",
-                    done.times.millis(0.5),
-                    done.times.millis(0.99)
-                )),
-        );
+        let side = format!("{lanes} at a time");
+        let publishes = format!("raw durable publishes, {lanes} in flight");
+        let times =
+            format!("p50 {:.0} ms, p99 {:.0} ms each", done.times.millis(0.5), done.times.millis(0.99));
+        let more =
+            |what: &str, value: f64| Figure::new(format!("{what}, {side}"), "1/s", Better::More, value);
+        figures.push(more("deployments", done.per_second()).note(times));
         let steps = rate(at_last.steps - at_first.steps);
-        figures.push(Figure::new(
-            format!("steps ended, {lanes} deployments at a time"),
-            "1/s",
-            Better::More,
-            steps,
-        ));
+        // Every step is a job to an agent and a report back.
+        figures.push(
+            more("jobs, two per step", 2.0 * steps)
+                .against(
+                    format!("raw work-queue jobs, {lanes} in flight"),
+                    median(&[jobs_before, jobs_after]),
+                )
+                .aims(if lanes > 1 { Aim::Ratio(0.8) } else { Aim::None })
+                .note(format!("{} steps/s", output::number(steps))),
+        );
         let records = rate(at_last.records - at_first.records);
-        figures.push(
-            Figure::new(
-                format!("journal records, {lanes} deployments at a time"),
-                "1/s",
-                Better::More,
-                records,
-            )
-            .against(raw.clone(), baseline),
-        );
+        figures.push(more("journal records", records).against(publishes.clone(), baseline));
         let writes = rate(writes_at_last - writes_at_first);
-        let mut all = Figure::new(
-            format!("all durable writes, {lanes} deployments at a time"),
-            "1/s",
-            Better::More,
-            writes,
-        )
-        .against(raw, baseline);
-        if lanes > 1 {
-            all = all.aims(Aim::Ratio(0.5));
-        }
-        figures.push(all.note("journals, jobs, reports and events of the deployments together"));
         figures.push(
-            Figure::new(
-                format!("request to first step, p99, {lanes} at a time"),
-                "ms",
-                Better::Less,
-                first_steps.millis(0.99),
-            )
-            .note(format!("p50 {:.1} ms", first_steps.millis(0.5))),
+            more("all durable writes", writes)
+                .against(publishes, baseline)
+                .note("journals, jobs, reports and events of the deployments together"),
         );
+        let first = Figure::new(
+            format!("request to first step, p99, {side}"),
+            "ms",
+            Better::Less,
+            first_steps.millis(0.99),
+        );
+        figures.push(first.note(format!("p50 {:.1} ms", first_steps.millis(0.5))));
     }
     Ok(figures)
 }
 
 /// Memory at the end against memory at half time, both from a line fitted to the second half: by then the lists that
 /// are bounded are full.
-async fn memory(finished: usize) -> Result<Figure> {
+async fn memory(finished: usize, sweep: Option<u64>) -> Result<Figure> {
     const LANES: usize = 32;
     const SAMPLES: usize = 20;
-    let engine = Engine::start(finished / 4).await?;
+    let engine = Engine::start(finished / 4, sweep).await?;
     let share = (finished / SAMPLES).max(LANES);
     let mut samples: Vec<(f64, f64)> = Vec::new();
     for sample in 0..SAMPLES {

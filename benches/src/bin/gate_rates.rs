@@ -34,8 +34,11 @@ fn main() -> Result<()> {
     false_alarms_about_errors(&options, seed, &mut figures)?;
     found_errors(&options, seed, &mut figures);
     latencies(&options, seed, &mut figures);
-    let broken: Vec<String> =
-        figures.iter().filter(|figure| figure.is_met() == Some(false)).map(|figure| figure.name.clone()).collect();
+    let broken: Vec<String> = figures
+        .iter()
+        .filter(|figure| figure.is_met() == Some(false))
+        .map(|figure| figure.name.clone())
+        .collect();
     output::finish("gate_rates", "make bench ARGS=gate_rates", &options, figures)?;
     if !broken.is_empty() {
         bail!("a stated bound is broken: {}", broken.join("; "));
@@ -55,7 +58,11 @@ fn false_alarms_about_errors(options: &Options, seed: u64, figures: &mut Vec<Fig
         ("errors drift tenfold up and down", Traffic { drifting: true, ..usual }, true),
         ("errors 30 %, 100 looks", Traffic { error_rate: 0.3, ..usual }, false),
         ("errors 2 %, 1000 looks at single requests", single, false),
-        ("errors 2 %, canary gets 10 %", Traffic { canary_per_look: 5, baseline_per_look: 45, ..usual }, false),
+        (
+            "errors 2 %, canary gets 10 %",
+            Traffic { canary_per_look: 5, baseline_per_look: 45, ..usual },
+            false,
+        ),
     ];
     for (what, traffic, has_rates) in cases {
         let ours = aa_false_alarm_rate(&SEQUENTIAL, &traffic, runs, seed);
@@ -88,25 +95,29 @@ fn found_errors(options: &Options, seed: u64, figures: &mut Vec<Figure>) {
 fn latencies(options: &Options, seed: u64, figures: &mut Vec<Figure>) {
     let (judge, runs) = (Judge::Latencies(Rules::default()), options.size(500, 100));
     for sample in [100, 400] {
-        let traffic = Traffic { looks: 1, canary_per_look: sample, baseline_per_look: sample, ..Traffic::default() };
+        let traffic =
+            Traffic { looks: 1, canary_per_look: sample, baseline_per_look: sample, ..Traffic::default() };
         let ours = aa_false_alarm_rate(&judge, &traffic, runs, seed);
         let name = format!("false alarms: equal latencies, {sample} requests a side");
         figures.push(false_alarms(name, ours, "stated bound", ALPHA, runs));
     }
     for (factor, sample) in [(1.5, 400), (2.0, 200)] {
-        let traffic = Traffic { looks: 1, canary_per_look: sample, baseline_per_look: sample, ..Traffic::default() };
+        let traffic =
+            Traffic { looks: 1, canary_per_look: sample, baseline_per_look: sample, ..Traffic::default() };
         let found = rates(&judge, &traffic, factor, runs, seed).alarm;
         figures.push(detection(format!("found: latency × {factor}, {sample} requests a side"), found));
     }
 }
 
 fn false_alarms(name: String, rate: f64, against: &str, baseline: f64, runs: u32) -> Figure {
-    let mut figure = Figure::new(name, "of 1", Better::Less, rate).against(against, baseline).aims(Aim::AtMost(ALPHA));
+    let figure = Figure::new(name, "%", Better::Less, rate * 100.0).against(against, baseline * 100.0);
+    let mut figure = figure.aims(Aim::AtMost(ALPHA * 100.0));
     // With none at all, one alarm in the next run is the best that can be claimed.
     figure.ratio = Some(baseline / rate.max(1.0 / f64::from(runs)));
     figure
 }
 
 fn detection(name: String, rate: f64) -> Figure {
-    Figure::new(name, "of 1", Better::More, rate).against("stated bound", FOUND).aims(Aim::AtLeast(FOUND))
+    let figure = Figure::new(name, "%", Better::More, rate * 100.0);
+    figure.against("stated bound", FOUND * 100.0).aims(Aim::AtLeast(FOUND * 100.0))
 }

@@ -97,7 +97,7 @@ async fn end(child: &mut Child) -> Result<()> {
 async fn bare() -> Result<f64> {
     let folder = TempDir::with_prefix("code-start-")?;
     let began = Instant::now();
-    let server =
+    let mut server =
         NatsServer::start(ServerSettings::new(folder.path())).await.context("starting nats-server")?;
     let took = began.elapsed();
     server.stop().await.context("stopping nats-server")?;

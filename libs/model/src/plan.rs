@@ -29,7 +29,7 @@ pub enum Change {
     Create,
     /// Another revision runs.
     Update,
-    /// Only the number of instances changes.
+    /// The same revision, but another number of instances or another way it is reached.
     Scale,
     /// Nothing changes.
     Keep,

@@ -235,9 +235,12 @@ impl Step {
     /// A few words for a person.
     pub fn describe(&self) -> String {
         match &self.kind {
-            StepKind::Review => format!("{} review", self.agent),
+            StepKind::Review => format!("{} reviews the plan", self.agent),
             StepKind::Scale { module, revision, count: 0 } => format!("remove {module} {revision}"),
             StepKind::Scale { module, revision, count } => format!("run {count} × {module} {revision}"),
+            StepKind::SetWeight { module, weights, .. } if weights.0.is_empty() => {
+                format!("no traffic to {module}")
+            }
             StepKind::SetWeight { module, weights, .. } => format!("traffic of {module} to {weights}"),
             StepKind::RollBatch { module, to, new_count, old_count, .. } => {
                 format!("roll {module}: {new_count} × {to}, {old_count} old")
@@ -248,7 +251,12 @@ impl Step {
             StepKind::Analyse { module, .. } => format!("analyse {module}"),
             StepKind::Smoke { module, .. } => format!("smoke test {module}"),
             StepKind::Hook { index } => format!("hook {index}"),
-            StepKind::Validate => "compare what runs with the plan".to_owned(),
+            StepKind::Validate => match (self.agent, self.stage) {
+                (Agent::Performance, _) => "measure against the last release".to_owned(),
+                (Agent::Guardian, _) => "write alert rules and soak".to_owned(),
+                (_, Stage::Rollback) => "compare what runs with the last release".to_owned(),
+                _ => "compare what runs with the plan".to_owned(),
+            },
             StepKind::Certify => "collect gates and evidence".to_owned(),
         }
     }

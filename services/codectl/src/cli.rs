@@ -24,29 +24,58 @@ pub struct Cli {
     pub global: Global,
 }
 
+const EVERYWHERE: &str = "Options of every command";
+
+/// A target as it is typed.
+fn target(text: &str) -> Result<TargetId, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{text:?} is not a target: expected environment.platform.name, such as default.process.shop; \
+             `codectl list` shows them"
+        )
+    })
+}
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// How results are printed. JSON is one document on stdout, or one per line where things are followed.
-    #[arg(long, short, global = true, value_enum, default_value = "text", env = "CODE_OUTPUT")]
+    /// `text` for people or `json` for programs: one document, or one per line where things are followed.
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "CODE_OUTPUT",
+        hide_possible_values = true,
+        hide_env_values = true,
+        help_heading = EVERYWHERE
+    )]
     pub output: Output,
     /// Address of the engine's NATS server. Default: the engine that `codectl up` started here, else port 4222.
-    #[arg(long, global = true, env = "CODE_NATS_URL", hide_env_values = true)]
+    #[arg(long, global = true, env = "CODE_NATS_URL", hide_env_values = true, help_heading = EVERYWHERE)]
     pub nats: Option<String>,
     /// NATS credentials file.
-    #[arg(long, global = true, env = "CODE_NATS_CREDENTIALS")]
+    #[arg(long, global = true, env = "CODE_NATS_CREDENTIALS", hide_env_values = true, help_heading = EVERYWHERE)]
     pub credentials: Option<PathBuf>,
-    /// Where `codectl up` keeps its data.
-    #[arg(long, global = true, env = "CODE_HOME")]
+    /// Where `codectl up` keeps its data. Default: `.code` in your home.
+    #[arg(long, global = true, env = "CODE_HOME", hide_env_values = true, help_heading = EVERYWHERE)]
     pub home: Option<PathBuf>,
     /// Who you are, as it stands in the journal. Default: your user name.
-    #[arg(long = "as", global = true, env = "CODE_USER")]
+    #[arg(long = "as", global = true, env = "CODE_USER", hide_env_values = true, help_heading = EVERYWHERE)]
     pub who: Option<String>,
-    /// When to use colour.
-    #[arg(long, global = true, value_enum, default_value = "auto")]
+    /// `auto`: on a terminal unless NO_COLOR is set; `always`; `never`.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = EVERYWHERE
+    )]
     pub color: Color,
     /// How long to wait for an answer of the engine.
-    #[arg(long, global = true, default_value = "10s")]
+    #[arg(long, global = true, default_value = "10s", help_heading = EVERYWHERE)]
     pub timeout: Span,
 }
 
@@ -79,6 +108,9 @@ pub enum Command {
     )]
     Up(Up),
     /// Stop the engine that `codectl up` started; what was deployed goes on running
+    #[command(
+        after_help = "Example:\n  codectl down              # what was deployed goes on running\n  codectl down --instances"
+    )]
     Down(Down),
     /// Tell the whole story in one terminal: canary, bad release, killed orchestrator
     Demo(Demo),
@@ -93,12 +125,20 @@ pub enum Command {
     )]
     Apply(Apply),
     /// Show where a deployment is; the exit status tells the verdict
+    #[command(
+        after_help = "Example:\n  codectl status\n  codectl status dep-… --output json\n\nExit status: 0 promoted, 10 rolled back, 11 rejected, 12 needs a human, 13 cancelled, 14 superseded, 20 under way."
+    )]
     Status(Which),
     /// Follow a deployment live: steps, traffic, gates
+    #[command(
+        after_help = "Ctrl-C ends the watching and leaves the deployment alone; exit status 20.\n\nExample:\n  codectl watch"
+    )]
     Watch(Which),
     /// Say why a deployment is where it is: gate, measured value, limit, what can move it on
+    #[command(after_help = "Example:\n  codectl explain")]
     Explain(Which),
     /// List deployments, newest first
+    #[command(after_help = "Example:\n  codectl list --active\n  codectl list --target default.process.shop")]
     List(List),
     /// Show a deployment's journal
     History(Which),
@@ -112,12 +152,24 @@ pub enum Command {
     /// Go on after a pause
     Resume(Guarded),
     /// Turn back; before the change begins it is withdrawn
+    #[command(
+        after_help = "Example:\n  codectl abort dep-… --reason 'wrong day'\n  codectl abort dep-… --close   # a human was called and has set things right"
+    )]
     Abort(Abort),
     /// Try the way back again after a human was called, or deploy an ended release once more
+    #[command(
+        after_help = "Example:\n  codectl retry dep-…\n  codectl retry dep-… --force 'fixed the database by hand'"
+    )]
     Retry(Retry),
     /// Go back to the release before the one that runs, or to the one a deployment made
+    #[command(
+        after_help = "Example:\n  codectl rollback default.process.shop --watch\n  codectl rollback default.process.shop --to dep-…"
+    )]
     Rollback(Rollback),
     /// Approve a plan
+    #[command(
+        after_help = "Example:\n  codectl approve dep-… --plan sha256:…   # `codectl explain` shows the digest"
+    )]
     Approve(Approve),
     /// Show, hold or let go of a target
     #[command(subcommand)]
@@ -125,10 +177,17 @@ pub enum Command {
     /// Show what a spec would change, field by field
     Diff(SpecFile),
     /// Compare what runs with what should
+    #[command(
+        after_help = "Example:\n  codectl drift default.process.shop   # exit status 1 when something differs"
+    )]
     Drift(Target),
     /// Follow everything that happens
+    #[command(after_help = "Example:\n  codectl events --output json\n  codectl events dep-… --all")]
     Events(Events),
     /// Check a spec without an engine; every complaint has line and column
+    #[command(
+        after_help = "Example:\n  codectl validate shop.yaml\n  codectl import compose compose.yaml | codectl validate -"
+    )]
     Validate(SpecFile),
     /// Print the JSON Schema of the spec
     Schema,
@@ -136,6 +195,7 @@ pub enum Command {
     #[command(subcommand)]
     Import(Import),
     /// Print completions for a shell
+    #[command(after_help = "Example:\n  codectl completions bash > /etc/bash_completion.d/codectl")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -150,7 +210,7 @@ pub struct Up {
     /// Go on in the background.
     #[arg(long)]
     pub detach: bool,
-    /// Port of the NATS server; 0 takes a free one.
+    /// Port of the NATS server; 0 takes the one it had here before, else a free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
     /// Settings of the services, TOML.
@@ -214,7 +274,7 @@ pub struct Which {
 #[derive(Debug, Args)]
 pub struct List {
     /// Only of this target: `environment.platform.name`.
-    #[arg(long)]
+    #[arg(long, value_parser = target)]
     pub target: Option<TargetId>,
     /// Only those that are not over.
     #[arg(long)]
@@ -227,7 +287,7 @@ pub struct List {
 /// A command that may name the revision it was decided on.
 #[derive(Debug, Args)]
 pub struct Guarded {
-    /// `dep-…`; none means the newest that is not over.
+    /// `dep-…`; none means the newest that waits for this, else the newest that is not over.
     pub deployment: Option<DeploymentId>,
     /// Only if the journal is still at this revision (see `status`).
     #[arg(long, value_name = "REVISION")]
@@ -277,6 +337,7 @@ pub struct Retry {
 #[derive(Debug, Args)]
 pub struct Rollback {
     /// `environment.platform.name`.
+    #[arg(value_parser = target)]
     pub target: TargetId,
     /// Back to the release this deployment made; none means the one before the last.
     #[arg(long, value_name = "DEPLOYMENT")]
@@ -301,6 +362,7 @@ pub struct Approve {
 #[derive(Debug, Args)]
 pub struct Target {
     /// `environment.platform.name`.
+    #[arg(value_parser = target)]
     pub target: TargetId,
 }
 

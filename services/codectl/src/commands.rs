@@ -11,7 +11,9 @@ pub mod watch;
 
 use std::{fs, io::Read, path::Path};
 
-use crate::failure::Failure;
+use model::{DeploymentSpec, Digest};
+
+use crate::{failure::Failure, output};
 
 /// The text of a file; `-` is standard input.
 pub fn read(file: &Path) -> Result<String, Failure> {
@@ -22,4 +24,54 @@ pub fn read(file: &Path) -> Result<String, Failure> {
         return Ok(text);
     }
     fs::read_to_string(file).map_err(failed)
+}
+
+/// A spec as it is sent to the engine.
+pub struct Document {
+    /// What is sent.
+    pub text: String,
+    /// What it says.
+    pub spec: DeploymentSpec,
+    /// What it is known by.
+    pub digest: Digest,
+}
+
+/// Reads and checks a spec. A program that is named relative to the working directory and is there, such as
+/// `target/debug/greeter`, is sent with its whole path: the engine starts it from a folder of its own.
+pub fn document(file: &Path) -> Result<Document, Failure> {
+    let text = read(file)?;
+    let read = spec::read(&text).map_err(|fault| Failure::from(fault).in_file(file))?;
+    let (mut spec, mut moved) = (read.spec, false);
+    let here =
+        std::env::current_dir().map_err(|error| Failure::other(format!("working directory: {error}")))?;
+    if spec.target.as_str() != "process" {
+        return Ok(Document { text, spec, digest: read.digest });
+    }
+    for (index, module) in spec.modules.iter_mut().enumerate() {
+        let Some(program) = module.run.command.first_mut().filter(|_| module.run.working_directory.is_none())
+        else {
+            continue;
+        };
+        if !program.contains('/') || program.starts_with('/') {
+            continue;
+        }
+        let whole = here.join(program.trim_start_matches("./"));
+        if whole.is_file() {
+            *program = whole.to_string_lossy().into_owned();
+            moved = true;
+        } else {
+            output::note(format!(
+                "{} modules[{index}].run.command[0]: there is no {program} below {}; the engine will look for it \
+                 in the instance's folder",
+                output::paint::warn("note:"),
+                here.display()
+            ));
+        }
+    }
+    if !moved {
+        return Ok(Document { text, spec, digest: read.digest });
+    }
+    let text = serde_json::to_string(&spec).map_err(|error| Failure::other(error.to_string()))?;
+    let digest = Digest::of(&spec);
+    Ok(Document { text, spec, digest })
 }

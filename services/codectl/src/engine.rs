@@ -14,6 +14,9 @@ use crate::{
     output::{self, paint},
 };
 
+/// How long `down` waits for the engine: longer than its services may take to hand over.
+const STOP: Duration = Duration::from_secs(40);
+
 /// A started engine. Dropping it without [`Engine::stop`] ends it as a crash would.
 pub struct Engine {
     process: Process,
@@ -28,9 +31,7 @@ struct Defaults<'a>(&'a Path);
 impl Engine {
     /// Starts everything; all of it is ready when this returns.
     pub async fn start(home: &Path, port: u16, config: Option<&Path>) -> Result<Engine, Failure> {
-        fs::create_dir_all(home)
-            .map_err(|error| Failure::other(format!("making the folder {}: {error}", home.display())))?;
-        let sources = Sources::read(config).map_err(|error| Failure::invalid(error.to_string()))?;
+        let sources = Sources::read(config).map_err(|error| Failure::invalid(chassis::chain(&error)))?;
         let settings = ServerSettings { port, ..ServerSettings::new(home.join("nats")) };
         let server =
             NatsServer::start(settings).await.map_err(|error| Failure::other(chassis::chain(&error)))?;
@@ -131,18 +132,26 @@ pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
     let home = Home::of(global);
     if let Some(running) = home.running() {
         return Err(Failure::other(format!(
-            "an engine runs here already (process {}, {})",
-            running.pid, running.nats
+            "an engine runs already in {} (process {}, {})\n  stop it with codectl down, or take another --home",
+            home.0.display(),
+            running.pid,
+            running.nats
         )));
     }
+    let home = make(home)?;
     if up.detach {
         return detach(&home, &up).await;
     }
     let began = tokio::time::Instant::now();
     let mut signals = Signals::listen().map_err(|error| Failure::other(error.to_string()))?;
-    let engine = Engine::start(&home.0, up.port, up.config.as_deref()).await?;
+    let _lock = home.lock()?;
+    home.end_orphans().await?;
+    let port = port(&home, up.port)?;
+    let engine = Engine::start(&home.0, port, up.config.as_deref()).await?;
+    let pid = std::process::id() as i32;
     let running = home::Running {
-        pid: std::process::id() as i32,
+        pid,
+        began: home::began(pid).unwrap_or_default(),
         nats: engine.nats(),
         health: format!("http://{}", engine.health),
     };
@@ -155,7 +164,10 @@ pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
         }
         let ready = format!("ready in {} ms", began.elapsed().as_millis());
         output::line(format!("{}  {}  {}/metrics", paint::strong(ready), running.nats, running.health));
-        output::line(paint::faint("deploy something: codectl apply examples/specs/greeter.yaml --watch"));
+        let named =
+            if global.home.is_some() { format!(" --home {}", home.0.display()) } else { String::new() };
+        output::line(paint::faint(format!("in another terminal: codectl apply SPEC --watch{named}")));
+        output::line(paint::faint("Ctrl-C stops the engine; what was deployed goes on running"));
     }
     let outcome = tokio::select! {
         _ = signals.next() => Ok(0),
@@ -169,11 +181,31 @@ pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
     outcome
 }
 
+/// The folder with its whole path, so that it means the same to every process.
+fn make(home: Home) -> Result<Home, Failure> {
+    let made = fs::create_dir_all(&home.0).and_then(|()| home.0.canonicalize());
+    let failed = |error| Failure::other(format!("making the folder {}: {error}", home.0.display()));
+    made.map(Home).map_err(failed)
+}
+
+/// The port that was asked for, else the one the last engine here had if it is free: clients find it again.
+fn port(home: &Home, asked: u16) -> Result<u16, Failure> {
+    let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port));
+    if asked != 0 {
+        return is_free(asked).map(|_| asked).map_err(|error| {
+            Failure::other(format!(
+                "port {asked} of 127.0.0.1: {error}\n  take another with --port, or 0 for a free one"
+            ))
+        });
+    }
+    let last = home.last().and_then(|last| last.nats.rsplit(':').next()?.parse().ok());
+    Ok(last.filter(|port| is_free(*port).is_ok()).unwrap_or(0))
+}
+
 /// Starts the same in the background and waits until it is ready.
 async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
     use std::os::unix::process::CommandExt;
     let failed = |error: std::io::Error| Failure::other(format!("starting the engine: {error}"));
-    fs::create_dir_all(&home.0).map_err(failed)?;
     let log = fs::File::create(home.0.join("engine.log")).map_err(failed)?;
     let mut command = std::process::Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["up", "--port", &up.port.to_string(), "--home"]).arg(&home.0);
@@ -189,13 +221,24 @@ async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
         .map_err(failed)?;
     for _ in 0..600 {
         if let Some(running) = home.running() {
-            output::line(format!("{}  {}  process {}", paint::good("ready"), running.nats, running.pid));
+            if output::json() {
+                output::document(&running);
+            } else {
+                let log = home.0.join("engine.log");
+                output::line(format!("{}  {}  process {}", paint::good("ready"), running.nats, running.pid));
+                output::line(paint::faint(format!("log: {}; stop it with codectl down", log.display())));
+            }
             return Ok(0);
         }
         if let Some(status) = child.try_wait().map_err(failed)? {
             let text = fs::read_to_string(home.0.join("engine.log")).unwrap_or_default();
-            let last: Vec<&str> = text.lines().rev().take(5).collect();
-            return Err(Failure::other(format!("the engine ended with {status}: {}", last.join(" | "))));
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
+            let log = home.0.join("engine.log");
+            return Err(Failure::other(format!(
+                "the engine ended with {status}; the end of {}:\n  {last}",
+                log.display()
+            )));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -208,24 +251,40 @@ async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
 /// `codectl down`
 pub async fn down(global: &Global, down: &Down) -> Result<u8, Failure> {
     let home = Home::of(global);
-    let Some(running) = home.running() else {
-        output::line("no engine runs here");
-        return Ok(0);
-    };
-    let pid = nix::unistd::Pid::from_raw(running.pid);
-    let failed = |error: nix::errno::Errno| Failure::other(format!("stopping process {pid}: {error}"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).map_err(failed)?;
-    for _ in 0..400 {
-        if home.running().is_none() && nix::sys::signal::kill(pid, None).is_err() {
-            break;
+    let running = home.running();
+    if let Some(running) = &running {
+        let pid = nix::unistd::Pid::from_raw(running.pid);
+        let failed = |error: nix::errno::Errno| Failure::other(format!("stopping process {pid}: {error}"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).map_err(failed)?;
+        let asked = tokio::time::Instant::now();
+        while home::began(running.pid) == Some(running.began) {
+            if asked.elapsed() > STOP {
+                return Err(Failure::other(format!(
+                    "process {pid} has not ended within {} s; look at its log, or end it with kill -9 {pid}",
+                    STOP.as_secs()
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    } else {
+        // An engine that was killed leaves its NATS server behind.
+        home.end_orphans().await?;
+        home.withdraw();
     }
-    if down.instances {
-        let stopped = stop_instances(&home.0.join("agents")).await?;
-        output::line(format!("stopped {stopped} instances"));
+    let instances = if down.instances { Some(stop_instances(&home.0.join("agents")).await?) } else { None };
+    if output::json() {
+        output::document(&serde_json::json!({"stopped": running.is_some(), "instances": instances}));
+        return Ok(0);
     }
-    output::line(paint::good("stopped"));
+    match &running {
+        Some(running) => {
+            output::line(format!("{} the engine, process {}", paint::good("stopped"), running.pid))
+        }
+        None => output::line(format!("no engine runs in {}", home.0.display())),
+    }
+    if let Some(instances) = instances {
+        output::line(format!("{} {instances} instances", paint::good("stopped")));
+    }
     Ok(0)
 }
 

@@ -1,7 +1,15 @@
 //! Where `codectl up` keeps its data, and how other commands find the engine it started.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{cli::Global, failure::Failure};
@@ -15,6 +23,10 @@ pub struct Home(pub PathBuf);
 pub struct Running {
     /// The process.
     pub pid: i32,
+    /// When the process began, in clock ticks since the machine started: a number that was given to another process
+    /// meanwhile is told apart by it.
+    #[serde(default)]
+    pub began: u64,
     /// Its NATS server.
     pub nats: String,
     /// Where `/ready` and `/metrics` are.
@@ -32,17 +44,22 @@ impl Home {
         self.0.join("engine.json")
     }
 
+    /// What the last engine wrote; after a crash it is still there.
+    pub fn last(&self) -> Option<Running> {
+        serde_json::from_slice(&fs::read(self.file()).ok()?).ok()
+    }
+
     /// The engine that runs here, if one does.
     pub fn running(&self) -> Option<Running> {
-        let running: Running = serde_json::from_slice(&fs::read(self.file()).ok()?).ok()?;
-        let alive = nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid), None).is_ok();
-        alive.then_some(running)
+        self.last().filter(|running| began(running.pid) == Some(running.began))
     }
 
     /// Says that an engine runs here.
     pub fn announce(&self, running: &Running) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::other(format!("writing {}: {error}", self.file().display()));
-        let text = serde_json::to_vec_pretty(running).map_err(|error| Failure::other(error.to_string()))?;
+        let mut text =
+            serde_json::to_vec_pretty(running).map_err(|error| Failure::other(error.to_string()))?;
+        text.push(b'\n');
         let draft = self.0.join("engine.json.new");
         fs::write(&draft, text).map_err(failed)?;
         fs::rename(&draft, self.file()).map_err(failed)
@@ -51,5 +68,106 @@ impl Home {
     /// Says that none does any more.
     pub fn withdraw(&self) {
         let _ = fs::remove_file(self.file());
+    }
+
+    /// Keeps every other engine out of this folder for as long as the lock lives, also one that starts at the same
+    /// moment. The kernel lets go of it when the process ends, however it ends.
+    pub fn lock(&self) -> Result<Flock<fs::File>, Failure> {
+        let place = self.0.join("engine.lock");
+        let file = fs::File::create(&place)
+            .map_err(|error| Failure::other(format!("making {}: {error}", place.display())))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            Failure::other(format!(
+                "another engine runs or starts in {}; stop it with codectl down",
+                self.0.display()
+            ))
+        })
+    }
+
+    /// Ends a NATS server that an engine left behind when it was killed: two servers on the same data would ruin it.
+    /// Returns when none is left, or an error after 10 s.
+    pub async fn end_orphans(&self) -> Result<(), Failure> {
+        let conf = self.0.join("nats/nats.conf");
+        for attempt in 0..200 {
+            let orphans = servers_of(&conf);
+            if orphans.is_empty() {
+                return Ok(());
+            }
+            let signal = if attempt < 100 { Signal::SIGTERM } else { Signal::SIGKILL };
+            if attempt % 100 == 0 {
+                for pid in orphans {
+                    // One that is gone already is as good.
+                    let _ = kill(pid, signal);
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Err(Failure::other(format!(
+            "a nats-server of a killed engine does not end: processes {:?}",
+            servers_of(&conf).iter().map(|pid| pid.as_raw()).collect::<Vec<_>>()
+        )))
+    }
+}
+
+/// When a process began, in clock ticks since the machine started; none when it does not run (a zombie does not).
+pub fn began(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets and may hold anything; fields are counted behind it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
+/// The processes `nats-server -c <conf>`.
+fn servers_of(conf: &Path) -> Vec<Pid> {
+    let Ok(conf) = conf.canonicalize() else { return Vec::new() };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| serves(*pid, &conf)).map(Pid::from_raw).collect()
+}
+
+fn serves(pid: i32, conf: &Path) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let words: Vec<String> =
+        line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into()).collect();
+    let Some((program, arguments)) = words.split_first() else { return false };
+    let folder = PathBuf::from(format!("/proc/{pid}/cwd"));
+    program.ends_with("nats-server")
+        && began(pid).is_some()
+        && arguments.iter().any(|word| {
+            word.ends_with("nats.conf") && folder.join(word).canonicalize().is_ok_and(|place| place == conf)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_number_that_was_given_away_is_no_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home(folder.path().to_owned());
+        let me = std::process::id() as i32;
+        let mut running =
+            Running { pid: me, began: began(me).unwrap(), nats: String::new(), health: String::new() };
+
+        home.announce(&running).unwrap();
+        assert!(home.running().is_some());
+        running.began -= 1;
+        home.announce(&running).unwrap();
+        assert!(home.running().is_none());
+        assert!(home.last().is_some());
+    }
+
+    #[test]
+    fn of_two_engines_in_one_folder_one_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home(folder.path().to_owned());
+
+        let first = home.lock();
+        assert!(first.is_ok());
+        assert!(home.lock().is_err());
+        drop(first);
+        assert!(home.lock().is_ok());
     }
 }

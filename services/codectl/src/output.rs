@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where a command line prints")]
 
 pub mod paint;
+pub mod screen;
 pub mod steps;
 
 use std::{
@@ -41,9 +42,14 @@ pub fn json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Standard output is a terminal, so lines may be drawn again.
+/// Standard output is a terminal for a person, so lines may be drawn again.
 pub fn live() -> bool {
-    !json() && std::io::stdout().is_terminal()
+    !json() && screen::moves()
+}
+
+/// What time it is for words such as `5m ago`.
+pub fn now() -> model::Timestamp {
+    chassis::Clock::system().now()
 }
 
 /// One line, or several.
@@ -73,7 +79,8 @@ pub fn json_line<T: Serialize>(value: &T) {
 
 /// A remark beside the result, on standard error.
 pub fn note(text: impl AsRef<str>) {
-    eprintln!("{}", text.as_ref());
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
 }
 
 /// Prints a failure the way it was asked for.
@@ -82,15 +89,18 @@ pub fn failed(failure: &Failure) -> ExitCode {
         let value = serde_json::json!({
             "error": failure.text, "status": failure.status, "complaints": failure.complaints,
         });
-        eprintln!("{value}");
+        note(value.to_string());
     } else if failure.complaints.is_empty() {
-        eprintln!("{} {}", paint::bad("error:"), failure.text);
+        note(format!("{} {}", paint::bad("error:"), failure.text));
     } else {
         let file = failure.file.as_deref().unwrap_or("spec");
         for complaint in &failure.complaints {
             let place = if complaint.line > 0 { "" } else { " " };
-            eprintln!("{file}:{place}{complaint}");
+            note(format!("{file}:{place}{complaint}"));
         }
+        let count = failure.complaints.len();
+        let word = if count == 1 { "mistake" } else { "mistakes" };
+        note(format!("{} {count} {word} in {file}", paint::bad("error:")));
     }
     ExitCode::from(failure.status)
 }

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OrchestratorConfig {
-    /// How often it says that it lives. 100 ms to 5 s. Default 500 ms.
+    /// How often it says that it lives. 10 ms to 5 s. Default 500 ms.
     pub beat: Span,
-    /// An owner that was silent for so long, while the journal answers, is replaced. At least three beats. Default 3 s.
+    /// An owner that was silent for so long, while the journal answers, is replaced. At least three beats, at most
+    /// 10 min. Default 3 s.
     pub silence: Span,
-    /// How often everything that is not over is looked at without a cause. Default 15 s.
+    /// How often everything that is not over is looked at without a cause. 100 ms to 1 h. Default 15 s.
     pub sweep: Span,
-    /// How often a job is sent again that no runner has taken. Default 60 s.
+    /// When a job is sent again that no runner has taken; then after twice as long, and so on. 100 ms to 1 h.
+    /// Default 60 s.
     pub resend: Span,
     /// How many ended deployments are kept for lists. 0 to 100000. Default 1000.
     pub remembered: usize,
@@ -47,6 +49,22 @@ impl Config for OrchestratorConfig {
                 message,
                 "a lost beat must not look like a death: raise it",
             ));
+        }
+        let spans = [
+            ("beat", self.beat, Span::millis(10), Span::seconds(5)),
+            ("silence", self.silence, Span::millis(30), Span::seconds(600)),
+            ("sweep", self.sweep, Span::millis(100), Span::seconds(3600)),
+            ("resend", self.resend, Span::millis(100), Span::seconds(3600)),
+        ];
+        for (field, value, least, most) in
+            spans.into_iter().filter(|(_, value, least, most)| value.0 < least.0 || value.0 > most.0)
+        {
+            let message = format!("{value} is not between {least} and {most}");
+            complaints.push(complaint(field, message, format!("{least} to {most}")));
+        }
+        if self.remembered > 100_000 {
+            let message = format!("{} lines are too many to remember", self.remembered);
+            complaints.push(complaint("remembered", message, "0 to 100000"));
         }
         if !(1..=4096).contains(&self.concurrency) {
             let message = format!("{} is not a number of handlers", self.concurrency);

@@ -3,34 +3,43 @@
 //! One task per deployment that is not over, on every replica; only the owner's advances by itself. A turn is: decide,
 //! append, fold, then see to the effects. A crash anywhere is healed by whoever owns the deployment next, because all
 //! of it follows from the journal.
+//!
+//! What was folded may lag behind the journal. An append on top of it is refused then, so a decision to write is safe;
+//! a decision *not* to write (a report that does not matter, a command that is refused) is only taken after a look at
+//! the journal.
+
+mod carry_out;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bus::{AppendError, Entry, subjects};
 use model::{
-    DeploymentId, Event, Fault,
+    DeploymentId, Event, Fault, Phase, ReplicaId, Timestamp,
     command::{Accepted, Command},
     deployment::StepReport,
     view::DeploymentView,
 };
-use tokio::{
-    sync::{Mutex, mpsc, oneshot, watch},
-    time::Instant,
-};
-use tracing::{info, warn};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
-    error::{Attempt, Error},
+    error::Error,
     heart::{
         Context, decide,
         effects::{Effect, effects},
-        state::Deployment,
+        state::{BadJournal, Deployment},
         target::Target,
         view,
     },
     hub::Hub,
-    store,
+    store, trace,
 };
+use carry_out::Done;
+
+/// How often a deployment is looked at when nothing happens.
+const IDLE: Duration = Duration::from_secs(15);
+/// How often it is looked at while something is to be done that has not shown its effect yet.
+const BUSY: Duration = Duration::from_millis(250);
 
 /// What a deployment's task is told.
 pub enum News {
@@ -42,8 +51,8 @@ pub enum News {
     Command(Box<Command>, oneshot::Sender<Result<Accepted, Fault>>),
     /// Someone wants to see it.
     Show(oneshot::Sender<DeploymentView>),
-    /// Its owner is silent: claim it.
-    Claim,
+    /// This owner is silent: claim it, if it still is the owner.
+    Claim(ReplicaId),
     /// Let go of it.
     Release(oneshot::Sender<()>),
 }
@@ -63,13 +72,17 @@ pub async fn run(
         Some(state) => state,
         None => match store::load(&hub.bus, &id).await? {
             Some(state) => state,
-            None => return Ok(()),
+            None => {
+                hub.forget(&id, None);
+                return Ok(());
+            }
         },
     };
     let target = hub.targets.watch(&state.spec.target_id()).await?;
     let mut inbox = inbox.lock().await;
-    let mut drive = Drive { hub, state, target, last: HashMap::new() };
-    drive.run(&mut inbox).await
+    let mut drive = Drive { hub, state, target, done: HashMap::new(), said: None, behind: false };
+    drive.run(&mut inbox).await;
+    Ok(())
 }
 
 struct Drive {
@@ -77,11 +90,15 @@ struct Drive {
     state: Deployment,
     target: watch::Receiver<Arc<Target>>,
     /// When each effect was last carried out, so that it is not repeated at every turn.
-    last: HashMap<String, Instant>,
+    done: HashMap<String, Done>,
+    /// The phase that the world was told of last.
+    said: Option<Phase>,
+    /// The journal is known to hold more, or may.
+    behind: bool,
 }
 
 impl Drive {
-    async fn run(&mut self, inbox: &mut mpsc::Receiver<News>) -> Result<(), Error> {
+    async fn run(&mut self, inbox: &mut mpsc::Receiver<News>) {
         let mut trouble = 0_u32;
         loop {
             let retry = match self.turn().await {
@@ -91,59 +108,75 @@ impl Drive {
                 }
                 Err(error) => {
                     trouble += 1;
-                    let source =
-                        std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                    warn!(deployment = %self.state.id, %error, source, trouble, "turn failed, will try again");
+                    let cause = chassis::chain(&error);
+                    warn!(deployment = %self.state.id, cause, trouble, "turn failed, will try again");
                     Some(Duration::from_millis(200 << trouble.min(5)))
                 }
             };
             if self.state.is_closed() {
-                self.hub.forget(&self.state);
-                return Ok(());
+                self.hub.forget(&self.state.id, Some(&self.state));
+                self.announce_the_end().await;
+                return;
             }
-            let wait = retry.unwrap_or_else(|| self.until_wake());
+            let (at, wait) = match retry {
+                Some(wait) => (None, wait),
+                None => self.until_wake(),
+            };
             tokio::select! {
                 news = inbox.recv() => match news {
-                    Some(news) => self.hear(news).await?,
-                    None => return Ok(()),
+                    Some(news) => self.hear(news).await,
+                    None => return,
                 },
-                changed = self.target.changed() => if changed.is_err() { return Ok(()) },
+                changed = self.target.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(wait) => {}
+                () = self.hub.clock.sleep_until(at.unwrap_or_default()), if at.is_some() => {}
                 () = self.hub.stopping.cancelled() => {
                     self.let_go().await;
-                    return Ok(());
+                    return;
                 }
             }
-            // What has come in the meantime is heard before the next turn, so that it is journalled together.
+            // What has come in the meantime is heard before the next turn decides.
             while let Ok(news) = inbox.try_recv() {
-                self.hear(news).await?;
+                self.hear(news).await;
             }
         }
     }
 
-    fn until_wake(&self) -> Duration {
+    /// When the clock shows this time, or after this wait.
+    fn until_wake(&self) -> (Option<Timestamp>, Duration) {
+        if !self.is_ours() || self.hub.is_draining() {
+            return (None, IDLE);
+        }
         let now = self.hub.clock.now();
-        let by_itself = decide::wake_at(&self.state).map_or(Duration::from_secs(15), |at| at.since(now));
-        let unfinished = !self.effects().iter().all(|effect| matches!(effect, Effect::Send(_)));
-        let again = if unfinished { Duration::from_millis(250) } else { Duration::from_secs(15) };
-        by_itself.min(again).max(Duration::from_millis(1))
+        let at = decide::wake_at(&self.state);
+        let is_due = at.is_some_and(|at| at <= now);
+        let is_busy = !self.effects().iter().all(|effect| matches!(effect, Effect::Send(_)));
+        (at.filter(|_| !is_due), if is_due || is_busy { BUSY } else { IDLE })
+    }
+
+    fn is_ours(&self) -> bool {
+        self.state.owner.as_ref() == Some(&self.hub.me)
     }
 
     async fn turn(&mut self) -> Result<(), Error> {
-        if !self.hub.is_draining() {
-            loop {
-                let target = self.target.borrow_and_update().clone();
-                let context = Context { now: self.hub.clock.now(), me: &self.hub.me, target: &target };
-                let events = decide::advance(&self.state, context);
-                if events.is_empty() || self.append(events).await? {
-                    break;
-                }
+        if self.behind {
+            self.catch_up().await?;
+        }
+        let may_move = self.is_ours() || self.state.owner.is_none();
+        while may_move && !self.hub.is_draining() {
+            // A plan is made, and an end found, from the target as its journal has it and not as it was heard so far.
+            if self.state.phase < Phase::Planned || self.state.phase == Phase::Decided {
+                self.hub.targets.fresh(&self.state.spec.target_id()).await?;
+            }
+            let target = self.target.borrow_and_update().clone();
+            let context = Context { now: self.hub.clock.now(), me: &self.hub.me, target: &target };
+            let events = decide::advance(&self.state, context);
+            if events.is_empty() || self.append(events).await? {
+                break;
             }
         }
-        for effect in self.effects() {
-            self.see_to(effect).await?;
-        }
-        Ok(())
+        self.announce().await;
+        self.carry_out().await
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -152,137 +185,130 @@ impl Drive {
         effects(&self.state, context)
     }
 
-    /// Appends one record. False: another writer was first, and the state is loaded again.
+    /// Appends one record. False: another writer was first, and what it wrote is folded.
     async fn append(&mut self, events: Vec<Event>) -> Result<bool, Error> {
         let record = store::record(&self.state, events, &self.hub.me, self.hub.clock.now());
         let id = record.id.clone();
-        match self.hub.bus.append(&subjects::deployment::JOURNAL, &id, &record, self.state.seq).await {
+        let span = info_span!("journal", deployment = id, version = record.version);
+        let span = trace::under(span, self.state.trace.as_deref());
+        let append = self.hub.bus.append(&subjects::deployment::JOURNAL, &id, &record, self.state.seq);
+        match append.instrument(span).await {
             Ok(seq) => {
                 let before = self.state.phase;
                 self.state.fold(&record, seq)?;
                 self.hub.counted(&record.events);
+                self.hub.note(&self.state);
                 if self.state.phase != before {
-                    info!(deployment = %id, phase = %self.state.phase, version = self.state.version, "moved on");
-                    self.hub.say(&self.state).await;
+                    info!(deployment = id, phase = %self.state.phase, version = self.state.version, "moved on");
                 }
                 Ok(true)
             }
             Err(AppendError::Raced) => {
-                self.hub.raced();
-                self.reload().await?;
+                self.hub.counts.raced();
+                self.behind = true;
+                self.catch_up().await?;
                 Ok(false)
             }
-            Err(source) => Err(Error::Append { id, source }),
+            Err(source) => {
+                // It may have been written all the same.
+                self.behind = true;
+                Err(Error::Append { id, source })
+            }
         }
     }
 
-    async fn reload(&mut self) -> Result<(), Error> {
-        if let Some(state) = store::load(&self.hub.bus, &self.state.id).await? {
-            self.state = state;
-        }
+    /// Folds what the journal holds beyond what was folded.
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        store::catch_up(&self.hub.bus, &mut self.state).await?;
+        self.behind = false;
+        self.hub.note(&self.state);
         Ok(())
     }
 
-    async fn hear(&mut self, news: News) -> Result<(), Error> {
+    async fn hear(&mut self, news: News) {
         match news {
             News::Record(entry) => match self.state.fold(&entry.record, entry.seq) {
-                Ok(()) => Ok(()),
-                Err(_) if entry.record.version <= self.state.version => Ok(()),
-                Err(_) => self.reload().await,
+                Ok(()) => self.hub.note(&self.state),
+                Err(BadJournal::Gap { found, last, .. }) if found <= last => {}
+                Err(_) => self.behind = true,
             },
             News::Report(report, answer) => {
                 let outcome = self.journal(|state, _| Ok(decide::on_report(state, &report))).await;
-                let _ = answer.send(outcome);
-                Ok(())
+                let _ = answer.send(outcome.map(|_| ()));
             }
             News::Command(command, answer) => {
                 let outcome =
                     self.journal(|state, context| decide::on_command(state, &command, context)).await;
-                let _ = answer.send(outcome.map(|()| Accepted { version: self.state.version }));
-                Ok(())
+                let _ = answer.send(outcome.map(|_| Accepted { version: self.state.version }));
             }
             News::Show(answer) => {
-                let _ = answer.send(view::view(&self.state, &self.target.borrow()));
-                Ok(())
-            }
-            News::Claim => {
-                let me = self.hub.me.clone();
-                let outcome = self.journal(|state, _| Ok(decide::claim(state, &me))).await;
-                if outcome.is_ok() {
-                    self.hub.took_over();
-                    info!(deployment = %self.state.id, epoch = self.state.epoch, "took over from a silent owner");
+                if let Err(error) = self.catch_up().await {
+                    let cause = chassis::chain(&error);
+                    warn!(deployment = %self.state.id, cause, "shown as far as it was heard");
                 }
-                Ok(())
+                let _ = answer.send(view::view(&self.state, &self.target.borrow()));
             }
+            News::Claim(silent) => self.claim_from(&silent).await,
             News::Release(answer) => {
                 self.let_go().await;
                 let _ = answer.send(());
-                Ok(())
+            }
+        }
+    }
+
+    async fn claim_from(&mut self, silent: &ReplicaId) {
+        let me = self.hub.me.clone();
+        let claim = |state: &Deployment| {
+            // Another may have been faster; from a living owner nothing is claimed.
+            if state.owner.as_ref() == Some(silent) { decide::claim(state, &me) } else { Vec::new() }
+        };
+        match self.journal(|state, _| Ok(claim(state))).await {
+            Ok(true) => {
+                self.hub.counts.took_over();
+                info!(deployment = %self.state.id, %silent, epoch = self.state.epoch, "took over from a silent owner");
+            }
+            Ok(false) => {}
+            Err(fault) => {
+                warn!(deployment = %self.state.id, %silent, %fault, "could not take over yet");
             }
         }
     }
 
     /// Another replica may claim at once. Failing is safe: then it claims after the silence.
     async fn let_go(&mut self) {
+        if !self.is_ours() {
+            return;
+        }
         let me = self.hub.me.clone();
         if let Err(fault) = self.journal(|state, _| Ok(decide::release(state, &me))).await {
             warn!(deployment = %self.state.id, %fault, "could not hand over; another replica claims it later");
         }
     }
 
-    /// Decides and appends, again from the new state when another writer was first.
+    /// Decides and appends, again from the new state when another writer was first. To write nothing, or to refuse, is
+    /// decided only on the journal as it is. True: something was written.
     async fn journal(
         &mut self,
         decide: impl Fn(&Deployment, Context<'_>) -> Result<Vec<Event>, Fault>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
+        let mut has_looked = false;
         for _ in 0..50 {
             let target = self.target.borrow().clone();
             let context = Context { now: self.hub.clock.now(), me: &self.hub.me, target: &target };
-            let events = decide(&self.state, context)?;
-            if events.is_empty() || self.append(events).await? {
-                return Ok(());
-            }
-        }
-        Err(Error::Append { id: self.state.id.to_string(), source: AppendError::Raced }.into())
-    }
-
-    async fn see_to(&mut self, effect: Effect) -> Result<(), Error> {
-        let (key, again) = match &effect {
-            Effect::Send(job) => {
-                (format!("send {} {} {}", job.step.id, job.attempt, job.fence), self.hub.config.resend.0)
-            }
-            Effect::Stop(stop) => (format!("stop {:?} {}", stop.step, stop.below), Duration::from_secs(1)),
-            Effect::Wish(wish) => (format!("wish {:?}", std::mem::discriminant(wish)), Duration::ZERO),
-            Effect::Ask(command) => (format!("ask {}", command.deployment), Duration::from_secs(2)),
-        };
-        if self.last.get(&key).is_some_and(|last| last.elapsed() < again) {
-            return Ok(());
-        }
-        match effect {
-            Effect::Send(job) => {
-                let message_id = format!("{}-{}-{}", job.idem_key, job.attempt, job.fence);
-                let lane = job.step.agent.as_str();
-                let sent = self.hub.bus.send(&subjects::agents::STEP, Some(lane), &*job, &message_id).await;
-                sent.attempt("send a step to its agent")?;
-            }
-            Effect::Stop(stop) => {
-                let id = stop.deployment.clone();
-                self.hub
-                    .bus
-                    .signal(&subjects::agents::STOP, id.as_str(), &stop)
-                    .await
-                    .attempt("stop steps")?;
-            }
-            Effect::Wish(wish) => {
-                self.hub.targets.wish(&self.state.spec.target_id(), &wish, self.hub.clock.now()).await?;
-            }
-            Effect::Ask(command) => {
-                if let Err(fault) = self.hub.command(command).await {
-                    info!(deployment = %self.state.id, %fault, "the rival does not make way yet");
+            match decide(&self.state, context) {
+                Ok(events) if !events.is_empty() => {
+                    if self.append(events).await? {
+                        return Ok(true);
+                    }
+                    has_looked = true;
+                }
+                nothing if has_looked => return nothing.map(|_| false),
+                _ => {
+                    self.catch_up().await?;
+                    has_looked = true;
                 }
             }
         }
-        self.last.insert(key, Instant::now());
-        Ok(())
+        Err(Error::Append { id: self.state.id.to_string(), source: AppendError::Raced }.into())
     }
 }

@@ -34,18 +34,17 @@ pub type Ctx = Arc<Hub>;
 const REVIEW: Duration = Duration::from_secs(10);
 
 /// Journals a deployment. The same request id gives the same deployment, however often and wherever it is sent.
-pub async fn on_submit(hub: Ctx, submit: Submit, _: Meta) -> Result<Submitted, Fault> {
-    submit_once(hub, submit).await
+pub async fn on_submit(hub: Ctx, submit: Submit, meta: Meta) -> Result<Submitted, Fault> {
+    submit_once(hub, submit, meta.trace).await
 }
 
-async fn submit_once(hub: Ctx, submit: Submit) -> Result<Submitted, Fault> {
+async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<Submitted, Fault> {
     let spec = spec::read(&submit.document)?.spec;
     let id = match &submit.request_id {
         Some(key) => DeploymentId::derived(&format!("{}\n{key}", submit.initiator)),
         None => DeploymentId::new(),
     };
-    let target = hub.targets.watch(&spec.target_id()).await?;
-    let target = target.borrow().clone();
+    let target = hub.targets.fresh(&spec.target_id()).await?;
     let now = hub.clock.now();
 
     let mut record = Record {
@@ -53,7 +52,7 @@ async fn submit_once(hub: Ctx, submit: Submit) -> Result<Submitted, Fault> {
         version: 1,
         writer: hub.me.to_string(),
         at: now,
-        trace: None,
+        trace,
         events: vec![decide::receive(&submit, spec)],
     };
     let mut state = Deployment::begin(&record, 0).map_err(Error::from)?;
@@ -66,7 +65,6 @@ async fn submit_once(hub: Ctx, submit: Submit) -> Result<Submitted, Fault> {
         Ok(seq) => {
             state = Deployment::begin(&record, seq).map_err(Error::from)?;
             hub.counted(&record.events);
-            hub.say(&state).await;
             hub.adopt(&id, state);
             Ok(Submitted { deployment: id, repeated: false })
         }
@@ -78,8 +76,7 @@ async fn submit_once(hub: Ctx, submit: Submit) -> Result<Submitted, Fault> {
 /// Shows what would be done. Changes nothing.
 pub async fn on_plan(hub: Ctx, request: PlanRequest, _: Meta) -> Result<PlanReply, Fault> {
     let spec = spec::read(&request.document)?.spec;
-    let target = hub.targets.watch(&spec.target_id()).await?;
-    let target = target.borrow().clone();
+    let target = hub.targets.fresh(&spec.target_id()).await?;
     let plan = compile(&spec, target.snapshot.as_ref(), Mode::Apply)
         .map_err(|error| Fault::new(Code::Invalid, error.to_string()))?;
 
@@ -171,19 +168,20 @@ pub async fn on_report(hub: Ctx, report: StepReport, _: Meta) -> Result<(), Faul
 }
 
 /// Shows, holds or lets go of a target.
-pub async fn on_target(hub: Ctx, command: TargetCommand, _: Meta) -> Result<TargetView, Fault> {
+pub async fn on_target(hub: Ctx, command: TargetCommand, meta: Meta) -> Result<TargetView, Fault> {
     let now = hub.clock.now();
     match &command.action {
         TargetAction::Show {} => {}
         TargetAction::Hold { reason } => {
-            hub.targets.wish(&command.target, &Wish::Hold(command.by.clone(), reason.clone()), now).await?;
+            let hold = Wish::Hold(command.by.clone(), reason.clone());
+            hub.targets.wish(&command.target, &hold, now, meta.trace.as_deref()).await?;
         }
         TargetAction::Unhold {} => {
-            hub.targets.wish(&command.target, &Wish::Unhold(command.by.clone()), now).await?
+            let unhold = Wish::Unhold(command.by.clone());
+            hub.targets.wish(&command.target, &unhold, now, meta.trace.as_deref()).await?;
         }
     }
-    let target = hub.targets.watch(&command.target).await?;
-    let target = target.borrow().clone();
+    let target = hub.targets.fresh(&command.target).await?;
     let token = command.target.token();
     let entries =
         hub.bus.load(&subjects::target::JOURNAL, &token).await.attempt("load a target's journal")?;
@@ -208,8 +206,7 @@ pub async fn on_target(hub: Ctx, command: TargetCommand, _: Meta) -> Result<Targ
 /// Fills in what should run and asks the agents what does.
 pub async fn on_drift(hub: Ctx, mut request: DriftRequest, _: Meta) -> Result<DriftReply, Fault> {
     if request.spec.is_none() {
-        let target = hub.targets.watch(&request.target).await?;
-        let snapshot = target.borrow().snapshot.clone();
+        let snapshot = hub.targets.fresh(&request.target).await?.snapshot.clone();
         let none = || Fault::new(Code::NotFound, format!("nothing was ever promoted on {}", request.target));
         request.spec = Some(snapshot.ok_or_else(none)?.spec);
     }
@@ -218,7 +215,8 @@ pub async fn on_drift(hub: Ctx, mut request: DriftRequest, _: Meta) -> Result<Dr
 
 /// The world asks for a deployment by a CloudEvent. Its source and id are the request id, so that a repeat starts
 /// nothing.
-pub async fn on_inbox(hub: Ctx, event: CloudEvent, _: Meta) -> Result<serde_json::Value, Fault> {
+pub async fn on_inbox(hub: Ctx, event: CloudEvent, meta: Meta) -> Result<serde_json::Value, Fault> {
+    let trace = meta.trace.or_else(|| event.extensions.get("traceparent").cloned());
     let submit = Submit {
         document: event.document(),
         initiator: event.source.clone(),
@@ -227,6 +225,6 @@ pub async fn on_inbox(hub: Ctx, event: CloudEvent, _: Meta) -> Result<serde_json
         force: None,
         mode: Mode::Apply,
     };
-    let submitted = submit_once(hub, submit).await?;
+    let submitted = submit_once(hub, submit, trace).await?;
     serde_json::to_value(submitted).map_err(|error| Fault::new(Code::Internal, error.to_string()))
 }

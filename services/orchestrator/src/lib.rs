@@ -12,6 +12,7 @@ pub mod heart;
 mod hub;
 mod metrics;
 mod store;
+mod trace;
 
 use std::sync::Arc;
 
@@ -49,24 +50,31 @@ async fn follow(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Er
     let mut deployments =
         bus.follow(&subjects::deployment::JOURNAL, Start::Now).await.attempt("follow the journals")?;
     let heard = hub.clone();
-    service.tasks.critical("follow targets", async move {
+    critical(service, "follow targets", async move {
         while let Some(entry) = targets.next().await {
-            if let Err(error) = heard.targets.heard(&entry).await {
-                tracing::warn!(%error, "a target's record was not folded; it is loaded when needed");
+            if let Err(error) = heard.heard_target(&entry).await {
+                tracing::warn!(%error, "a target's record was not folded; the sweep finds it");
             }
         }
-        Ok::<(), Error>(())
     });
     let heard = hub.clone();
-    service.tasks.critical("follow deployments", async move {
+    critical(service, "follow deployments", async move {
         while let Some(entry) = deployments.next().await {
             if let Err(error) = heard.heard(entry).await {
                 tracing::warn!(%error, "a record was not taken in; the sweep finds it");
             }
         }
-        Ok::<(), Error>(())
     });
     Ok(())
+}
+
+/// Work that never ends by itself ends with the service, so that an orderly stop does not wait for it.
+fn critical(service: &Service<Config>, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let stopping = service.stopping();
+    service.tasks.critical(name, async move {
+        stopping.run_until_cancelled(work).await;
+        Ok::<(), Error>(())
+    });
 }
 
 /// Beats, hears others beat, claims from the silent, drains when told, hands over when stopping.
@@ -79,22 +87,20 @@ async fn live_among_others(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Re
         .await
         .attempt("hear who asks to drain")?;
     let heard = hub.clone();
-    service.tasks.critical("hear beats", async move {
+    critical(service, "hear beats", async move {
         while let Some((_, beat)) = beats.next().await {
             heard.beat(&beat);
         }
-        Ok::<(), Error>(())
     });
     let asked = hub.clone();
-    service.tasks.critical("hear drains", async move {
+    critical(service, "hear drains", async move {
         while let Some((_, drain)) = drains.next().await {
             asked.drain(&drain.by).await;
         }
-        Ok::<(), Error>(())
     });
     service.every("beat", hub.config.beat.0, hub.clone(), |hub| async move {
         hub.bus.signal(&subjects::orchestrator::BEAT, hub.me.as_str(), &beat(&hub)).await.attempt("beat")?;
-        hub.claim_from_the_silent().await;
+        hub.claim_from_the_silent();
         Ok::<(), Error>(())
     });
     service.every("sweep", hub.config.sweep.0, hub.clone(), |hub| async move { hub.sweep().await });

@@ -6,13 +6,14 @@ use std::{
 };
 
 use bus::{AppendError, Bus, Entry, subjects};
+use futures::{StreamExt, stream};
 use model::{DeploymentId, Event, Record, ReplicaId, TargetId, Timestamp, target::TargetEvent};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::{
     error::{Attempt, Error},
     heart::{
-        state::Deployment,
+        state::{BadJournal, Deployment},
         target::{Target, Wish},
     },
 };
@@ -33,6 +34,16 @@ fn fold(entries: &[Entry<Event>]) -> Result<Option<Deployment>, Error> {
     Ok(Some(deployment))
 }
 
+/// Folds what the journal holds beyond what was folded; one look when there is nothing.
+pub async fn catch_up(bus: &Bus, deployment: &mut Deployment) -> Result<(), Error> {
+    let journal = &subjects::deployment::JOURNAL;
+    let entries = bus.load_after(journal, deployment.id.as_str(), deployment.seq).await;
+    for entry in entries.attempt("catch up with a deployment's journal")? {
+        deployment.fold(&entry.record, entry.seq)?;
+    }
+    Ok(())
+}
+
 /// One record that says `events`, on top of what `deployment` folded.
 pub fn record(deployment: &Deployment, events: Vec<Event>, writer: &ReplicaId, at: Timestamp) -> Record {
     Record {
@@ -40,7 +51,7 @@ pub fn record(deployment: &Deployment, events: Vec<Event>, writer: &ReplicaId, a
         version: deployment.version + 1,
         writer: writer.to_string(),
         at,
-        trace: None,
+        trace: deployment.trace.clone(),
         events,
     }
 }
@@ -55,7 +66,10 @@ pub struct Targets {
 
 #[derive(Clone)]
 struct Cell {
+    token: Arc<str>,
     target: Arc<watch::Sender<Arc<Target>>>,
+    /// Its journal was read once. Until then nobody is shown the target.
+    loaded: Arc<OnceCell<()>>,
     /// One writer of this replica at a time; others are held off by compare-and-set.
     writing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -66,68 +80,81 @@ impl Targets {
         Targets { bus, me, cells: Arc::default() }
     }
 
-    fn cell(&self, token: &str) -> (Cell, bool) {
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = cells.contains_key(token);
-        let fresh = || Cell { target: Arc::new(watch::Sender::new(Arc::default())), writing: Arc::default() };
-        (cells.entry(token.to_owned()).or_insert_with(fresh).clone(), known)
+    async fn cell(&self, token: &str) -> Result<Cell, Error> {
+        let cell = {
+            let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = || Cell {
+                token: token.into(),
+                target: Arc::new(watch::Sender::new(Arc::default())),
+                loaded: Arc::default(),
+                writing: Arc::default(),
+            };
+            cells.entry(token.to_owned()).or_insert_with(fresh).clone()
+        };
+        cell.loaded.get_or_try_init(|| self.catch_up(&cell)).await?;
+        Ok(cell)
     }
 
-    /// The target and its changes. Loaded from its journal when it was not known yet.
+    /// The target and its changes, from its journal.
     pub async fn watch(&self, id: &TargetId) -> Result<watch::Receiver<Arc<Target>>, Error> {
-        let token = id.token();
-        let (cell, known) = self.cell(&token);
-        if !known {
-            self.reload(&token, &cell).await?;
-        }
-        Ok(cell.target.subscribe())
+        Ok(self.cell(&id.token()).await?.target.subscribe())
     }
 
-    async fn reload(&self, token: &str, cell: &Cell) -> Result<(), Error> {
-        let entries =
-            self.bus.load(&subjects::target::JOURNAL, token).await.attempt("load a target's journal")?;
-        let mut target = Target::default();
-        for entry in &entries {
-            fold_target(&mut target, entry);
-        }
-        cell.target.send_if_modified(|now| {
-            let newer = target.version > now.version;
-            if newer {
-                *now = Arc::new(target);
+    /// The target as its journal has it now, also for those who watch it.
+    pub async fn fresh(&self, id: &TargetId) -> Result<Arc<Target>, Error> {
+        let cell = self.cell(&id.token()).await?;
+        self.catch_up(&cell).await?;
+        let target = cell.target.borrow().clone();
+        Ok(target)
+    }
+
+    /// Folds what the target's journal holds beyond what was folded.
+    async fn catch_up(&self, cell: &Cell) -> Result<(), Error> {
+        let seq = cell.target.borrow().seq;
+        let entries = self.bus.load_after(&subjects::target::JOURNAL, &cell.token, seq).await;
+        for entry in entries.attempt("load a target's journal")? {
+            if !fold_into(cell, &entry) {
+                let (last, found) = (cell.target.borrow().version, entry.record.version);
+                return Err(BadJournal::Gap { id: cell.token.to_string(), last, found }.into());
             }
-            newer
-        });
+        }
         Ok(())
     }
 
     /// A record came by while following. A gap is healed by loading.
     pub async fn heard(&self, entry: &Entry<TargetEvent>) -> Result<(), Error> {
-        let (cell, known) = self.cell(&entry.record.id);
-        let mut gap = !known;
-        cell.target.send_if_modified(|now| {
-            if entry.record.version <= now.version {
-                return false;
+        let cell = self.cell(&entry.record.id).await?;
+        if fold_into(&cell, entry) { Ok(()) } else { self.catch_up(&cell).await }
+    }
+
+    /// Looks at the journal of every target that is known. What cannot be read is logged.
+    pub async fn look_again(&self) {
+        let cells: Vec<Cell> = {
+            let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.values().cloned().collect()
+        };
+        let look = |cell: Cell| async move {
+            if let Err(error) = self.catch_up(&cell).await {
+                let cause = chassis::chain(&error);
+                tracing::warn!(target = %cell.token, cause, "a target was left out of this sweep");
             }
-            if entry.record.version != now.version + 1 {
-                gap = true;
-                return false;
-            }
-            let mut target = (**now).clone();
-            fold_target(&mut target, entry);
-            *now = Arc::new(target);
-            true
-        });
-        if gap { self.reload(&entry.record.id, &cell).await } else { Ok(()) }
+        };
+        stream::iter(cells).for_each_concurrent(16, look).await;
     }
 
     /// Makes the target's journal say so, if it does not yet.
-    pub async fn wish(&self, id: &TargetId, wish: &Wish, now: Timestamp) -> Result<(), Error> {
-        let mut watch = self.watch(id).await?;
+    pub async fn wish(
+        &self,
+        id: &TargetId,
+        wish: &Wish,
+        now: Timestamp,
+        trace: Option<&str>,
+    ) -> Result<(), Error> {
         let token = id.token();
-        let (cell, _) = self.cell(&token);
+        let cell = self.cell(&token).await?;
         let _writing = cell.writing.lock().await;
         for _ in 0..100 {
-            let target = watch.borrow_and_update().clone();
+            let target = cell.target.borrow().clone();
             let events = target.decide(wish, now)?;
             if events.is_empty() {
                 return Ok(());
@@ -137,30 +164,47 @@ impl Targets {
                 version: target.version + 1,
                 writer: self.me.to_string(),
                 at: now,
-                trace: None,
+                trace: trace.map(str::to_owned),
                 events,
             };
             match self.bus.append(&subjects::target::JOURNAL, &token, &record, target.seq).await {
                 Ok(seq) => return self.heard(&Entry { seq, record }).await,
-                Err(AppendError::Raced) => self.reload(&token, &cell).await?,
+                Err(AppendError::Raced) => self.catch_up(&cell).await?,
                 Err(source) => return Err(Error::Append { id: token, source }),
             }
         }
         Err(Error::Append { id: token, source: AppendError::Raced })
     }
 
-    /// Every target that is held by a deployment, as far as known.
-    pub fn held(&self) -> Vec<(String, DeploymentId)> {
+    /// Every deployment that holds a target or waits for one, as far as known.
+    pub fn waiting(&self) -> Vec<DeploymentId> {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        let holder = |cell: &Cell| cell.target.borrow().holder.clone();
-        cells.iter().filter_map(|(token, cell)| Some((token.clone(), holder(cell)?.0))).collect()
+        let targets = cells.values().map(|cell| cell.target.borrow().clone());
+        targets
+            .flat_map(|target| {
+                let holder = target.holder.iter().map(|(holder, _)| holder.clone());
+                holder.chain(target.queue.iter().cloned()).collect::<Vec<_>>()
+            })
+            .collect()
     }
 }
 
-fn fold_target(target: &mut Target, entry: &Entry<TargetEvent>) {
-    for event in &entry.record.events {
-        target.evolve(event);
-    }
-    target.version = entry.record.version;
-    target.seq = entry.seq;
+/// False: records are missing in between. One that was folded before changes nothing.
+fn fold_into(cell: &Cell, entry: &Entry<TargetEvent>) -> bool {
+    let mut gap = false;
+    cell.target.send_if_modified(|now| {
+        gap = entry.record.version > now.version + 1;
+        if gap || entry.record.version <= now.version {
+            return false;
+        }
+        let mut target = (**now).clone();
+        for event in &entry.record.events {
+            target.evolve(event);
+        }
+        target.version = entry.record.version;
+        target.seq = entry.seq;
+        *now = Arc::new(target);
+        true
+    });
+    !gap
 }

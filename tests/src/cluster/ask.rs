@@ -130,6 +130,15 @@ impl Cluster {
         list.unwrap().deployments
     }
 
+    /// Waits until some orchestrator answers.
+    pub async fn answers(&self) {
+        eventually("an orchestrator answers", PATIENCE, || async {
+            let list = self.nats.bus.call(&subjects::orchestrator::LIST, &ListRequest::default(), ASK).await;
+            list.map(|_| ())
+        })
+        .await;
+    }
+
     /// Which versions answer `number` requests on the first port.
     pub async fn versions(&self, number: u32) -> BTreeMap<String, u32> {
         load::versions(self.port, number).await

@@ -27,8 +27,6 @@ use super::{
 pub(super) const BEGIN: i64 = 1_800_000_000_000;
 /// Replicas of the orchestrator.
 pub(super) const REPLICAS: usize = 3;
-/// Runners of agents.
-pub(super) const RUNNERS: usize = 3;
 /// Silence after which an owner counts as gone.
 pub(super) const SILENCE: i64 = 3_000;
 /// How often every replica looks at everything.
@@ -44,6 +42,9 @@ pub(super) enum Process {
     /// A runner.
     Runner(usize),
 }
+
+/// A process in one of its lives.
+type Life = (Process, u32);
 
 /// A queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +112,8 @@ pub struct Simulation {
     pub(super) chaos: Chaos,
     pub(super) random: Random,
     pub(super) now: i64,
-    agenda: BTreeMap<(i64, u64), (Option<(Process, u32)>, Happening)>,
+    /// By time and by the order of asking; a process in a later life than the one that is named hears nothing.
+    agenda: BTreeMap<(i64, u64), (Option<Life>, Happening)>,
     ticket: u64,
     pub(super) replicas: Vec<Replica>,
     pub(super) runners: Vec<Runner>,
@@ -140,7 +142,7 @@ impl Simulation {
             agenda: BTreeMap::new(),
             ticket: 0,
             replicas: (0..REPLICAS).map(Replica::new).collect(),
-            runners: (0..RUNNERS).map(Runner::new).collect(),
+            runners: (0..scenario.runners).map(Runner::new).collect(),
             deployments: Journal::default(),
             targets: Journal::default(),
             jobs: WorkQueue::default(),
@@ -292,7 +294,7 @@ impl Simulation {
         self.at(self.now + delay, process, happening);
     }
 
-    fn at(&mut self, at: i64, process: Option<(Process, u32)>, happening: Happening) {
+    fn at(&mut self, at: i64, process: Option<Life>, happening: Happening) {
         self.ticket += 1;
         self.agenda.insert((at, self.ticket), (process, happening));
     }

@@ -124,7 +124,7 @@ pub fn mixture(scenario: &Scenario, seed: u64) -> Case {
 
 /// One process dies right after one record. It comes back for even records and stays away for odd ones.
 pub fn kill(scenario: &Scenario, record: usize, victim: Victim) -> Case {
-    let back = (record % 2 == 0).then_some(5_000);
+    let back = record.is_multiple_of(2).then_some(5_000);
     let name = if victim == Victim::Writer { "orchestrator" } else { "runner" };
     let chaos = Chaos { kills: vec![Kill { record, victim, back }], ..Chaos::none() };
     let arguments = format!("--scenario {} --kill {name}@{record}", scenario.name);
@@ -134,7 +134,7 @@ pub fn kill(scenario: &Scenario, record: usize, victim: Victim) -> Case {
 /// Two processes die, the second while the first is being made up for.
 pub fn double_kill(scenario: &Scenario, first: usize, second: usize) -> Case {
     let mut case = kill(scenario, first, Victim::Writer);
-    let victim = if second % 2 == 0 { Victim::Writer } else { Victim::Runner };
+    let victim = if second.is_multiple_of(2) { Victim::Writer } else { Victim::Runner };
     for kill in &mut case.chaos.kills {
         kill.back = Some(8_000);
     }

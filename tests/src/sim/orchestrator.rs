@@ -20,7 +20,7 @@ use orchestrator::heart::{
 use super::{
     Harm, Planted, Simulation,
     journal::Entry,
-    kernel::{Happening, Process, REPLICAS, RUNNERS, SILENCE, SWEEP, Stream},
+    kernel::{Happening, Process, REPLICAS, SILENCE, SWEEP, Stream},
 };
 
 /// How soon the same effect is carried out again, in milliseconds.
@@ -386,7 +386,7 @@ impl Simulation {
         match effect {
             Effect::Send(job) => self.send(*job),
             Effect::Stop(stop) => {
-                for runner in 0..RUNNERS {
+                for runner in 0..self.runners.len() {
                     if !self.random.chance(self.chaos.loss) {
                         let delay = self.travel();
                         self.later(

@@ -26,6 +26,8 @@ pub struct Scenario {
     pub flaws: Vec<(Token, Revision, Flaw)>,
     /// How each release ends when nothing else happens.
     pub ends: Vec<Verdict>,
+    /// Runners of agents there are.
+    pub runners: usize,
     /// How long all of it may take, in virtual milliseconds, faults included.
     pub limit: i64,
 }
@@ -92,7 +94,6 @@ impl Scenario {
             spec.deadlines.total = "23h".parse().expect("a span");
             spec.deadlines.step = "5h".parse().expect("a span");
             spec.deadlines.rollback = "20h".parse().expect("a span");
-            spec.deadlines.human = "24h".parse().expect("a span");
         }
         self.limit += 12 * 3_600_000;
         self

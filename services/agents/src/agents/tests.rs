@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     context::{Ctx, Stop},
-    deploy::tests::{World, job, revision, scale, spec, weight, web},
+    deploy::tests::{World, job, revision, scale, spec, web, weight},
 };
 
 fn by(agent: Agent, stage: Stage, kind: StepKind) -> StepJob {
@@ -45,7 +45,11 @@ fn told(result: &StepResult) -> Vec<&str> {
 async fn what_runs_as_planned_is_valid_with_the_old_set_beside_it() {
     let result = moved().await.run(&validate(Stage::Verify)).await;
 
-    assert_eq!((result.outcome, result.reason.as_str()), (Outcome::Succeeded, "what runs equals the plan"), "{result:?}");
+    assert_eq!(
+        (result.outcome, result.reason.as_str()),
+        (Outcome::Succeeded, "what runs equals the plan"),
+        "{result:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +65,11 @@ async fn on_the_way_back_nothing_of_the_new_revision_may_be_left() {
 
     assert_eq!(too_early.outcome, Outcome::Failed);
     assert!(told(&too_early).iter().any(|text| text.contains("is left over")), "{:?}", told(&too_early));
-    assert_eq!((back.outcome, back.reason.as_str()), (Outcome::Succeeded, "what runs equals the baseline"), "{back:?}");
+    assert_eq!(
+        (back.outcome, back.reason.as_str()),
+        (Outcome::Succeeded, "what runs equals the baseline"),
+        "{back:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +131,10 @@ async fn a_slower_revision_is_told_when_it_is_promoted_and_its_numbers_are_kept(
     let result = world.run(&by(Agent::Performance, Stage::Verify, StepKind::Validate)).await;
 
     assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
-    assert_eq!((result.findings[0].rule.as_str(), result.findings[0].severity), ("performance/regression", Severity::Medium));
+    assert_eq!(
+        (result.findings[0].rule.as_str(), result.findings[0].severity),
+        ("performance/regression", Severity::Medium)
+    );
     let key = super::performance::key(&spec("two").target_id(), &web());
     let kept = world.store.with(|shared| shared.values[&key].clone());
     assert_eq!(kept["revision"], revision(&spec("two")).as_str());
@@ -151,7 +162,10 @@ async fn server(status: u16, body: &'static str) -> (String, tokio::task::JoinSe
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut asked = [0_u8; 2048];
             let _ = stream.read(&mut asked).await;
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });
@@ -179,7 +193,8 @@ async fn answering(status: u16, body: &'static str, smoke: &str) -> StepResult {
 
 #[tokio::test]
 async fn smoke_tests_look_at_status_and_content() {
-    let good = answering(200, "hello shop", r#"[{"path":"/","contains":"shop"},{"path":"/load","times":25}]"#).await;
+    let good =
+        answering(200, "hello shop", r#"[{"path":"/","contains":"shop"},{"path":"/load","times":25}]"#).await;
     assert_eq!(good.outcome, Outcome::Succeeded, "{good:?}");
     assert_eq!(good.gates.iter().map(|gate| gate.samples).collect::<Vec<_>>(), [1, 25]);
 

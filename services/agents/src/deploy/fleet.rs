@@ -57,7 +57,7 @@ struct Track {
 
 /// How an instance becomes well in our eyes.
 enum Judge {
-    /// It was routed to when the step began: well until enough probes fail.
+    /// It was routed to when the step began, or ran before without routes: well until enough probes fail.
     Known(u32),
     /// It is new to us.
     New(Box<Prober>),
@@ -94,9 +94,20 @@ impl<'a> Fleet<'a> {
         let target = job.spec.target_id();
         let platform = Arc::clone(ctx.platform(&target.platform)?);
         let table = ctx.store.routes(&RouteTable::key(&target, module)).await?;
-        let known = table.iter().flat_map(|(table, _)| table.endpoints.values().flatten());
+        let routed = table.iter().flat_map(|(table, _)| table.endpoints.values().flatten());
+        let mut known: BTreeSet<String> = routed.map(|endpoint| endpoint.instance.clone()).collect();
+        // Without routes, what ran before counts as well until its probes fail: else the first look would find no old
+        // instance well, and a rolling update would retire all of them as sick.
+        let old =
+            job.baseline.as_ref().and_then(|spec| spec.module(module)).filter(|old| old.expose.is_none());
+        if let Some(old) = old.map(Module::revision) {
+            let there = platform.observe(&target).await?;
+            known.extend(
+                there.into_iter().filter(|it| it.module == *module && it.revision == old).map(|it| it.id),
+            );
+        }
         let mut fleet = Fleet {
-            known: known.map(|endpoint| endpoint.instance.clone()).collect(),
+            known,
             job,
             ctx,
             platform,
@@ -467,7 +478,8 @@ impl<'a> Fleet<'a> {
     pub async fn close(&self) -> Result<()> {
         let found = self.ctx.store.routes(&self.key()).await?;
         let empty = |table: &RouteTable| table.weights.0.is_empty() && table.endpoints.is_empty();
-        if let Some((_, revision)) = found.filter(|(table, _)| empty(table) && table.fence <= self.job.fence) {
+        if let Some((_, revision)) = found.filter(|(table, _)| empty(table) && table.fence <= self.job.fence)
+        {
             // Who wrote meanwhile has found something to keep.
             self.ctx.store.drop_routes(&self.key(), revision).await?;
         }

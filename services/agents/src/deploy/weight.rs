@@ -51,6 +51,12 @@ pub async fn run(
     let Some(expose) = shown.and_then(|module| module.expose.as_ref()) else {
         return Err(Error::verdict(format!("{module} is not exposed, it has no traffic to share out")));
     };
+    if weights.0.is_empty() && ctx.store.routes(&key).await?.is_none() {
+        return Ok(StepResult::new(
+            Outcome::Succeeded,
+            format!("{module} has no routes, it gets no traffic"),
+        ));
+    }
     ready(job, ctx, &key, module, weights).await?;
 
     let before = ctx.store.routes(&key).await?.map(|(table, _)| table.weights).unwrap_or_default();

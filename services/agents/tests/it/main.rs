@@ -68,7 +68,10 @@ impl Cluster {
     async fn outcome(&self, step: &Token) -> Outcome {
         eventually("the step is reported", LONG, || async {
             let reports = self.reports.lock().unwrap();
-            let ended = reports.iter().filter(|report| report.step == *step).find_map(|report| report.result.as_ref());
+            let ended = reports
+                .iter()
+                .filter(|report| report.step == *step)
+                .find_map(|report| report.result.as_ref());
             ended.map(|result| result.outcome).ok_or_else(|| format!("{reports:?}"))
         })
         .await
@@ -177,7 +180,12 @@ async fn a_stop_reaches_a_step_that_runs() {
     cluster.send(&next).await;
 
     assert_eq!(cluster.outcome(&next.step.id).await, Outcome::Succeeded);
-    let silent = cluster.reports.lock().unwrap().iter().all(|report| report.step != job.step.id || report.result.is_none());
+    let silent = cluster
+        .reports
+        .lock()
+        .unwrap()
+        .iter()
+        .all(|report| report.step != job.step.id || report.result.is_none());
     assert!(silent, "a cancelled step reports nothing");
 }
 
@@ -202,9 +210,13 @@ async fn a_plan_is_reviewed_and_drift_is_told_without_touching_anything() {
     let request = DriftRequest { target: spec.target_id(), spec: Some(spec.clone()) };
     let drift = bus.call(&subjects::agents::DRIFT, &request, LONG).await.unwrap();
 
-    let passed: BTreeMap<String, bool> = reviews.reviews.into_iter().map(|review| (review.agent, review.passed)).collect();
+    let passed: BTreeMap<String, bool> =
+        reviews.reviews.into_iter().map(|review| (review.agent, review.passed)).collect();
     assert_eq!(passed, ["architect", "integrator", "security"].map(|agent| (agent.to_owned(), true)).into());
     let texts: Vec<&str> = drift.drifts.iter().map(|drift| drift.text.as_str()).collect();
-    assert!(texts[0].starts_with("0 instances of web") && texts[1] == "web is exposed and has no routes", "{texts:?}");
+    assert!(
+        texts[0].starts_with("0 instances of web") && texts[1] == "web is exposed and has no routes",
+        "{texts:?}"
+    );
     assert!(cluster.platform.ledger().writes.is_empty());
 }

@@ -10,14 +10,14 @@ use model::{
 use crate::{
     cli::{Abort, Approve, Global, Guarded, Promote, Retry},
     client::Client,
-    commands::apply::submit_and_watch,
+    commands::{apply::submit_and_watch, watch},
     failure::Failure,
     output::{self, paint},
 };
 
 /// Lets it go on.
 pub async fn promote(global: &Global, promote: Promote) -> Result<u8, Failure> {
-    act(global, promote.guarded, Action::Promote { full: promote.full }, "promoted").await
+    act(global, promote.guarded, Action::Promote { full: promote.full }, "let go on").await
 }
 
 /// Begins nothing new.
@@ -45,11 +45,17 @@ pub async fn approve(global: &Global, approve: Approve) -> Result<u8, Failure> {
 /// The way back once more, or an ended release once more.
 pub async fn retry(global: &Global, retry: Retry) -> Result<u8, Failure> {
     let client = Client::connect(global).await?;
-    let deployment = client.resolve(retry.guarded.deployment.clone(), false).await?;
+    let deployment =
+        client.resolve_in(retry.guarded.deployment.clone(), false, Some(Phase::NeedsHuman)).await?;
     let view = client.view(&deployment).await?;
     if view.summary.phase != Phase::Closed {
         let guarded = Guarded { deployment: Some(deployment), expect: retry.guarded.expect };
-        return send(&client, guarded, Action::Retry {}, "retried").await;
+        let sent = send(&client, guarded, Action::Retry {}, "way back tried again").await?;
+        return if retry.watch {
+            watch::until_interrupted(&client, &view.summary.deployment).await
+        } else {
+            Ok(sent)
+        };
     }
     let history = client.ask(&subjects::orchestrator::HISTORY, &HistoryRequest { deployment }).await?;
     let spec = history.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
@@ -73,7 +79,14 @@ async fn act(global: &Global, guarded: Guarded, action: Action, word: &str) -> R
 }
 
 async fn send(client: &Client, guarded: Guarded, action: Action, word: &str) -> Result<u8, Failure> {
-    let deployment: DeploymentId = client.resolve(guarded.deployment, true).await?;
+    // Without a name it is the newest that waits for exactly this.
+    let phase = match &action {
+        Action::Approve { .. } => Some(Phase::AwaitingApproval),
+        Action::Close { .. } | Action::Retry {} => Some(Phase::NeedsHuman),
+        Action::Promote { .. } | Action::Pause {} | Action::Resume {} => Some(Phase::Executing),
+        Action::Abort { .. } => None,
+    };
+    let deployment: DeploymentId = client.resolve_in(guarded.deployment, true, phase).await?;
     let command =
         Command { deployment: deployment.clone(), expect: guarded.expect, by: client.who.clone(), action };
     let accepted = client.ask(&subjects::orchestrator::COMMAND, &command).await?;

@@ -11,15 +11,14 @@ use model::{
 use crate::{
     cli::{Apply, Global, Rollback},
     client::Client,
-    commands::{read, show, watch},
+    commands::{document, watch},
     failure::Failure,
     output::{self, paint},
 };
 
 /// Deploys a spec.
 pub async fn apply(global: &Global, apply: Apply) -> Result<u8, Failure> {
-    let document = read(&apply.file)?;
-    spec::read(&document).map_err(|fault| Failure::from(fault).in_file(&apply.file))?;
+    let document = document(&apply.file)?.text;
     let client = Client::connect(global).await?;
     let submit = Submit {
         document,
@@ -45,11 +44,7 @@ pub async fn submit_and_watch(client: &Client, submit: &Submit, follow: bool) ->
         }
         return Ok(0);
     }
-    let view = watch::follow(client, &submitted.deployment).await?;
-    if !output::json() && view.summary.verdict != Some(model::Verdict::Promoted) {
-        show::explanation(&view);
-    }
-    Ok(show::exit_status(&view.summary))
+    watch::until_interrupted(client, &submitted.deployment).await
 }
 
 /// Back to an older release, without canary, gates or approvals.

@@ -1,27 +1,24 @@
 //! What needs no engine.
 
-use std::io;
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::{
     cli::{Cli, Import, SpecFile},
-    commands::read,
+    commands::{document, read},
     failure::Failure,
     output,
 };
 
 /// Checks a spec.
 pub fn validate(file: &SpecFile) -> Result<u8, Failure> {
-    let text = read(&file.file)?;
-    let found = spec::read(&text).map_err(|fault| Failure::from(fault).in_file(&file.file))?;
+    let found = document(&file.file)?;
     if output::json() {
         output::document(&serde_json::json!({"valid": true, "digest": found.digest, "spec": found.spec}));
     } else {
         let names: Vec<String> =
             found.spec.modules.iter().map(|module| format!("{} {}", module.name, module.version)).collect();
-        let what = format!("{} with {}", found.spec.target_id(), names.join(", "));
+        let what = format!("{} with {}", found.spec.target_id(), output::steps::modules(&names));
         output::line(format!("{} {what}", output::paint::good("valid")));
         output::line(output::paint::faint(found.digest.to_string()));
     }
@@ -69,6 +66,8 @@ fn folder(file: &std::path::Path) -> Option<model::Token> {
 
 /// Prints completions.
 pub fn completions(shell: Shell) -> Result<u8, Failure> {
-    clap_complete::generate(shell, &mut Cli::command(), "codectl", &mut io::stdout());
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "codectl", &mut text);
+    output::raw(String::from_utf8_lossy(&text));
     Ok(0)
 }

@@ -1,8 +1,7 @@
 //! What would be done.
 
-use comfy_table::{Table, presets};
 use model::{
-    StepKind,
+    Step, StepKind,
     command::{PlanReply, PlanRequest},
     plan::{Change, ModuleChange},
 };
@@ -10,15 +9,16 @@ use model::{
 use crate::{
     cli::{Global, SpecFile},
     client::Client,
-    commands::read,
+    commands::document,
     failure::Failure,
-    output::{self, paint},
+    output::{self, paint, screen},
 };
 
+const NOTHING: &str = "nothing changes: what runs is what is asked for";
+
 async fn ask(global: &Global, file: &SpecFile) -> Result<PlanReply, Failure> {
-    let document = read(&file.file)?;
     // Locally first: complaints with line and column need no engine.
-    spec::read(&document).map_err(|fault| Failure::from(fault).in_file(&file.file))?;
+    let document = document(&file.file)?.text;
     let client = Client::connect(global).await?;
     let asked = client.ask(&bus::subjects::orchestrator::PLAN, &PlanRequest { document }).await;
     asked.map_err(|failure| failure.in_file(&file.file))
@@ -33,8 +33,13 @@ pub async fn plan(global: &Global, file: &SpecFile) -> Result<u8, Failure> {
     }
     show(&reply);
     output::line(format!(
-        "\napply exactly this:\n  codectl apply {} --plan {} --watch",
+        "\napply exactly this:\n  codectl apply {}{} --watch --plan {}",
         file.file.display(),
+        if reply.obstacles.iter().any(|obstacle| obstacle.contains("--force")) {
+            " --force REASON"
+        } else {
+            ""
+        },
         reply.digest
     ));
     Ok(0)
@@ -47,6 +52,9 @@ pub async fn diff(global: &Global, file: &SpecFile) -> Result<u8, Failure> {
         output::document(&reply.plan.changes);
     } else {
         reply.plan.changes.iter().for_each(change);
+        if reply.plan.is_no_op() {
+            output::line(paint::good(NOTHING));
+        }
     }
     Ok(0)
 }
@@ -57,7 +65,7 @@ pub fn show(reply: &PlanReply) {
     output::line(format!("{} {}", paint::strong("plan for"), paint::strong(&plan.target)));
     plan.changes.iter().for_each(change);
     if plan.is_no_op() {
-        output::line(paint::good("nothing changes: what runs is what is asked for"));
+        output::line(paint::good(NOTHING));
     }
 
     output::line(format!(
@@ -65,35 +73,14 @@ pub fn show(reply: &PlanReply) {
         paint::strong("timeline"),
         paint::faint(format!("at least {} of pauses and analyses", plan.at_least))
     ));
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    let mut last = None;
-    for step in &plan.steps {
-        let stage = format!("{:?}", step.stage).to_lowercase();
-        let head = if last == Some(step.wave) { String::new() } else { format!("{:>3}", step.wave + 1) };
-        last = Some(step.wave);
-        let gate = match &step.kind {
-            StepKind::Analyse { analysis, .. } => gates(analysis),
-            _ => String::new(),
-        };
-        let end = if step.irreversible { paint::bad("no way back") } else { gate };
-        table.add_row([
-            head,
-            stage,
-            step.agent.to_string(),
-            step.describe(),
-            format!("≤ {}", step.deadline),
-            end,
-        ]);
-    }
-    output::line(table.to_string());
+    timeline(&plan.steps);
 
     let (instances, moving) = blast_radius(reply);
     output::line(format!(
         "\n{}  {instances} instances of {moving} modules change; traffic moves only while gates hold",
         paint::strong("blast radius")
     ));
-    output::line(format!("{}", paint::strong("way back")));
+    output::line(paint::strong("way back"));
     for step in &reply.way_back {
         output::line(format!("  {step}"));
     }
@@ -126,6 +113,25 @@ pub fn show(reply: &PlanReply) {
     output::line(format!("\n{} {}", paint::strong("digest"), reply.digest));
 }
 
+/// Waves by number, steps of one wave below each other, what is judged below its step.
+fn timeline(steps: &[Step]) {
+    let widest = steps.iter().map(|step| screen::visible(&step.describe())).max().unwrap_or_default().min(60);
+    let (mut wave, mut stage) = (None, None);
+    for step in steps {
+        if stage != Some(step.stage) {
+            output::line(format!("  {}", paint::faint(format!("{:?}", step.stage).to_lowercase())));
+        }
+        let number = if wave == Some(step.wave) { String::new() } else { (step.wave + 1).to_string() };
+        (wave, stage) = (Some(step.wave), Some(step.stage));
+        let within = paint::faint(format!("≤ {:<6} {}", step.deadline.to_string(), step.agent));
+        let end = if step.irreversible { paint::bad("  no way back after this") } else { String::new() };
+        output::line(format!("  {number:>4}  {}  {within}{end}", screen::pad(&step.describe(), widest)));
+        if let StepKind::Analyse { analysis, .. } = &step.kind {
+            output::line(format!("          {} {}", paint::faint("gate:"), gates(analysis)));
+        }
+    }
+}
+
 fn gates(analysis: &model::spec::Analysis) -> String {
     let gates =
         analysis.metrics.iter().map(|metric| match (&metric.success, &metric.failure, &metric.baseline) {
@@ -133,7 +139,7 @@ fn gates(analysis: &model::spec::Analysis) -> String {
             (None, Some(failure), _) => format!("{} not {failure}", metric.name),
             _ => format!("{} against the old release", metric.name),
         });
-    gates.collect::<Vec<_>>().join(", ")
+    format!("{} over {}", gates.collect::<Vec<_>>().join(", "), analysis.duration)
 }
 
 fn blast_radius(reply: &PlanReply) -> (u32, usize) {

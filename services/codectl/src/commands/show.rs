@@ -1,9 +1,8 @@
 //! Where deployments are, and why.
 
 use bus::subjects;
-use comfy_table::{Table, presets};
 use model::{
-    Event, Phase, Record,
+    Event, Phase, Record, Timestamp,
     command::{HistoryRequest, ListRequest},
     view::{DeploymentView, Summary},
 };
@@ -12,7 +11,7 @@ use crate::{
     cli::{Global, List, Which},
     client::Client,
     failure::Failure,
-    output::{self, paint, steps},
+    output::{self, paint, screen, steps},
 };
 
 /// The exit status of a deployment that is not over.
@@ -34,7 +33,10 @@ pub async fn status(global: &Global, which: Which) -> Result<u8, Failure> {
     if output::json() {
         output::document(&view);
     } else {
-        steps::tree(&view, &steps::Progress::new()).iter().for_each(output::line);
+        card(&view);
+        let lines = steps::tree(&view, &steps::Progress::new());
+        let (width, _) = screen::size().unwrap_or((usize::MAX, 0));
+        lines.iter().skip(1).for_each(|line| output::line(screen::cut(line, width)));
         output::line("");
         explanation(&view);
     }
@@ -48,25 +50,74 @@ pub async fn explain(global: &Global, which: Which) -> Result<u8, Failure> {
     if output::json() {
         output::document(&view.explanation);
     } else {
-        output::line(steps::head(&view));
+        card(&view);
         explanation(&view);
     }
     Ok(exit_status(&view.summary))
 }
 
+/// What it is, where it stands, and what it is known by.
+fn card(view: &DeploymentView) {
+    let summary = &view.summary;
+    output::line(format!(
+        "{}  {}  {}",
+        paint::strong(steps::modules(&summary.modules)),
+        paint::stand(summary),
+        summary.target
+    ));
+    let asked = format!("asked for by {} {}", summary.initiator, ago(summary.received));
+    let plan = view.plan.as_ref().map(|(digest, _)| digest.to_string());
+    let lock = match (view.lock, summary.phase) {
+        (Some(token), Phase::Closed) => format!("token {token}, given back"),
+        (Some(token), _) => format!("token {token}"),
+        (None, _) => "none".to_owned(),
+    };
+    let owner = view.owner.as_ref().map(|(owner, epoch)| format!("{owner}, epoch {epoch}"));
+    for (name, value) in [
+        ("id", format!("{}  revision {}, {asked}", summary.deployment, view.version)),
+        ("plan", plan.unwrap_or_else(|| "none yet".to_owned())),
+        ("lock", lock),
+        ("owner", owner.unwrap_or_else(|| "nobody".to_owned())),
+    ] {
+        output::line(format!("  {} {value}", paint::faint(format!("{name:<5}"))));
+    }
+}
+
 /// The explanation for people.
 pub fn explanation(view: &DeploymentView) {
+    output::line(format!("{} {}", paint::strong("why:"), view.explanation.headline));
+    details(view);
+}
+
+/// The explanation after the verdict was shown: of a promotion nothing more needs to be said.
+pub fn reasons(view: &DeploymentView) {
+    if view.summary.verdict != Some(model::Verdict::Promoted) {
+        explanation(view);
+    }
+}
+
+fn details(view: &DeploymentView) {
     let said = &view.explanation;
-    output::line(format!("{} {}", paint::strong("why:"), said.headline));
     for detail in &said.details {
         output::line(format!("  {detail}"));
     }
+    let label = if view.summary.closed.is_some() { "next:" } else { "moved on by:" };
     for way in &said.unblocked_by {
-        output::line(format!("  {} {way}", paint::moving("moved on by:")));
+        output::line(format!("  {} {way}", paint::moving(label)));
     }
     if let Some((until, then)) = &said.next_deadline {
-        output::line(format!("  {} {until}, then: {then}", paint::warn("deadline:")));
+        output::line(format!("  {} {} ({until}): {then}", paint::warn("deadline:"), ahead(*until)));
     }
+}
+
+/// `5m ago`.
+pub fn ago(at: Timestamp) -> String {
+    format!("{} ago", screen::short(output::now().since(at)))
+}
+
+fn ahead(at: Timestamp) -> String {
+    let left = at.since(output::now());
+    if left.is_zero() { "due now".to_owned() } else { format!("in {}", screen::short(left)) }
 }
 
 /// Lists, newest first.
@@ -78,26 +129,35 @@ pub async fn list(global: &Global, list: List) -> Result<u8, Failure> {
         output::document(&reply.deployments);
         return Ok(0);
     }
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["deployment", "target", "modules", "verdict", "received", "by", "why"]);
+    if reply.deployments.is_empty() {
+        output::line("no deployments; make one with codectl apply FILE");
+        return Ok(0);
+    }
+    // Without a terminal as wide as it takes; a reason that is longer stands in `explain`.
+    let (width, _) = screen::size().unwrap_or((120, 0));
+    let mut rows = vec![["DEPLOYMENT", "TARGET", "MODULES", "STAND", "AGE", "BY"].map(paint::faint)];
     for summary in &reply.deployments {
-        let verdict = match summary.verdict {
-            Some(verdict) => paint::verdict(verdict),
-            None => paint::moving(summary.phase),
-        };
-        let why: String = summary.reason.chars().take(60).collect();
-        table.add_row([
+        rows.push([
             summary.deployment.to_string(),
             summary.target.to_string(),
-            summary.modules.join(", "),
-            verdict,
-            summary.received.to_string(),
-            summary.initiator.clone(),
-            why,
+            screen::cut(&steps::modules(&summary.modules), 28),
+            paint::stand(summary),
+            screen::short(output::now().since(summary.received)),
+            screen::cut(&summary.initiator, 16),
         ]);
     }
-    output::line(table.to_string());
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        rows.iter().map(|row| screen::visible(&row[column])).max().unwrap_or_default()
+    });
+    let reasons = std::iter::once("").chain(reply.deployments.iter().map(|summary| summary.reason.as_str()));
+    for (row, reason) in rows.iter().zip(reasons) {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| screen::pad(cell, width)).collect();
+        output::line(screen::cut(cells.join("  ").trim_end(), width.max(80)));
+        if !reason.is_empty() {
+            output::line(paint::faint(screen::cut(&format!("  {reason}"), width)));
+        }
+    }
     Ok(0)
 }
 
@@ -118,7 +178,8 @@ pub async fn history(global: &Global, which: Which) -> Result<u8, Failure> {
 pub fn record(record: &Record) {
     for (index, event) in record.events.iter().enumerate() {
         let head = if index == 0 { format!("{:>4}  {}", record.version, record.at) } else { " ".repeat(30) };
-        output::line(format!("{}  {:<18} {}", paint::faint(head), event.name(), words(event)));
+        let line = format!("{}  {:<18} {}", paint::faint(head), event.name(), words(event));
+        output::line(line.trim_end());
     }
 }
 

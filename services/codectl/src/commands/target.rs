@@ -6,8 +6,9 @@ use model::command::{DriftRequest, TargetAction, TargetCommand, TargetView};
 use crate::{
     cli::{Global, Lock, Target},
     client::Client,
+    commands::show::ago,
     failure::Failure,
-    output::{self, paint},
+    output::{self, paint, steps},
 };
 
 /// Shows, holds or lets go.
@@ -30,10 +31,15 @@ pub async fn lock(global: &Global, lock: Lock) -> Result<u8, Failure> {
 
 fn show(view: &TargetView) {
     output::line(paint::strong(&view.target));
-    match (&view.holder, &view.held) {
-        (Some((holder, token)), _) => output::line(format!("  locked by {holder}, token {token}")),
-        (None, Some((by, reason))) => output::line(format!("  {} by {by}: {reason}", paint::warn("held"))),
-        (None, None) => output::line(format!("  {}", paint::good("free"))),
+    if let Some((holder, token)) = &view.holder {
+        output::line(format!("  {} by {holder}, token {token}", paint::moving("locked")));
+    }
+    if let Some((by, reason)) = &view.held {
+        let cure = paint::faint(format!("let go with codectl lock release {}", view.target));
+        output::line(format!("  {} by {by}: {reason}; {cure}", paint::warn("held")));
+    }
+    if view.holder.is_none() && view.held.is_none() {
+        output::line(format!("  {}", paint::good("free")));
     }
     for (place, waiting) in view.queue.iter().enumerate() {
         output::line(format!("  {}. {waiting} waits", place + 1));
@@ -47,9 +53,10 @@ fn show(view: &TargetView) {
                 .map(|module| format!("{} {}", module.name, module.version))
                 .collect();
             output::line(format!(
-                "  runs {} since {} ({})",
-                modules.join(", "),
+                "  runs {} since {} ({}), made by {}",
+                steps::modules(&modules),
                 snapshot.at,
+                ago(snapshot.at),
                 snapshot.deployment
             ));
         }

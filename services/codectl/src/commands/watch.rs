@@ -8,22 +8,45 @@ use model::{
     DeploymentId, Phase, StepId,
     view::{DeploymentView, StepStatus},
 };
+use tokio::time::Instant;
 
 use crate::{
     cli::{Global, Which},
     client::Client,
     commands::show,
     failure::Failure,
-    output::{self, paint, steps},
+    output::{self, paint, screen, steps},
 };
 
 const EVERY: Duration = Duration::from_millis(150);
 
-/// Until it is over, or a person is called.
+/// How long an engine may be silent before the watching ends: a killed one is replaced within seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Until it is over, a person is called, or Ctrl-C.
 pub async fn watch(global: &Global, which: Which) -> Result<u8, Failure> {
     let client = Client::connect(global).await?;
     let deployment = client.resolve(which.deployment, false).await?;
-    let view = follow(&client, &deployment).await?;
+    until_interrupted(&client, &deployment).await
+}
+
+/// Draws until it is over, a person is called, or Ctrl-C; then says why. Ctrl-C leaves the deployment alone.
+pub async fn until_interrupted(client: &Client, deployment: &DeploymentId) -> Result<u8, Failure> {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let view = tokio::select! {
+        view = follow(client, deployment) => view?,
+        () = interrupted => {
+            output::note(format!("\n{deployment} goes on without being watched; come back with\n  codectl watch {deployment}"));
+            return Ok(show::UNDER_WAY);
+        }
+    };
+    if !output::json() {
+        show::reasons(&view);
+    }
     Ok(show::exit_status(&view.summary))
 }
 
@@ -32,19 +55,30 @@ pub async fn follow(client: &Client, deployment: &DeploymentId) -> Result<Deploy
     let mut signals = client.bus.listen(&subjects::agents::PROGRESS, Some(deployment.as_str())).await?;
     let mut progress = steps::Progress::new();
     let mut screen = Screen::default();
-    let mut trouble = 0_u32;
+    let mut silent: Option<Instant> = None;
     loop {
         let view = match client.view(deployment).await {
             Ok(view) => view,
-            // An orchestrator that was just killed is replaced within seconds.
-            Err(failure) if failure.status == 3 && trouble < 20 => {
-                trouble += 1;
+            Err(failure) if failure.status == 3 => {
+                let since = *silent.get_or_insert_with(|| {
+                    output::note("the engine does not answer; trying again");
+                    Instant::now()
+                });
+                if since.elapsed() > PATIENCE {
+                    return Err(Failure {
+                        text: format!("{}\n  come back with codectl watch {deployment}", failure.text),
+                        ..failure
+                    });
+                }
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 continue;
             }
             Err(failure) => return Err(failure),
         };
-        trouble = 0;
+        if silent.take().is_some() {
+            output::note("the engine answers again");
+            screen = Screen { canvas: screen::Canvas::default(), ..screen };
+        }
         screen.show(&view, &progress);
         let over = matches!(view.summary.phase, Phase::Closed | Phase::NeedsHuman);
         if over {
@@ -64,7 +98,7 @@ pub async fn follow(client: &Client, deployment: &DeploymentId) -> Result<Deploy
 
 #[derive(Default)]
 struct Screen {
-    drawn: usize,
+    canvas: screen::Canvas,
     seen: BTreeMap<StepId, (StepStatus, u32)>,
     phase: Option<Phase>,
     owner: Option<String>,
@@ -76,14 +110,15 @@ impl Screen {
         if output::json() {
             self.changes(view, progress, true);
         } else if output::live() {
-            let lines = steps::tree(view, progress);
-            let mut text = String::new();
-            if self.drawn > 0 {
-                text.push_str(&format!("\x1b[{}A\x1b[J", self.drawn));
+            let (width, rows) = screen::size().unwrap_or((80, 24));
+            let mut lines = steps::tree_within(view, progress, rows.saturating_sub(2));
+            if view.summary.verdict.is_none() {
+                let said = &view.explanation.headline;
+                lines.push(format!("  {} {said}", paint::moving("→")));
             }
-            lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
-            output::raw(text);
-            self.drawn = lines.len();
+            if let Some(text) = self.canvas.draw(&lines, width) {
+                output::raw(text);
+            }
         } else {
             self.changes(view, progress, false);
         }
@@ -124,22 +159,17 @@ impl Screen {
                 output::json_line(
                     &serde_json::json!({"summary": view.summary, "explanation": view.explanation}),
                 );
-            } else {
-                output::line(format!(
-                    "{} {}",
-                    paint::strong(view.summary.phase),
-                    paint::faint(&view.explanation.headline)
-                ));
+            } else if view.summary.verdict.is_none() {
+                output::line(paint::moving(&view.explanation.headline));
             }
         }
     }
 
     fn end(&self, view: &DeploymentView) {
-        if output::json() {
-            return;
-        }
-        if let Some(verdict) = view.summary.verdict {
-            output::line(format!("{} {}", paint::verdict(verdict), paint::faint(&view.summary.reason)));
+        if !output::json() {
+            let summary = &view.summary;
+            let what = format!("{} on {}", steps::modules(&summary.modules), summary.target);
+            output::line(format!("{}  {what}  {}", paint::stand(summary), paint::faint(&summary.deployment)));
         }
     }
 }

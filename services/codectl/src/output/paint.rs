@@ -1,6 +1,9 @@
 //! Colour, when it is wanted.
 
-use model::{Severity, Verdict, view::StepStatus};
+use model::{
+    Phase, Severity, Verdict,
+    view::{StepStatus, Summary},
+};
 use owo_colors::OwoColorize;
 
 macro_rules! paint {
@@ -35,6 +38,16 @@ pub fn verdict(verdict: Verdict) -> String {
         Verdict::RolledBack | Verdict::Superseded | Verdict::Cancelled => warn(text),
         Verdict::Rejected | Verdict::NeedsHuman => bad(text),
     }
+}
+
+/// A phase in words.
+pub fn phase(phase: Phase) -> String {
+    moving(phase.as_str().replace('_', " "))
+}
+
+/// The verdict, or the phase of what is not over.
+pub fn stand(summary: &Summary) -> String {
+    summary.verdict.map_or_else(|| phase(summary.phase), verdict)
 }
 
 /// A severity in its colour.

@@ -9,26 +9,40 @@ use model::{
     view::{DeploymentView, StepStatus, StepView},
 };
 
-use super::paint;
+use super::{paint, screen};
 
 /// What running steps said last.
 pub type Progress = BTreeMap<StepId, StepProgress>;
 
+const STAGES: [(Stage, &str); 5] = [
+    (Stage::Check, "check"),
+    (Stage::Execute, "execute"),
+    (Stage::Verify, "verify"),
+    (Stage::Finish, "finish"),
+    (Stage::Rollback, "way back"),
+];
+
 /// The head line: what, where, phase, owner.
 pub fn head(view: &DeploymentView) -> String {
     let summary = &view.summary;
-    let phase = match summary.verdict {
-        Some(verdict) => paint::verdict(verdict),
-        None => paint::moving(summary.phase.as_str().replace('_', " ")),
-    };
     let owner = view.owner.as_ref().map(|(owner, _)| short(owner)).unwrap_or_else(|| "nobody".to_owned());
     format!(
         "{}  {}  {}  {}",
-        paint::strong(summary.modules.join(", ")),
-        phase,
+        paint::strong(modules(&summary.modules)),
+        paint::stand(summary),
         summary.target,
         paint::faint(format!("{} · revision {} · owner {owner}", summary.deployment, view.version)),
     )
+}
+
+/// The first module, and how many there are beside it.
+pub fn modules(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [one, two] => format!("{one}, {two}"),
+        [one, rest @ ..] => format!("{one} and {} more", rest.len()),
+    }
 }
 
 /// The last eight characters of an id: enough to tell replicas apart on a screen.
@@ -39,47 +53,116 @@ pub fn short(id: &str) -> String {
 /// The whole tree, one line per step.
 pub fn tree(view: &DeploymentView, progress: &Progress) -> Vec<String> {
     let mut lines = vec![head(view)];
-    for (stage, name) in [
-        (Stage::Check, "check"),
-        (Stage::Execute, "execute"),
-        (Stage::Verify, "verify"),
-        (Stage::Finish, "finish"),
-        (Stage::Rollback, "way back"),
-    ] {
-        let steps: Vec<&StepView> = view.steps.iter().filter(|step| step.stage == stage).collect();
-        if steps.is_empty() {
-            continue;
-        }
-        lines.push(format!("  {}", paint::faint(name)));
-        for step in steps {
-            lines.push(format!("    {}", step_line(step, progress.get(&step.id))));
-        }
+    for (stage, name) in STAGES {
+        lines.extend(part(view, stage, name, progress));
     }
     lines
 }
 
-/// One step: sign, words, how long, why, traffic and gates.
+/// The tree in at most `rows` lines: what is done is folded first, then what is farthest from the step under way.
+pub fn tree_within(view: &DeploymentView, progress: &Progress, rows: usize) -> Vec<String> {
+    let whole = tree(view, progress);
+    if whole.len() <= rows {
+        return whole;
+    }
+    let mut lines = vec![head(view)];
+    for (stage, name) in STAGES {
+        let steps: Vec<&StepView> = view.steps.iter().filter(|step| step.stage == stage).collect();
+        let waits = steps.iter().all(|step| step.status == StepStatus::Waiting);
+        let over = |step: &&StepView| matches!(step.status, StepStatus::Succeeded | StepStatus::Skipped);
+        match steps.len() {
+            0 => {}
+            count if waits => lines.push(format!("  {} {}", paint::faint(name), counted(count))),
+            count if steps.iter().all(over) => {
+                lines.push(format!("  {} {} {}", paint::faint(name), paint::good("✓"), counted(count)));
+            }
+            _ => lines.extend(part(view, stage, name, progress)),
+        }
+    }
+    if lines.len() <= rows || rows < 4 {
+        lines.truncate(rows.max(1));
+        return lines;
+    }
+    let texts: Vec<&str> =
+        view.steps.iter().filter(|step| is_open(step)).map(|step| step.text.as_str()).collect();
+    let middle = lines.iter().position(|line| texts.iter().any(|text| line.contains(text))).unwrap_or(1);
+    let room = rows - 3;
+    let from = middle.saturating_sub(room / 2).clamp(1, lines.len() - room);
+    let mut window = vec![lines[0].clone()];
+    if from > 1 {
+        window.push(paint::faint(format!("  … {} lines above", from - 1)));
+    }
+    window.extend(lines[from..from + room].iter().cloned());
+    window.push(paint::faint(format!("  … {} lines below", lines.len() - from - room)));
+    window
+}
+
+fn counted(steps: usize) -> String {
+    if steps == 1 { "1 step".to_owned() } else { format!("{steps} steps") }
+}
+
+fn part(view: &DeploymentView, stage: Stage, name: &str, progress: &Progress) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in view.steps.iter().filter(|step| step.stage == stage) {
+        let said = progress.get(&step.id).filter(|_| is_open(step));
+        lines.push(format!("    {}", [words(step), outcome(step)].concat().join("  ")));
+        // Below its step, so that a narrow terminal cuts off neither.
+        lines.extend(said.map(measured).filter(|said| !said.is_empty()).map(|said| format!("       {said}")));
+    }
+    if !lines.is_empty() {
+        lines.insert(0, format!("  {}", paint::faint(name)));
+    }
+    lines
+}
+
+fn is_open(step: &StepView) -> bool {
+    matches!(step.status, StepStatus::Scheduled | StepStatus::Running)
+}
+
+/// One step on one line: sign, words, how long, then what is measured or how it ended.
 pub fn step_line(step: &StepView, progress: Option<&StepProgress>) -> String {
+    let mut parts = words(step);
+    match progress.filter(|_| is_open(step)) {
+        Some(progress) => parts.push(measured(progress)),
+        None => parts.extend(outcome(step)),
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("  ")
+}
+
+fn words(step: &StepView) -> Vec<String> {
     let mut parts = vec![paint::sign(step.status), step.text.clone()];
-    if let (Some(scheduled), Some(finished)) = (step.scheduled, step.finished) {
-        parts.push(paint::faint(format!("{:.1}s", finished.since(scheduled).as_secs_f64())));
+    match (step.scheduled, step.finished) {
+        (Some(scheduled), Some(finished)) => {
+            parts.push(paint::faint(format!("{:.1}s", finished.since(scheduled).as_secs_f64())));
+        }
+        (Some(scheduled), None) if is_open(step) && super::live() => {
+            parts.push(paint::faint(screen::short(super::now().since(scheduled))));
+        }
+        _ => {}
     }
     if step.attempt > 1 {
         parts.push(paint::warn(format!("attempt {}", step.attempt)));
     }
-    let running = matches!(step.status, StepStatus::Scheduled | StepStatus::Running);
-    match (running, progress) {
-        (true, Some(progress)) => {
-            parts.extend(progress.traffic.iter().map(|(revision, share)| {
-                format!("{} {} {share:.1}%", paint::faint(revision), paint::bar(*share, 10))
-            }));
-            parts.push(paint::faint(&progress.text));
-        }
-        _ if step.status == StepStatus::Succeeded => {
-            parts.extend(step.gates.iter().map(|gate| paint::faint(&gate.text)));
-        }
-        _ if !step.reason.is_empty() => parts.push(paint::warn(&step.reason)),
-        _ => {}
+    parts
+}
+
+fn outcome(step: &StepView) -> Vec<String> {
+    match step.status {
+        StepStatus::Succeeded => step.gates.iter().map(|gate| paint::faint(&gate.text)).collect(),
+        _ if step.reason.is_empty() => Vec::new(),
+        _ => vec![paint::warn(&step.reason)],
+    }
+}
+
+/// Traffic as it arrives, and what the runner says.
+fn measured(progress: &StepProgress) -> String {
+    let arriving = progress.traffic.iter().filter(|(_, share)| *share > 0.0);
+    let mut parts: Vec<String> = arriving
+        .map(|(revision, share)| format!("{} {} {share:.1}%", paint::faint(revision), paint::bar(*share, 10)))
+        .collect();
+    if !progress.text.is_empty() {
+        parts.push(paint::faint(&progress.text));
     }
     parts.join("  ")
 }

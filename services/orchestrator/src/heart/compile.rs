@@ -90,7 +90,11 @@ fn changes(spec: &DeploymentSpec, baseline: Option<&Snapshot>, ranks: &[Vec<Toke
             let old = baseline.and_then(|snapshot| snapshot.spec.module(&module.name));
             let (from, to) = (old.map(Module::revision), module.revision());
             let change = match (&from, old) {
-                (Some(from), Some(old)) if *from == to && old.replicas == module.replicas => Change::Keep,
+                (Some(from), Some(old))
+                    if *from == to && old.replicas == module.replicas && old.expose == module.expose =>
+                {
+                    Change::Keep
+                }
                 (Some(from), Some(_)) if *from == to => Change::Scale,
                 (Some(_), _) => Change::Update,
                 (None, _) => Change::Create,
@@ -142,7 +146,14 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
     };
     match (change.change, &change.from) {
         (Change::Keep | Change::Remove, _) => Vec::new(),
-        (Change::Scale, _) => vec![vec![count(module.replicas)]],
+        (Change::Scale, _) => {
+            let mut waves = vec![vec![count(module.replicas)]];
+            // How it is reached may have changed too.
+            if module.expose.is_some() {
+                waves.push(vec![weight(Weights::all_to(new.clone()), false)]);
+            }
+            waves
+        }
         (Change::Create, _) | (Change::Update, None) => {
             let mut waves = vec![vec![count(module.replicas)]];
             waves.extend(smoke());

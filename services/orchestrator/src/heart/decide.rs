@@ -16,10 +16,20 @@ use model::{
 };
 
 mod command;
+mod wake;
 
 pub use command::on_command;
+pub use wake::wake_at;
 
-use super::{Context, compile::compile, effects, state::{Deployment, StepState}, view, way_back::way_back};
+use super::{
+    Context,
+    compile::compile,
+    effects,
+    state::{Deployment, StepState},
+    target::what_runs,
+    view,
+    way_back::way_back,
+};
 
 /// The first record of a deployment.
 pub fn receive(submit: &model::command::Submit, spec: model::DeploymentSpec) -> Event {
@@ -50,39 +60,6 @@ pub fn advance(deployment: &Deployment, context: Context<'_>) -> Vec<Event> {
         }
     }
     events
-}
-
-/// The next time at which [`advance`] may have something to say although nothing came from outside.
-pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
-    let mut times = Vec::new();
-    match deployment.phase {
-        Phase::AwaitingApproval | Phase::Queued => times.extend(deployment.wait_until),
-        Phase::Executing | Phase::Verifying if !waits_for_human(deployment) => {
-            times.extend(deployment.total_until)
-        }
-        Phase::RollingBack => times.extend(deployment.rollback_until),
-        _ => {}
-    }
-    if let Some(stage) = deployment.open_stage() {
-        let begun = |step: &&Step| deployment.steps.get(&step.id).is_some_and(|state| state.attempt > 0);
-        let last_wave = deployment.stage(stage).filter(begun).map(|step| step.wave).max();
-        // What an earlier wave left is over or given up, and its times would be due for ever.
-        let counts = |step: &&Step| Some(step.wave) == last_wave || is_running_background(deployment, step);
-        for step in deployment.stage(stage).filter(counts) {
-            let Some(state) = deployment.steps.get(&step.id).filter(|state| !is_spent(step, state)) else { continue };
-            match (&state.result, &step.kind, state.scheduled) {
-                (None, StepKind::Pause { duration: Some(duration) }, Some(at)) => {
-                    times.push(at.plus(duration.0))
-                }
-                (None, _, Some(_)) => times.extend(state.until),
-                (Some((result, at)), _, _) if result.outcome != Outcome::Succeeded => {
-                    times.push(at.plus(backoff(state.attempt)));
-                }
-                _ => {}
-            }
-        }
-    }
-    times.into_iter().min()
 }
 
 fn next(state: &Deployment, context: Context<'_>) -> Vec<Event> {
@@ -147,10 +124,16 @@ fn on_received(state: &Deployment, context: Context<'_>) -> Vec<Event> {
 }
 
 fn on_validated(state: &Deployment, context: Context<'_>) -> Vec<Event> {
-    if let (Some((by, why)), None) = (context.target.quarantined.get(&state.spec_digest), &state.force) {
-        let text =
-            format!("this spec was rolled back by {by} ({why}); deploy it again with --force and a reason");
+    if let Some(text) = quarantine(state, context) {
         return reject(CauseKind::Quarantined, text, context);
+    }
+    if state.mode == Mode::Rollback && !context.target.ran.contains(&what_runs(&state.spec)) {
+        let text = format!(
+            "nothing like this spec was ever promoted on {}: only what ran well is gone back to without \
+             gates",
+            state.spec.target_id()
+        );
+        return reject(CauseKind::Invalid, text, context);
     }
     match plan(state, context) {
         Err(text) => reject(CauseKind::Invalid, text, context),
@@ -166,6 +149,11 @@ fn on_validated(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     }
 }
 
+fn quarantine(state: &Deployment, context: Context<'_>) -> Option<String> {
+    let (by, why) = context.target.quarantined.get(&state.spec_digest).filter(|_| state.force.is_none())?;
+    Some(format!("this spec was rolled back by {by} ({why}); deploy it again with --force and a reason"))
+}
+
 fn plan(state: &Deployment, context: Context<'_>) -> Result<Event, String> {
     let baseline = context.target.snapshot.as_ref();
     let plan = compile(&state.spec, baseline, state.mode).map_err(|error| error.to_string())?;
@@ -173,6 +161,10 @@ fn plan(state: &Deployment, context: Context<'_>) -> Result<Event, String> {
 }
 
 fn on_planned(state: &Deployment, context: Context<'_>) -> Vec<Event> {
+    if is_past(wake::pause_ends(state), context.now) {
+        let text = format!("nobody resumed it within {}", state.spec.deadlines.human);
+        return reject(CauseKind::Deadline, text, context);
+    }
     match run_stage(state, Stage::Check, context) {
         Stand::Go(events) => events,
         Stand::Broken(cause) => vec![Event::Decided { verdict: Verdict::Rejected, cause: Some(cause) }],
@@ -226,6 +218,11 @@ fn on_queued(state: &Deployment, context: Context<'_>) -> Vec<Event> {
         let text = format!("{holder} holds the target and whenBusy is `reject`");
         return reject(CauseKind::Busy, text, context);
     }
+    let waiting = context.target.queue.len();
+    if waiting >= limits::TARGET_QUEUE && !context.target.knows(&state.id) {
+        let text = format!("{waiting} deployments wait for the target already, no more are taken");
+        return reject(CauseKind::Busy, text, context);
+    }
     if is_past(state.wait_until, context.now) {
         return reject(
             CauseKind::Deadline,
@@ -240,6 +237,10 @@ fn on_queued(state: &Deployment, context: Context<'_>) -> Vec<Event> {
 fn on_locked(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     if !hears_of_own_lock(state, context) {
         return Vec::new();
+    }
+    // The one that held the lock before may have been rolled back with the same spec.
+    if let Some(text) = quarantine(state, context) {
+        return reject(CauseKind::Quarantined, text, context);
     }
     let now_runs = context.target.snapshot.as_ref().map(|snapshot| snapshot.digest());
     let planned_from = state.plan.as_ref().and_then(|plan| plan.baseline.clone());
@@ -495,7 +496,9 @@ fn broken(state: &Deployment, step: &Step, now: Timestamp) -> Option<Cause> {
                 _ if !is_spent(step, stand) => None,
                 Outcome::Succeeded => None,
                 Outcome::Failed => cause(CauseKind::Failed, bad, text()),
-                Outcome::Errored => cause(CauseKind::Errored, bad, format!("{} ({} attempts)", text(), stand.errored)),
+                Outcome::Errored => {
+                    cause(CauseKind::Errored, bad, format!("{} ({} attempts)", text(), stand.errored))
+                }
                 Outcome::Inconclusive => cause(CauseKind::Inconclusive, bad, text()),
             }
         }
@@ -524,7 +527,9 @@ fn is_past(until: Option<Timestamp>, now: Timestamp) -> bool {
 /// A runner says that a step started or ended. Reports of attempts that no longer matter give nothing.
 pub fn on_report(state: &Deployment, report: &StepReport) -> Vec<Event> {
     let Some(stand) = state.steps.get(&report.step) else { return Vec::new() };
-    if state.is_closed() || !stand.is_open() || stand.attempt != report.attempt {
+    // After a way back was asked for again, an attempt of the same number lies under a higher fence.
+    let is_this = stand.attempt == report.attempt && stand.fence == report.fence;
+    if state.is_closed() || !stand.is_open() || !is_this {
         return Vec::new();
     }
     let (step, attempt, runner) = (report.step.clone(), report.attempt, report.runner.clone());

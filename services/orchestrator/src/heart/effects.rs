@@ -76,14 +76,15 @@ fn jobs(state: &Deployment) -> Vec<Effect> {
 fn stops(state: &Deployment) -> Vec<Effect> {
     let mut stops = Vec::new();
     let lock = state.lock.unwrap_or(0);
-    if state.phase == Phase::RollingBack {
+    // Where there is no way back, nothing more changes either while a person looks.
+    if state.phase == Phase::RollingBack || state.phase == Phase::NeedsHuman {
         let first_back = state
             .way_back
             .iter()
             .filter_map(|step| state.steps.get(&step.id))
             .map(|stand| stand.fence.epoch)
             .min();
-        let below = Fence { lock, epoch: first_back.unwrap_or(state.epoch) };
+        let below = Fence { lock, epoch: first_back.unwrap_or(state.epoch + 1) };
         let open = state
             .stage(Stage::Execute)
             .chain(state.stage(Stage::Verify))
@@ -132,7 +133,7 @@ pub(super) fn wishes(state: &Deployment, context: Context<'_>) -> Vec<Wish> {
                 wishes.push(Wish::Unquarantine(spec, by, reason.clone()));
             }
         }
-        Phase::RolledBack
+        Phase::RolledBack | Phase::NeedsHuman
             if is_the_releases_fault(state) && !target.quarantined.contains_key(&state.spec_digest) =>
         {
             let reason = state.cause.as_ref().map(|cause| cause.text.clone()).unwrap_or_default();

@@ -1,85 +1,35 @@
 //! Why a deployment is where it is: gate, measured value against limit, who or what can move it on, the next deadline.
-//! No phase is without a reason.
+//! No phase is without a reason, and every command that is named can be typed as it stands.
 
-use model::{Phase, StepKind, view::Explanation};
+use model::{
+    Outcome, Phase, Severity, Step, StepKind, Timestamp, Verdict, deployment::CauseKind, plan::Snapshot,
+    step::Stage, view::Explanation,
+};
 
-use super::{state::Deployment, target::Target};
+use super::{
+    state::{Deployment, StepState},
+    target::Target,
+};
+
+/// How many gates or findings are shown before the rest is counted.
+const SHOWN: usize = 5;
 
 /// Explains.
 pub fn explain(state: &Deployment, target: &Target) -> Explanation {
     let mut said = Explanation { headline: headline(state), ..Explanation::default() };
-    let details = &mut said.details;
-    if let Some(cause) = &state.cause {
-        details.push(format!("cause: {}", cause.text));
-        if let Some(gate) = &cause.gate {
-            details.push(format!("gate: {gate}"));
-        }
-        if let Some(step) = &cause.step {
-            details.push(format!("step: {step}"));
-        }
-        details.push(format!("at: {}", cause.at));
-    }
-    if let Some(stuck) = &state.stuck {
-        details.push(format!("the way back: {}", stuck.text));
-    }
-    if let Some(snapshot) =
-        state.baseline.as_ref().filter(|_| state.phase >= Phase::RollingBack && state.cause.is_some())
-    {
-        let versions: Vec<String> = snapshot
-            .spec
-            .modules
-            .iter()
-            .map(|module| format!("{} {}", module.name, module.version))
-            .collect();
-        details.push(format!("good release: {} of {}", versions.join(", "), snapshot.deployment));
-    }
-    if let Some((source, summary)) = &state.advice {
-        details.push(format!("advice ({source}): {summary}"));
-    }
-    if let Some(by) = &state.paused {
-        details.push(format!("paused by {by}"));
-        said.unblocked_by.push(format!("codectl resume {}", state.id));
-    }
-    open_steps(state, &mut said);
+    cause(state, &mut said);
+    way_there(state, &mut said);
     match state.phase {
-        Phase::AwaitingApproval => {
-            let required = state.spec.gates.approvals.as_ref().map_or(0, |rule| rule.required);
-            said.details.push(format!("{} of {required} approvals", state.approvals.len()));
-            let plan = state.plan_digest.as_ref().map(ToString::to_string).unwrap_or_default();
-            said.unblocked_by
-                .push(format!("codectl approve {} --plan {plan} (not by {})", state.id, state.initiator));
-        }
-        Phase::Queued => {
-            if let Some((holder, token)) = &target.holder {
-                said.details.push(format!("{holder} holds the lock (token {token})"));
-                said.unblocked_by.push(format!("the end of {holder}"));
-            }
-            if let Some((by, reason)) = &target.held {
-                said.details.push(format!("{by} holds the target: {reason}"));
-                said.unblocked_by.push(format!("codectl lock release {} by {by}", state.spec.target_id()));
-            }
-            if let Some(place) = target.queue.iter().position(|waiting| *waiting == state.id) {
-                said.details.push(format!("place {} of {} in the queue", place + 1, target.queue.len()));
-            }
-        }
-        Phase::NeedsHuman => {
-            said.unblocked_by.push(format!("codectl retry {} (tries the way back again)", state.id));
-            said.unblocked_by
-                .push(format!("codectl abort {} --close (after setting things right by hand)", state.id));
-        }
-        _ => {}
+        Phase::AwaitingApproval => awaiting_approval(state, &mut said),
+        Phase::Queued => queued(state, target, &mut said),
+        Phase::NeedsHuman => needs_human(state, &mut said),
+        Phase::Decided | Phase::Closed => over(state, target, &mut said),
+        _ => under_way(state, &mut said),
     }
-    let (until, then) = match state.phase {
-        Phase::AwaitingApproval | Phase::Queued => (state.wait_until, "rejected, nothing touched"),
-        Phase::Executing | Phase::Verifying => {
-            let steps =
-                state.all_steps().filter_map(|step| state.steps.get(&step.id)).filter(|step| step.is_open());
-            (steps.filter_map(|step| step.until).chain(state.total_until).min(), "rolls back")
-        }
-        Phase::RollingBack => (state.rollback_until, "a human is called"),
-        _ => (None, ""),
-    };
-    said.next_deadline = until.map(|until| (until, then.to_owned()));
+    if state.owner.is_none() && !state.is_closed() {
+        said.details.push("nobody drives it; the next orchestrator that looks claims it".to_owned());
+    }
+    said.next_deadline = next_deadline(state);
     said
 }
 
@@ -90,45 +40,339 @@ fn headline(state: &Deployment) -> String {
         Phase::Validated => "the spec is valid; the plan is next".to_owned(),
         Phase::Planned => "planned; agents check the plan".to_owned(),
         Phase::Advised => "checked and advised".to_owned(),
-        Phase::AwaitingApproval => "waits for people to approve the plan".to_owned(),
+        Phase::AwaitingApproval => {
+            let (given, required) = (state.approvals.len(), required(state));
+            format!("waits for people to approve the plan: {given} of {required} did")
+        }
         Phase::Queued => "waits for the target's lock".to_owned(),
         Phase::Locked => "holds the lock; the change begins".to_owned(),
-        Phase::Executing => "the change is under way".to_owned(),
-        Phase::Verifying => "the change is made and is being looked at".to_owned(),
+        Phase::Executing => now(state, "the change is under way"),
+        Phase::Verifying => now(state, "the change is made and is being looked at"),
         Phase::Promoted => "promoted; tidying up".to_owned(),
         Phase::RollingBack => format!("rolling back: {why}"),
         Phase::RolledBack => format!("rolled back; tidying up: {why}"),
-        Phase::NeedsHuman => format!("a person must look: {why}"),
+        Phase::NeedsHuman => {
+            let stuck = state.stuck.as_ref().map(|stuck| stuck.text.as_str()).unwrap_or(why);
+            format!("a person must look: {stuck}")
+        }
         Phase::Decided | Phase::Closed => match state.verdict {
-            Some(model::Verdict::Promoted) => "promoted".to_owned(),
+            Some(Verdict::Promoted) => format!("promoted: {} runs", modules(&state.spec)),
             Some(verdict) => format!("{}: {why}", verdict.as_str().replace('_', " ")),
             None => "over".to_owned(),
         },
     }
 }
 
-fn open_steps(state: &Deployment, said: &mut Explanation) {
-    for step in state.all_steps() {
-        let stand = state.state_of(&step.id);
-        if !stand.is_open() || state.cause.is_some() && step.stage != model::step::Stage::Rollback {
-            continue;
-        }
-        let who = stand.runner.clone().unwrap_or_else(|| format!("agent {}", step.agent));
-        match step.kind {
-            StepKind::Pause { duration: None } => {
-                said.details.push(format!("{} waits for a person", step.id));
-                said.unblocked_by.push(format!("codectl promote {}", state.id));
-            }
-            StepKind::Pause { duration: Some(duration) } => {
-                said.details.push(format!("{} pauses {duration}", step.id));
-                said.unblocked_by.push(format!("time, or codectl promote {}", state.id));
-            }
-            _ => said.details.push(format!(
-                "{}: {} ({who}, attempt {})",
-                step.id,
-                step.describe(),
-                stand.attempt
-            )),
+/// What is done at this moment, or what it waits for.
+fn now(state: &Deployment, otherwise: &str) -> String {
+    if let Some(by) = &state.paused {
+        return format!("paused by {by}: nothing new is begun");
+    }
+    let open: Vec<&Step> = open(state).map(|(step, _)| step).collect();
+    let pause = open.iter().find_map(|step| match step.kind {
+        StepKind::Pause { duration } => Some(duration),
+        _ => None,
+    });
+    match pause {
+        Some(None) => "waits for a person to let it go on".to_owned(),
+        Some(Some(duration)) => format!("pauses {duration} before it goes on"),
+        None if open.is_empty() => otherwise.to_owned(),
+        None => {
+            let words: Vec<String> = open.iter().take(2).map(|step| step.describe()).collect();
+            let more = open.len() - words.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{otherwise}: {}{more}", words.join(", "))
         }
     }
 }
+
+/// Gate, step and time behind a turn back or a refusal; the text itself is in the headline.
+fn cause(state: &Deployment, said: &mut Explanation) {
+    let Some(cause) = &state.cause else { return };
+    if state.stuck.is_some() {
+        said.details.push(format!("it turned back because: {}", cause.text));
+    }
+    if let Some(gate) = &cause.gate {
+        said.details.push(format!("gate: {gate}"));
+    }
+    if let Some(step) = &cause.step {
+        let stand = state.state_of(step);
+        let words = state.step(step).map(Step::describe).unwrap_or_default();
+        said.details.push(format!("step: {step}, {words}, attempt {}", stand.attempt));
+        let findings = stand.result.iter().flat_map(|(result, _)| &result.findings);
+        let blocking =
+            findings.filter(|finding| finding.severity >= Severity::High && finding.waived.is_none());
+        some(
+            blocking.map(|finding| {
+                let place =
+                    if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
+                let cure =
+                    if finding.cure.is_empty() { String::new() } else { format!("; cure: {}", finding.cure) };
+                format!("finding: {} {}: {place}{}{cure}", finding.severity, finding.rule, finding.message)
+            }),
+            said,
+        );
+    }
+    said.details.push(format!("at: {}", cause.at));
+}
+
+/// What was said and granted on the way here.
+fn way_there(state: &Deployment, said: &mut Explanation) {
+    if let Some((source, summary)) = state.advice.as_ref().filter(|(source, _)| source != "off") {
+        said.details.push(format!("advice ({source}): {summary}"));
+    }
+    if let Some(reason) = &state.force {
+        said.details.push(format!("forced by {}: {reason}", state.initiator));
+    }
+    if let Some(by) = state.full.as_ref().filter(|_| !state.is_closed()) {
+        said.details.push(format!("promoted in full by {by}: pauses and analyses are skipped"));
+    }
+}
+
+fn required(state: &Deployment) -> u8 {
+    state.spec.gates.approvals.as_ref().map_or(0, |rule| rule.required)
+}
+
+fn awaiting_approval(state: &Deployment, said: &mut Explanation) {
+    if !state.approvals.is_empty() {
+        said.details.push(format!("approved by {}", state.approvals.join(", ")));
+    }
+    let rule = state.spec.gates.approvals.as_ref();
+    let who = match rule.map(|rule| rule.from.join(", ")).filter(|from| !from.is_empty()) {
+        Some(from) => format!("one of {from}, not {}", state.initiator),
+        None => format!("anyone but {}, who asked for it", state.initiator),
+    };
+    let plan = state.plan_digest.as_ref().map(ToString::to_string).unwrap_or_default();
+    said.unblocked_by.push(format!("codectl approve {} --plan {plan}  ({who})", state.id));
+}
+
+fn queued(state: &Deployment, target: &Target, said: &mut Explanation) {
+    if let Some((holder, token)) = &target.holder {
+        said.details.push(format!("{holder} holds the lock (token {token})"));
+        said.unblocked_by.push(format!("the end of {holder}: see codectl explain {holder}"));
+    }
+    if let Some((by, reason)) = &target.held {
+        said.details.push(format!("{by} holds the target: {reason}"));
+        said.unblocked_by.push(format!("codectl lock release {}", state.spec.target_id()));
+    }
+    match target.queue.iter().position(|waiting| *waiting == state.id) {
+        Some(place) => {
+            said.details.push(format!("place {} of {} in the queue", place + 1, target.queue.len()));
+        }
+        None if target.holder.is_none() && target.held.is_none() => {
+            said.details.push("the target is free: the lock is being asked for".to_owned());
+        }
+        None => {}
+    }
+}
+
+fn needs_human(state: &Deployment, said: &mut Explanation) {
+    if let Some(stuck) = &state.stuck {
+        if let Some(step) = &stuck.step {
+            let words = state.step(step).map(Step::describe).unwrap_or_default();
+            said.details.push(format!("stuck at: {step}, {words}, attempt {}", state.state_of(step).attempt));
+        }
+        if let Some(gate) = &stuck.gate {
+            said.details.push(format!("gate: {gate}"));
+        }
+        said.details.push(format!("since: {}", stuck.at));
+    }
+    if let Some(snapshot) = &state.baseline {
+        said.details.push(format!("good release: {}", release(snapshot)));
+    }
+    if let Some(token) = state.lock {
+        said.details.push(format!("{} stays locked (token {token}) until then", state.spec.target_id()));
+    }
+    if !state.way_back.is_empty() {
+        said.unblocked_by.push(format!("codectl retry {}  (tries the way back again)", state.id));
+    }
+    said.unblocked_by.push(format!("codectl abort {} --close  (once it is set right by hand)", state.id));
+}
+
+fn under_way(state: &Deployment, said: &mut Explanation) {
+    if matches!(state.phase, Phase::RollingBack | Phase::RolledBack) {
+        said.details.push(match &state.baseline {
+            Some(snapshot) => format!("back to: {}", release(snapshot)),
+            None => "back to nothing: there was no release before this one".to_owned(),
+        });
+    }
+    if let Some(stage) = state.open_stage() {
+        let steps: Vec<&Step> = state.stage(stage).collect();
+        let done = steps.iter().filter(|step| state.state_of(&step.id).is_done()).count();
+        said.details.push(format!("{done} of {} steps of this part are done", steps.len()));
+    }
+    if state.paused.is_some() {
+        said.unblocked_by.push(format!("codectl resume {}", state.id));
+    }
+    for (step, _) in open(state).filter(|(step, _)| matches!(step.kind, StepKind::Pause { .. })) {
+        open_pause(state, step, said);
+    }
+    let work = open(state).filter(|(step, _)| !matches!(step.kind, StepKind::Pause { .. }));
+    some(work.map(|(step, stand)| open_work(step, &stand)), said);
+    for step in state.open_stage().into_iter().flat_map(|stage| state.stage(stage)) {
+        let stand = state.state_of(&step.id);
+        let Some((result, _)) = &stand.result else { continue };
+        let next = match result.outcome {
+            Outcome::Errored => "erred and is tried again",
+            Outcome::Inconclusive => "could not tell and is measured once more",
+            Outcome::Failed if stage_is_back(step) => "failed and is tried again",
+            Outcome::Failed | Outcome::Succeeded => continue,
+        };
+        said.details.push(format!("{}: attempt {} {next}: {}", step.id, stand.attempt, result.reason));
+    }
+}
+
+fn open_pause(state: &Deployment, step: &Step, said: &mut Explanation) {
+    match step.kind {
+        StepKind::Pause { duration: None } => {
+            said.details.push(format!("{} waits for a person", step.id));
+            said.unblocked_by.push(format!("codectl promote {} --expect {}", state.id, state.version));
+        }
+        StepKind::Pause { duration: Some(duration) } => {
+            said.details.push(format!("{} pauses {duration}", step.id));
+            said.unblocked_by.push("time alone".to_owned());
+            said.unblocked_by.push(format!("codectl promote {}  (ends this pause now)", state.id));
+        }
+        _ => {}
+    }
+}
+
+fn open_work(step: &Step, stand: &StepState) -> String {
+    let who = match &stand.runner {
+        Some(runner) => format!("{runner} works on it"),
+        None => format!("no {} agent has taken it yet", step.agent),
+    };
+    format!("{}: {}: {who}, attempt {}", step.id, step.describe(), stand.attempt)
+}
+
+/// What became of it, and what can be done now.
+fn over(state: &Deployment, target: &Target, said: &mut Explanation) {
+    let again = format!("codectl retry {}  (deploys the same spec again)", state.id);
+    let forced = format!("codectl retry {} --force REASON  (deploys the same spec again)", state.id);
+    match state.verdict {
+        Some(Verdict::Promoted) => {
+            let results = state.all_steps().filter_map(|step| state.state_of(&step.id).result);
+            let gates: Vec<_> = results.flat_map(|(result, _)| result.gates).collect();
+            some(gates.iter().map(|gate| format!("gate: {}", gate.text)), said);
+        }
+        Some(Verdict::RolledBack | Verdict::Superseded) if !state.way_back.is_empty() => {
+            said.details.push(match &state.baseline {
+                Some(snapshot) => format!("runs again: {}", release(snapshot)),
+                None => "nothing runs: there was no release before this one".to_owned(),
+            });
+        }
+        Some(Verdict::Rejected | Verdict::Cancelled | Verdict::Superseded | Verdict::RolledBack) => {
+            said.details.push("nothing was touched".to_owned());
+        }
+        Some(Verdict::NeedsHuman) => said.details.push("closed by hand; the target is free again".to_owned()),
+        None => {}
+    }
+    if let Some(closed) = state.closed {
+        said.details.push(format!("took: {:.1} s", closed.since(state.received).as_secs_f64()));
+    }
+    let quarantined = target.quarantined.contains_key(&state.spec_digest);
+    match (state.verdict, state.cause.as_ref().map(|cause| cause.kind)) {
+        (None | Some(Verdict::Promoted | Verdict::NeedsHuman), _) => {}
+        _ if quarantined => {
+            said.details.push("the spec is quarantined: it does not run again without a reason".to_owned());
+            said.unblocked_by.push("cure the release, then codectl apply it".to_owned());
+            said.unblocked_by.push(forced);
+        }
+        (_, Some(CauseKind::Invalid)) => {
+            said.unblocked_by.push("cure the spec, then codectl apply it".to_owned());
+        }
+        (Some(Verdict::Rejected), Some(CauseKind::Failed)) => {
+            said.unblocked_by
+                .push("cure the findings or waive them in the spec, then codectl apply it".to_owned());
+        }
+        (_, Some(CauseKind::PlanChanged)) => {
+            said.unblocked_by
+                .push("codectl plan, then codectl apply --plan with the digest it shows".to_owned());
+        }
+        (_, Some(CauseKind::Busy)) => {
+            if let Some((holder, _)) = &target.holder {
+                said.unblocked_by.push(format!("the end of {holder}: see codectl explain {holder}"));
+            }
+            said.unblocked_by.push(again);
+        }
+        _ => said.unblocked_by.push(again),
+    }
+}
+
+/// The steps that are out and still matter.
+fn open(state: &Deployment) -> impl Iterator<Item = (&Step, StepState)> {
+    let turned_back = state.cause.is_some();
+    let counts = move |step: &Step| !turned_back || matches!(step.stage, Stage::Rollback | Stage::Finish);
+    state
+        .all_steps()
+        .filter(move |step| counts(step))
+        .map(|step| (step, state.state_of(&step.id)))
+        .filter(|(_, stand)| stand.is_open())
+}
+
+/// The next time at which something happens by itself, and what.
+fn next_deadline(state: &Deployment) -> Option<(Timestamp, String)> {
+    let (until, then) = match state.phase {
+        Phase::AwaitingApproval | Phase::Queued => (state.wait_until, "it is rejected, nothing was touched"),
+        Phase::Executing | Phase::Verifying => return change_deadline(state),
+        Phase::RollingBack => (state.rollback_until, "a person is called"),
+        _ => (None, ""),
+    };
+    until.map(|until| (until, then.to_owned()))
+}
+
+fn change_deadline(state: &Deployment) -> Option<(Timestamp, String)> {
+    let mut times: Vec<(Timestamp, String)> = Vec::new();
+    let mut waits_for_person = false;
+    for (step, stand) in open(state) {
+        match step.kind {
+            // A timed pause ends by itself, only the total deadline bounds it.
+            StepKind::Pause { duration: Some(duration) } => {
+                let end = stand.scheduled.map(|at| at.plus(duration.0));
+                times.extend(end.map(|end| (end, "it goes on by itself".to_owned())));
+            }
+            StepKind::Pause { duration: None } => {
+                waits_for_person = true;
+                let then = "nobody promoted it: it rolls back".to_owned();
+                times.extend(stand.until.map(|until| (until, then)));
+            }
+            _ => {
+                let then = format!("{} took too long: it rolls back", step.id);
+                times.extend(stand.until.map(|until| (until, then)));
+            }
+        }
+    }
+    // Waiting for a person does not use up the total deadline.
+    if let Some(until) = state.total_until.filter(|_| !waits_for_person) {
+        let total = state.spec.deadlines.total;
+        times.push((until, format!("the deployment took longer than {total}: it rolls back")));
+    }
+    times.into_iter().min_by_key(|(until, _)| *until)
+}
+
+fn stage_is_back(step: &Step) -> bool {
+    step.stage == Stage::Rollback
+}
+
+fn modules(spec: &model::DeploymentSpec) -> String {
+    let names: Vec<String> =
+        spec.modules.iter().map(|module| format!("{} {}", module.name, module.version)).collect();
+    names.join(", ")
+}
+
+fn release(snapshot: &Snapshot) -> String {
+    format!("{} of {}", modules(&snapshot.spec), snapshot.deployment)
+}
+
+/// The first few lines; the rest is counted.
+fn some(lines: impl Iterator<Item = String>, said: &mut Explanation) {
+    let lines: Vec<String> = lines.collect();
+    let more = lines.len().saturating_sub(SHOWN);
+    said.details.extend(lines.into_iter().take(SHOWN));
+    if more > 0 {
+        said.details.push(format!("and {more} more"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

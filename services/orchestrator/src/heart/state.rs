@@ -98,6 +98,8 @@ pub struct Deployment {
     pub steps: BTreeMap<StepId, StepState>,
     /// Nothing new is begun.
     pub paused: Option<String>,
+    /// Since when.
+    pub paused_at: Option<Timestamp>,
     /// Someone let the rest go without pauses and analyses.
     pub full: Option<String>,
     /// Someone let the step that waits go on: granted to the pause that is open now.
@@ -112,6 +114,8 @@ pub struct Deployment {
     pub closed: Option<Timestamp>,
     /// When the last record was written.
     pub at: Timestamp,
+    /// W3C traceparent of the request: all that follows stands under it.
+    pub trace: Option<String>,
 }
 
 /// A journal that does not begin with `Received`, or whose versions have a gap.
@@ -167,6 +171,7 @@ impl Deployment {
             rollback_until: None,
             steps: BTreeMap::new(),
             paused: None,
+            paused_at: None,
             full: None,
             promote: None,
             cause: None,
@@ -174,6 +179,7 @@ impl Deployment {
             verdict: None,
             closed: None,
             at: record.at,
+            trace: record.trace.clone(),
         };
         deployment.fold(record, seq)?;
         Ok(deployment)
@@ -257,10 +263,13 @@ impl Deployment {
             Event::StepFinished { step, attempt, runner, result } => {
                 self.finish(step, *attempt, runner, result, at)
             }
-            Event::Paused { by } => self.paused = Some(by.clone()),
-            Event::Resumed { .. } => self.paused = None,
+            Event::Paused { by } => {
+                self.paused = Some(by.clone());
+                self.paused_at.get_or_insert(at);
+            }
+            Event::Resumed { .. } => self.go_on(),
             Event::PromoteRequested { by, full } => {
-                self.paused = None;
+                self.go_on();
                 if *full {
                     self.full = Some(by.clone());
                 } else if self.all_steps().any(|step| {
@@ -274,7 +283,7 @@ impl Deployment {
                 self.epoch = self.epoch.max(*epoch);
                 self.way_back.clone_from(steps);
                 self.rollback_until = Some(*until);
-                self.paused = None;
+                self.go_on();
                 self.phase = Phase::RollingBack;
             }
             Event::RollbackRetried { epoch, until, .. } => {
@@ -286,11 +295,13 @@ impl Deployment {
                 self.phase = Phase::RollingBack;
             }
             Event::Promoted {} => {
-                self.paused = None;
+                self.go_on();
                 self.phase = Phase::Promoted;
             }
             Event::RolledBack {} => self.phase = Phase::RolledBack,
             Event::HumanNeeded { cause } => {
+                // Without a way back this is what it failed for, too.
+                self.cause.get_or_insert_with(|| cause.clone());
                 self.stuck = Some(cause.clone());
                 self.phase = Phase::NeedsHuman;
             }
@@ -306,6 +317,11 @@ impl Deployment {
                 self.phase = Phase::Closed;
             }
         }
+    }
+
+    fn go_on(&mut self) {
+        self.paused = None;
+        self.paused_at = None;
     }
 
     fn finish(&mut self, step: &StepId, attempt: u32, runner: &str, result: &StepResult, at: Timestamp) {

@@ -3,9 +3,9 @@
 //! The fencing token is the count of grants. All decisions are made by compare-and-set on the target's journal, so of
 //! two deployments that ask at once exactly one is granted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{DeploymentId, Digest, Timestamp, limits, plan::Snapshot, target::TargetEvent};
+use model::{DeploymentId, DeploymentSpec, Digest, Timestamp, limits, plan::Snapshot, target::TargetEvent};
 
 /// A target, folded from its journal.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Target {
     pub quarantined: BTreeMap<Digest, (DeploymentId, String)>,
     /// Grants so far.
     pub grants: u64,
+    /// What was ever promoted here, by [`what_runs`].
+    pub ran: BTreeSet<Digest>,
 }
 
 /// What a deployment or a person wants of a target.
@@ -53,6 +55,12 @@ pub enum Wish {
 /// ended, so the lease is the last resort.
 pub const LEASE: std::time::Duration = std::time::Duration::from_secs(26 * 3600);
 
+/// The digest of everything that a release runs: its modules and its hooks. How it moves and how long it may take are
+/// not in it.
+pub fn what_runs(spec: &DeploymentSpec) -> Digest {
+    Digest::of(&(&spec.modules, &spec.hooks))
+}
+
 /// The queue is full.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} deployments wait for the target already, no more are taken")]
@@ -77,7 +85,10 @@ impl Target {
                 self.holder = None;
                 self.expires = None;
             }
-            TargetEvent::Settled { snapshot } => self.snapshot = Some((**snapshot).clone()),
+            TargetEvent::Settled { snapshot } => {
+                self.ran.insert(what_runs(&snapshot.spec));
+                self.snapshot = Some((**snapshot).clone());
+            }
             TargetEvent::Quarantined { spec, deployment, reason } => {
                 self.quarantined.insert(spec.clone(), (deployment.clone(), reason.clone()));
             }

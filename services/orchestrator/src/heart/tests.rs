@@ -107,6 +107,19 @@ impl World {
         panic!("never ended: {:?}", state.phase);
     }
 
+    /// Runs until the deployment waits for the lock.
+    fn until_queued(&mut self, state: &mut Deployment) {
+        while !self.target.knows(&state.id) {
+            let events = advance(state, self.context());
+            if !events.is_empty() {
+                self.fold(state, events);
+            }
+            for effect in effects(state, self.context()) {
+                self.perform(state, effect);
+            }
+        }
+    }
+
     fn perform(&mut self, state: &mut Deployment, effect: Effect) -> bool {
         match effect {
             Effect::Send(job) => {
@@ -299,4 +312,189 @@ fn every_wave_raises_the_epoch() {
     } else {
         pair[0].1 < pair[1].1
     }));
+}
+
+const BACK: std::time::Duration = std::time::Duration::from_secs(3600);
+
+#[test]
+fn a_late_report_of_an_earlier_way_back_is_not_taken_for_the_new_one() {
+    let mut world = World::with_v1();
+    world.bad = Some("web");
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    world.run(&mut second);
+    assert_eq!(second.phase, Phase::NeedsHuman);
+    let (step, stand) = second
+        .way_back
+        .iter()
+        .find_map(|step| Some((step.id.clone(), second.steps.get(&step.id)?.clone())))
+        .unwrap();
+
+    world.command(&mut second, Action::Retry {}).unwrap();
+    let events = advance(&second, world.context());
+    world.fold(&mut second, events);
+    let late = StepReport {
+        deployment: second.id.clone(),
+        step: step.clone(),
+        attempt: second.state_of(&step).attempt,
+        fence: stand.fence,
+        runner: "runner".into(),
+        result: Some(StepResult::new(Outcome::Succeeded, "of the first try")),
+    };
+
+    assert!(second.state_of(&step).is_open());
+    assert_eq!(decide::on_report(&second, &late), vec![]);
+}
+
+#[test]
+fn one_that_waited_behind_a_rolled_back_release_of_the_same_spec_is_refused_too() {
+    let mut world = World::with_v1();
+    world.bad = Some("watch-web");
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    let mut same = world.submit(&CANARY.replace("VERSION", "2.0.0"), "same");
+    let events = world.target.decide(&super::target::Wish::Hold("ann".into(), "later".into()), world.now);
+    events.unwrap().iter().for_each(|event| world.target.evolve(event));
+    world.until_queued(&mut second);
+    world.until_queued(&mut same);
+    let events = world.target.decide(&super::target::Wish::Unhold("ann".into()), world.now);
+    events.unwrap().iter().for_each(|event| world.target.evolve(event));
+
+    world.run(&mut second);
+    world.bad = None;
+    world.run(&mut same);
+
+    assert_eq!(second.verdict, Some(Verdict::RolledBack));
+    assert_eq!(same.verdict, Some(Verdict::Rejected));
+    assert_eq!(same.cause.unwrap().kind, CauseKind::Quarantined);
+    assert_eq!(world.target.holder, None);
+}
+
+#[test]
+fn who_finds_the_queue_full_is_refused() {
+    let mut world = World::with_v1();
+    world.target.held = Some(("ann".into(), "later".into()));
+    world.target.queue =
+        (0..model::limits::TARGET_QUEUE).map(|n| DeploymentId::derived(&n.to_string())).collect();
+    let mut late = world.submit(&CANARY.replace("VERSION", "2.0.0"), "late");
+
+    world.run(&mut late);
+
+    assert_eq!(late.verdict, Some(Verdict::Rejected));
+    assert_eq!(late.cause.unwrap().kind, CauseKind::Busy);
+}
+
+#[test]
+fn without_gates_only_a_release_that_ran_well_is_gone_back_to() {
+    let mut world = World::with_v1();
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    world.run(&mut second);
+    world.command(&mut second, Action::Promote { full: false }).unwrap();
+    world.run(&mut second);
+
+    let mut back = world.submit(&CANARY.replace("VERSION", "1.0.0"), "back");
+    back.mode = Mode::Rollback;
+    world.run(&mut back);
+    let mut never = world.submit(&CANARY.replace("VERSION", "6.6.6"), "never");
+    never.mode = Mode::Rollback;
+    world.run(&mut never);
+
+    assert_eq!(back.verdict, Some(Verdict::Promoted), "{:?}", back.cause);
+    assert_eq!(never.verdict, Some(Verdict::Rejected));
+    assert!(!never.has_touched());
+}
+
+#[test]
+fn where_nothing_can_be_undone_a_person_is_called_and_what_is_under_way_is_stopped() {
+    let mut world = World::with_v1();
+    let hooks = r#""hooks": [{"name": "migrate", "when": "beforeDeploy", "command": ["migrate"], "irreversible": true}],
+      "strategy""#;
+    let document = CANARY.replace("VERSION", "2.0.0").replace(r#""strategy""#, hooks);
+    let mut second = world.submit(&document, "two");
+    world.run(&mut second);
+    assert_eq!(second.phase, Phase::Executing, "waits for a person");
+    world.now = world.now.plus(std::time::Duration::from_secs(24 * 3600));
+    world.run(&mut second);
+
+    assert_eq!(second.phase, Phase::NeedsHuman);
+    assert_eq!(second.cause.as_ref().map(|cause| cause.kind), Some(CauseKind::Deadline));
+    let under_way: Vec<_> = second.steps.values().filter(|stand| stand.is_open()).collect();
+    assert!(!under_way.is_empty(), "the background analysis");
+    let stops: Vec<_> = effects(&second, world.context())
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Stop(stop) => Some(stop.below),
+            _ => None,
+        })
+        .collect();
+    assert!(stops.iter().any(|below| under_way.iter().all(|stand| stand.fence < *below)), "{stops:?}");
+    assert!(world.target.quarantined.contains_key(&second.spec_digest));
+    assert!(world.command(&mut second, Action::Retry {}).is_err());
+
+    world.command(&mut second, Action::Close { reason: "repaired".into() }).unwrap();
+    world.run(&mut second);
+    assert_eq!(second.verdict, Some(Verdict::NeedsHuman));
+    assert_eq!(world.target.holder, None);
+}
+
+#[test]
+fn a_pause_is_over_when_the_way_back_begins() {
+    let mut world = World::with_v1();
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    world.run(&mut second);
+    world.command(&mut second, Action::Pause {}).unwrap();
+    world.command(&mut second, Action::Abort { reason: "enough".into() }).unwrap();
+
+    world.run(&mut second);
+
+    assert_eq!(second.verdict, Some(Verdict::RolledBack), "{:?}", second.stuck);
+    assert!(!world.target.quarantined.contains_key(&second.spec_digest), "an operator's abort says nothing");
+}
+
+#[test]
+fn one_that_is_paused_while_it_is_checked_does_not_wait_for_ever() {
+    let mut world = World::with_v1();
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    world.command(&mut second, Action::Pause {}).unwrap();
+    let events = advance(&second, world.context());
+    world.fold(&mut second, events);
+    assert_eq!(second.phase, Phase::Planned);
+
+    let wakes = decide::wake_at(&second).expect("a deadline");
+    assert!(wakes >= world.now.plus(BACK), "a person has time");
+    world.now = wakes;
+    world.run(&mut second);
+
+    assert_eq!(second.verdict, Some(Verdict::Rejected));
+    assert_eq!(second.cause.unwrap().kind, CauseKind::Deadline);
+}
+
+#[test]
+fn a_full_promotion_does_not_wave_a_failed_background_analysis_through() {
+    let mut world = World::with_v1();
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    world.run(&mut second);
+    world.bad = Some("watch-web");
+    world.command(&mut second, Action::Promote { full: true }).unwrap();
+
+    world.run(&mut second);
+
+    assert_eq!(second.verdict, Some(Verdict::RolledBack));
+}
+
+#[test]
+fn a_forced_release_that_is_promoted_lifts_the_quarantine() {
+    let mut world = World::with_v1();
+    world.bad = Some("watch-web");
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    world.run(&mut second);
+    assert_eq!(world.target.quarantined.len(), 1);
+
+    world.bad = None;
+    let mut forced = world.submit(&CANARY.replace("VERSION", "2.0.0"), "forced");
+    forced.force = Some("the probe was wrong".into());
+    world.run(&mut forced);
+    world.command(&mut forced, Action::Promote { full: false }).unwrap();
+    world.run(&mut forced);
+
+    assert_eq!(forced.verdict, Some(Verdict::Promoted), "{:?}", forced.cause);
+    assert_eq!(world.target.quarantined.len(), 0);
 }

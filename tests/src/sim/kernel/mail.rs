@@ -2,7 +2,7 @@
 
 use model::deployment::{StepJob, StepReport};
 
-use super::{Happening, Lane, Process, REPLICAS, RUNNERS, Simulation};
+use super::{Happening, Lane, Process, REPLICAS, Simulation};
 
 /// How long a queue waits for word from a consumer, in milliseconds.
 const ACK_WAIT: i64 = 30_000;
@@ -56,7 +56,7 @@ impl Simulation {
                 );
             }
         }
-        let count = if lane == Lane::Jobs { RUNNERS } else { REPLICAS };
+        let count = if lane == Lane::Jobs { self.runners.len() } else { REPLICAS };
         let ready: Vec<usize> = (0..count).filter(|index| self.is_ready(lane.process(*index))).collect();
         if ready.is_empty() {
             return self.later(500, None, Happening::Deliver(lane, number));

@@ -1,6 +1,6 @@
 //! Processes die, are stopped, and come back.
 
-use super::{Happening, Process, REPLICAS, RUNNERS, SILENCE, Simulation, Stream};
+use super::{Happening, Process, REPLICAS, SILENCE, Simulation, Stream};
 
 impl Simulation {
     /// Whether it is up, its incarnation, and until when it is stopped.
@@ -53,7 +53,7 @@ impl Simulation {
         };
         match process {
             Process::Replica(me) => others(REPLICAS, Process::Replica, me),
-            Process::Runner(me) => others(RUNNERS, Process::Runner, me),
+            Process::Runner(me) => others(self.runners.len(), Process::Runner, me),
         }
     }
 
@@ -76,6 +76,8 @@ impl Simulation {
         if !self.life(process).0 {
             return;
         }
+        // At least one of each kind comes back.
+        let back = if self.may_stay_away(process) { back } else { back.or(Some(5_000)) };
         self.faults += 1;
         match process {
             Process::Replica(index) => self.replicas[index].die(self.now),

@@ -270,6 +270,8 @@ fn blocked_way_back() -> Scenario {
     let old = web("recreate", "1.0.0");
     let mut story = bad("recreate");
     story.name = "recreate/blocked-way-back".to_owned();
+    // One runner, so that it remembers every attempt of the first try: the second try must not be answered from there.
+    story.runners = 1;
     story.flaws.push(flaw(&old, "web", Flaw::NoWayBack(20 * 60_000)));
     story.people.push(person(
         "ann",

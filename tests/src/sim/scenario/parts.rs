@@ -99,6 +99,7 @@ pub fn story(
         people: Vec::new(),
         flaws: Vec::new(),
         ends: vec![end],
+        runners: 3,
         limit: LIMIT,
     }
 }
