@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Turns a coloured terminal transcript into an SVG picture.
 
-Usage: codectl --color always demo > docs/demo.ansi; tools/demo-svg.py docs/demo.ansi docs/demo.svg [FIRST LAST]
-FIRST and LAST are line numbers (from 1) of the part to show. The transcript itself is not altered, long lines are cut.
+Usage: codectl --color always demo > demo.ansi; tools/demo-svg.py demo.ansi docs/demo.svg [1-9,20-41,...]
+The ranges are the lines to show, from 1; a gap is shown as an ellipsis. Lines are not altered, but long ones are cut.
 """
 import html
 import re
@@ -34,8 +34,12 @@ def spans(line):
 def main():
     source, target = sys.argv[1], sys.argv[2]
     lines = open(source, encoding="utf-8").read().splitlines()
-    if len(sys.argv) > 4:
-        lines = lines[int(sys.argv[3]) - 1:int(sys.argv[4])]
+    if len(sys.argv) > 3:
+        parts = []
+        for part in sys.argv[3].split(","):
+            first, last = part.split("-")
+            parts += (["\x1b[2m  …\x1b[0m"] if parts else []) + lines[int(first) - 1:int(last)]
+        lines = parts
     height = len(lines) * LINE + 2 * PAD + 22
     width = int(WIDTH * CHAR + 2 * PAD)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
@@ -48,7 +52,7 @@ def main():
         row = []
         for text, colour, bold in spans(line):
             weight = ' font-weight="bold"' if bold else ""
-            row.append(f'<tspan x="{x:.1f}" fill="{colour}"{weight}>{html.escape(text)}</tspan>')
+            row.append(f'<tspan x="{x:.1f}" textLength="{len(text) * CHAR:.1f}" lengthAdjust="spacingAndGlyphs" fill="{colour}"{weight}>{html.escape(text)}</tspan>')
             x += len(text) * CHAR
         if row:
             out.append(f'<text y="{y}">{"".join(row)}</text>')

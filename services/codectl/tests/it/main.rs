@@ -107,7 +107,7 @@ fn where_there_is_no_way_back_a_human_is_called_and_closes_it() {
 
     called.exits(12).says("a person must look").says("cannot be undone").says("--close");
     closed.exits(0);
-    stage.until("the deployment is over", || stage.json(&["status"])["summary"]["closed"].is_i64());
+    stage.until("the deployment is over", || stage.json_of(&["status"], 12)["summary"]["closed"].is_i64());
     stage.run(&["lock", "show", &stage.target()]).exits(0).says("free");
 }
 

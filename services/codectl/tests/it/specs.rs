@@ -35,7 +35,7 @@ impl Spec {
 
     /// Both sets run side by side until a person promotes.
     pub fn waits_for_a_person(self) -> Spec {
-        Spec { strategy: "\n      blueGreen: {autoPromote: false}", ..self }
+        Spec { strategy: "\n      blueGreen: {autoPromote: false, hold: 1s}", ..self }
     }
 
     /// Somebody else has to approve the plan.
