@@ -145,8 +145,9 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
         (!module.smoke.is_empty()).then(|| vec![(Agent::Tester, kind)])
     };
     match (change.change, &change.from) {
-        (Change::Keep | Change::Remove, _) => Vec::new(),
-        (Change::Scale, _) => {
+        (Change::Remove, _) => Vec::new(),
+        // What stays is looked at too: an instance that died is replaced, so applying the same spec repairs drift.
+        (Change::Scale | Change::Keep, _) => {
             let mut waves = vec![vec![count(module.replicas)]];
             // How it is reached may have changed too.
             if module.expose.is_some() {

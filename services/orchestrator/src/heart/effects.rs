@@ -145,9 +145,11 @@ pub(super) fn wishes(state: &Deployment, context: Context<'_>) -> Vec<Wish> {
     wishes
 }
 
-/// An operator's abort or a newer release says nothing about this one.
+/// An operator's abort or a newer release says nothing about this one; and what runs well already is not bad because
+/// applying it again failed.
 fn is_the_releases_fault(state: &Deployment) -> bool {
-    state.cause.as_ref().is_some_and(|cause| {
+    let ran_well = state.baseline.as_ref().is_some_and(|baseline| baseline.digest() == state.spec_digest);
+    !ran_well && state.cause.as_ref().is_some_and(|cause| {
         matches!(
             cause.kind,
             CauseKind::Failed | CauseKind::Errored | CauseKind::Inconclusive | CauseKind::Deadline

@@ -498,3 +498,18 @@ fn a_forced_release_that_is_promoted_lifts_the_quarantine() {
     assert_eq!(forced.verdict, Some(Verdict::Promoted), "{:?}", forced.cause);
     assert_eq!(world.target.quarantined.len(), 0);
 }
+
+#[test]
+fn applying_what_runs_again_looks_at_every_module_and_is_never_quarantined() {
+    let mut world = World::with_v1();
+    let mut again = world.submit(&CANARY.replace("VERSION", "1.0.0"), "again");
+    world.run(&mut again);
+    assert_eq!(again.verdict, Some(Verdict::Promoted));
+    assert!(again.stage(Stage::Execute).any(|step| matches!(step.kind, StepKind::Scale { count: 4, .. })));
+
+    world.bad = Some("validator-validate");
+    let mut failing = world.submit(&CANARY.replace("VERSION", "1.0.0"), "failing");
+    world.run(&mut failing);
+
+    assert!(world.target.quarantined.is_empty());
+}

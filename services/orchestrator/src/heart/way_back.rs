@@ -17,12 +17,12 @@ pub fn way_back(spec: &DeploymentSpec, plan: &Plan, baseline: Option<&Snapshot>)
     let mut steps = Steps::default();
     let back = |steps: &mut Steps, agent, kind| steps.push(Stage::Rollback, agent, kind, spec, None);
 
-    for change in plan.changes.iter().rev().filter(|change| change.change != Change::Keep) {
+    for change in plan.changes.iter().rev() {
         let module = &change.module;
         let old = baseline.and_then(|snapshot| snapshot.spec.module(module));
         let exposed = old.or(spec.module(module)).is_some_and(|module| module.expose.is_some());
         let weights = change.from.clone().map(Weights::all_to).unwrap_or_default();
-        if exposed && change.change != Change::Scale {
+        if exposed && !matches!(change.change, Change::Scale | Change::Keep) {
             let kind = StepKind::SetWeight { module: module.clone(), weights, verify: false };
             back(&mut steps, Agent::Deployer, kind);
         }
