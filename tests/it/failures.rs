@@ -200,8 +200,6 @@ async fn a_disk_that_is_really_full_ends_on_the_old_release_without_a_human() {
     names(&view, &["disk is full"]);
     assert_eq!((counts.failed(), counts.ended), (0, counts.sent), "{counts:?}");
     cluster.is_back_on("process", "1.0.0").await;
-    drop(cluster);
-    drop(disk);
 }
 
 /// A disk of 1 MiB.

@@ -97,6 +97,10 @@ impl Runner {
         if entered.stop.cancel.is_cancelled() {
             return Ok(());
         }
+        if writes(&job.step.kind) && !self.journal.enter(job).await? {
+            info!(deployment = %job.deployment, step = %job.step.id, fence = %job.fence, "dropped a step whose time has passed");
+            return Ok(());
+        }
         if keeps {
             self.journal.begin(job, began).await?;
         }
@@ -176,6 +180,22 @@ impl Runner {
         let lock = Arc::new(tokio::sync::Mutex::new(()));
         busy.insert(key.to_owned(), Arc::downgrade(&lock));
         lock
+    }
+}
+
+/// The step changes what runs or where traffic goes; the others may work on under a fence that was passed.
+fn writes(kind: &StepKind) -> bool {
+    match kind {
+        StepKind::Scale { .. }
+        | StepKind::SetWeight { .. }
+        | StepKind::RollBatch { .. }
+        | StepKind::Hook { .. } => true,
+        StepKind::Review
+        | StepKind::Pause { .. }
+        | StepKind::Analyse { .. }
+        | StepKind::Smoke { .. }
+        | StepKind::Validate
+        | StepKind::Certify => false,
     }
 }
 

@@ -16,10 +16,9 @@ mod trace;
 
 use std::sync::Arc;
 
-use bus::{Beat, Start, WorkRules, subjects};
+use bus::{Start, WorkRules, subjects};
 use chassis::Service;
 use futures::StreamExt;
-use model::Timestamp;
 
 pub use config::OrchestratorConfig as Config;
 use error::Attempt;
@@ -98,20 +97,9 @@ async fn live_among_others(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Re
             asked.drain(&drain.by).await;
         }
     });
-    service.every("beat", hub.config.beat.0, hub.clone(), |hub| async move {
-        hub.bus.signal(&subjects::orchestrator::BEAT, hub.me.as_str(), &beat(&hub)).await.attempt("beat")?;
-        hub.claim_from_the_silent();
-        Ok::<(), Error>(())
-    });
+    service.every("beat", hub.config.beat.0, hub.clone(), |hub| async move { hub.live().await });
     service.every("sweep", hub.config.sweep.0, hub.clone(), |hub| async move { hub.sweep().await });
     Ok(())
-}
-
-fn beat(hub: &hub::Hub) -> Beat {
-    #[allow(clippy::expect_used, reason = "a constant that matches the grammar")]
-    let service = "orchestrator".parse().expect("a token");
-    let at: Timestamp = hub.clock.now();
-    Beat { replica: hub.me.clone(), service, at, draining: hub.is_draining(), ready: true }
 }
 
 async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {

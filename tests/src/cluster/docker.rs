@@ -58,6 +58,9 @@ fn make() -> Image {
     };
     if id().is_none() {
         import(&greeter, &name);
+        // Those of older sources go; one that is in use stays.
+        let all = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "code-tests/greeter"]);
+        all.lines().filter(|old| *old != name).for_each(|old| drop(docker(&["rmi", old])));
     }
     Image { digest: id().unwrap_or_else(|| panic!("docker import made no image {name}")), name }
 }

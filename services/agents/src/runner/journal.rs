@@ -5,11 +5,15 @@ use std::{
     fs::{File, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use model::{Digest, Fence, Timestamp, deployment::StepJob, step::StepResult};
+use platform::FenceStore;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, error::Result};
@@ -50,16 +54,30 @@ fn name(attempt: u32, fence: Fence) -> String {
     format!("{attempt}@{fence}")
 }
 
-/// The journal's folder.
+/// The journal's folder, and below it the highest fence per target.
 #[derive(Clone, Debug)]
-pub struct Journal(PathBuf);
+pub struct Journal {
+    folder: PathBuf,
+    fences: Arc<FenceStore>,
+}
 
 impl Journal {
     /// Opens a folder, making it when it is not there.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Journal> {
         let folder = folder.into();
         std::fs::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
-        Ok(Journal(folder))
+        let fences = Arc::new(FenceStore::open(folder.join("fences"))?);
+        Ok(Journal { folder, fences })
+    }
+
+    /// Raises the target's fence to the job's, durably, also when the job will find nothing to write: from then on a
+    /// late job of an earlier wave is refused, whatever it finds. False: a higher fence was seen already.
+    pub async fn enter(&self, job: &StepJob) -> Result<bool> {
+        match self.fences.check(&job.spec.target_id(), job.fence).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == model::Code::Conflict => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What is known of a step.
@@ -90,7 +108,7 @@ impl Journal {
 
     /// Drops steps whose newest attempt began longer than `age` ago; gives how many.
     pub async fn forget(&self, now: Timestamp, age: Duration) -> Result<usize> {
-        let folder = self.0.clone();
+        let folder = self.folder.clone();
         blocking(move || {
             let mut dropped = 0;
             for file in
@@ -112,7 +130,7 @@ impl Journal {
     /// The key comes from outside: whatever it is, its digest is a file's name.
     fn path(&self, idem_key: &str) -> PathBuf {
         let digest = Digest::of_bytes(idem_key.as_bytes()).to_string();
-        self.0.join(format!("{}.json", digest.trim_start_matches("sha256:")))
+        self.folder.join(format!("{}.json", digest.trim_start_matches("sha256:")))
     }
 }
 

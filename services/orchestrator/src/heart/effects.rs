@@ -149,10 +149,11 @@ pub(super) fn wishes(state: &Deployment, context: Context<'_>) -> Vec<Wish> {
 /// applying it again failed.
 fn is_the_releases_fault(state: &Deployment) -> bool {
     let ran_well = state.baseline.as_ref().is_some_and(|baseline| baseline.digest() == state.spec_digest);
-    !ran_well && state.cause.as_ref().is_some_and(|cause| {
-        matches!(
-            cause.kind,
-            CauseKind::Failed | CauseKind::Errored | CauseKind::Inconclusive | CauseKind::Deadline
-        )
-    })
+    !ran_well
+        && state.cause.as_ref().is_some_and(|cause| {
+            matches!(
+                cause.kind,
+                CauseKind::Failed | CauseKind::Errored | CauseKind::Inconclusive | CauseKind::Deadline
+            )
+        })
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bus::{Entry, subjects};
+use bus::{Beat, Entry, subjects};
 use futures::{StreamExt, stream};
 use model::{DeploymentId, Event, target::TargetEvent, view::Summary};
 use tracing::{debug, error, info, warn};
@@ -124,6 +124,17 @@ impl Hub {
                 self.targets.wish(&target, &Wish::Leave(waiting), now, state.trace.as_deref()).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Says that we live, and looks who does not.
+    pub async fn live(&self) -> Result<(), Error> {
+        #[allow(clippy::expect_used, reason = "a constant that matches the grammar")]
+        let service = "orchestrator".parse().expect("a token");
+        let (replica, at, draining) = (self.me.clone(), self.clock.now(), self.is_draining());
+        let beat = Beat { replica, service, at, draining, ready: true };
+        self.bus.signal(&subjects::orchestrator::BEAT, self.me.as_str(), &beat).await.attempt("beat")?;
+        self.claim_from_the_silent();
         Ok(())
     }
 
