@@ -48,7 +48,7 @@ pub use dead::DeadLetter;
 pub use error::{AppendError, Error, WriteError};
 pub use follow::{Follow, Start};
 pub use frame::Meta;
-pub use log::Entry;
+pub use log::{Entry, Since};
 pub use server::{NatsServer, ServerSettings};
 pub use settings::{Settings, StreamLimits, Tls};
 pub use subject::{Bucket, Call, Event, Job, Log, SHARDS, Signal, shard_of};

@@ -1,6 +1,6 @@
 //! Journals: appended only on top of what the writer knew, read back from the leader.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use bytes::Bytes;
@@ -19,6 +19,10 @@ pub struct Entry<E> {
     /// The record.
     pub record: Record<E>,
 }
+
+/// How far the streams of a log were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Since([u64; SHARDS as usize]);
 
 impl Bus {
     /// Appends a record if the journal's last entry is still at `expected_last_seq` (0: the journal is empty).
@@ -100,18 +104,47 @@ impl Bus {
     where
         E: Serialize + DeserializeOwned,
     {
-        let shards = try_join_all((0..SHARDS).map(|shard| self.last_of_shard(log, shard))).await?;
-        Ok(shards.into_iter().flatten().collect())
+        Ok(self.last_of_each_since(log, Since::default()).await?.0)
     }
 
-    async fn last_of_shard<E>(&self, log: &Log<E>, shard: u32) -> Result<Vec<Entry<E>>, Error>
+    /// The last entry of every journal that was written to since, and how far was read: what is new costs, not what
+    /// there is. [`Since::default`] is the beginning.
+    pub async fn last_of_each_since<E>(
+        &self,
+        log: &Log<E>,
+        since: Since,
+    ) -> Result<(Vec<Entry<E>>, Since), Error>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        let shards = (0..SHARDS).zip(since.0).map(|(shard, after)| self.last_of_shard(log, shard, after));
+        let mut read = since;
+        let mut all = Vec::new();
+        for (after, entries) in read.0.iter_mut().zip(try_join_all(shards).await?) {
+            *after = entries.iter().map(|entry| entry.seq).max().unwrap_or(0).max(*after);
+            let mut last: BTreeMap<String, Entry<E>> = BTreeMap::new();
+            for entry in entries {
+                let older = last.get(&entry.record.id).is_none_or(|known| known.seq < entry.seq);
+                if older {
+                    last.insert(entry.record.id.clone(), entry);
+                }
+            }
+            all.extend(last.into_values());
+        }
+        Ok((all, read))
+    }
+
+    async fn last_of_shard<E>(&self, log: &Log<E>, shard: u32, after: u64) -> Result<Vec<Entry<E>>, Error>
     where
         E: Serialize + DeserializeOwned,
     {
         let stream = log.stream(shard);
         let failed = |error: async_nats::Error| Error::broker(format!("listing stream {stream}"), error);
         let config = pull::Config {
-            deliver_policy: DeliverPolicy::LastPerSubject,
+            deliver_policy: match after {
+                0 => DeliverPolicy::LastPerSubject,
+                after => DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+            },
             ack_policy: AckPolicy::None,
             filter_subject: log.filter(shard),
             inactive_threshold: Duration::from_secs(30),

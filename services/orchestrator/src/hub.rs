@@ -58,7 +58,8 @@ pub struct Hub {
     pub stopping: CancellationToken,
     tasks: Tasks,
     draining: AtomicBool,
-    swept: AtomicBool,
+    /// How far the journals were swept; one sweep at a time.
+    swept: tokio::sync::Mutex<bus::Since>,
     roster: Mutex<Roster>,
     peers: Mutex<Peers>,
 }
@@ -94,7 +95,7 @@ impl Hub {
             tasks,
             counts,
             draining: AtomicBool::new(false),
-            swept: AtomicBool::new(false),
+            swept: tokio::sync::Mutex::default(),
             peers: Mutex::default(),
         }
     }
@@ -107,10 +108,6 @@ impl Hub {
     /// True when it drained before.
     fn begin_to_drain(&self) -> bool {
         self.draining.swap(true, Ordering::Relaxed)
-    }
-
-    fn is_first_sweep(&self) -> bool {
-        !self.swept.swap(true, Ordering::Relaxed)
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {

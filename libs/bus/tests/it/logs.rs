@@ -162,6 +162,27 @@ async fn the_last_entry_of_each_journal_is_listed() {
 }
 
 #[tokio::test]
+async fn only_journals_that_grew_since_are_listed_each_once() {
+    let nats = nats().await;
+    let mut last = Vec::new();
+    for id in 0..10 {
+        let id = format!("t-{id}");
+        last.push(nats.bus.append(&JOURNAL, &id, &record(&id, 1, "a"), 0).await.unwrap());
+    }
+    let (all, since) = nats.bus.last_of_each_since(&JOURNAL, bus::Since::default()).await.unwrap();
+    let second = nats.bus.append(&JOURNAL, "t-3", &record("t-3", 2, "a"), last[3]).await.unwrap();
+    nats.bus.append(&JOURNAL, "t-3", &record("t-3", 3, "a"), second).await.unwrap();
+
+    let (grown, later) = nats.bus.last_of_each_since(&JOURNAL, since).await.unwrap();
+    let (none, _) = nats.bus.last_of_each_since(&JOURNAL, later).await.unwrap();
+
+    assert_eq!(all.len(), 10);
+    let grown: Vec<_> = grown.iter().map(|entry| (entry.record.id.as_str(), entry.record.version)).collect();
+    assert_eq!(grown, [("t-3", 3)]);
+    assert!(none.is_empty());
+}
+
+#[tokio::test]
 async fn following_loses_and_repeats_nothing_when_the_server_is_killed() {
     let mut nats = nats().await;
     let writer = nats.connect("writer").await;

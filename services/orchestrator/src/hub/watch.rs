@@ -1,9 +1,15 @@
 //! How a replica hears of what others wrote: by following, and by a sweep on which everything can depend that was not
 //! heard.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use bus::{Beat, Entry, subjects};
+use bus::{Beat, Entry, Since, subjects};
 use futures::{StreamExt, stream};
 use model::{DeploymentId, Event, target::TargetEvent, view::Summary};
 use tracing::{debug, error, info, warn};
@@ -62,13 +68,18 @@ impl Hub {
         Ok(())
     }
 
-    /// Looks at the last record of every journal and at every target: begins what is not over and not known, tells
+    /// Looks at the last record of every journal that grew since the last sweep, and at every target: begins what is not over and not known, tells
     /// tasks what they missed, gives back locks whose holder is over. Liveness depends on no single message, and one
     /// journal that cannot be read holds up no other.
     pub async fn sweep(self: &Arc<Self>) -> Result<(), Error> {
-        let entries =
-            self.bus.last_of_each(&subjects::deployment::JOURNAL).await.attempt("sweep the journals")?;
-        let first = self.is_first_sweep();
+        let mut swept = self.swept.lock().await;
+        let (entries, read) = self
+            .bus
+            .last_of_each_since(&subjects::deployment::JOURNAL, *swept)
+            .await
+            .attempt("sweep the journals")?;
+        let first = *swept == Since::default();
+        let all_seen = &AtomicBool::new(true);
         stream::iter(entries)
             .for_each_concurrent(AT_ONCE, |entry| async move {
                 let id = entry.record.id.clone();
@@ -80,10 +91,15 @@ impl Hub {
                     Err(error) => {
                         let cause = chassis::chain(&error);
                         warn!(deployment = id, cause, "left out of this sweep");
+                        all_seen.store(false, Ordering::Relaxed);
                     }
                 }
             })
             .await;
+        if all_seen.load(Ordering::Relaxed) {
+            *swept = read;
+        }
+        drop(swept);
         self.targets.look_again().await;
         self.give_back_locks().await
     }
