@@ -161,12 +161,7 @@ async fn of_two_that_claim_from_a_silent_owner_the_loser_leaves_it_to_the_winner
     let winner = ReplicaId::derived("winner");
     there.write(&nats, vec![Event::OwnerClaimed { owner: winner.clone(), epoch: 2 }]).await;
 
-    let service = "orchestrator".parse().unwrap();
-    let beat = Beat { replica: hub.me.clone(), service, at: now(), draining: false, ready: true };
-    for _ in 0..20 {
-        hub.beat(&beat);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    only_we_beat(&hub).await;
     hub.claim_from_the_silent();
 
     let seen = hub.show(&there.id).await.unwrap();
@@ -181,12 +176,7 @@ async fn a_silent_owner_is_replaced() {
     let there = Elsewhere::begin(&nats, "shop").await;
     hub.adopt(&there.id, there.state.clone());
 
-    let service = "orchestrator".parse().unwrap();
-    let beat = Beat { replica: hub.me.clone(), service, at: now(), draining: false, ready: true };
-    for _ in 0..20 {
-        hub.beat(&beat);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    only_we_beat(&hub).await;
     hub.claim_from_the_silent();
 
     let seen = hub.show(&there.id).await.unwrap();
@@ -368,4 +358,15 @@ async fn a_command_on_what_is_over_says_so() {
         if hub.in_memory() == 0 { Ok(()) } else { Err(hub.in_memory()) }
     })
     .await;
+}
+
+/// Longer than the silence of these tests passes, in which we hear ourselves and nobody else. The passing of time is
+/// what is tested, so there is nothing to wait for.
+async fn only_we_beat(hub: &Hub) {
+    let service = "orchestrator".parse().unwrap();
+    let beat = Beat { replica: hub.me.clone(), service, at: now(), draining: false, ready: true };
+    for _ in 0..20 {
+        hub.beat(&beat);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
