@@ -10,6 +10,7 @@ pub mod command;
 pub mod deployment;
 pub mod digest;
 pub mod evidence;
+pub mod expert;
 pub mod fault;
 pub mod id;
 pub mod limits;
