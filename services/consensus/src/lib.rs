@@ -1,0 +1,1 @@
+//! Computes: many experts' answers become one opinion.

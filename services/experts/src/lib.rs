@@ -1,0 +1,1 @@
+//! Asks: a question goes to a panel of experts, and one opinion comes back.
