@@ -1,0 +1,1 @@
+//! Turns the experts' answers on a question into one opinion.
