@@ -45,17 +45,28 @@ impl DockerPlatform {
         Ok(DockerPlatform { engine: Engine::new(&settings.endpoint), fences, settings })
     }
 
-    /// Creates the container, or takes the one that another driver just created, and starts it.
+    /// Creates the container, or takes the one that another driver just created, and starts it. Another driver that
+    /// makes the target's network at the same moment leaves two or none for a while: then all of it is done again.
     async fn create(&self, docker: &Docker, order: &StartOrder, restarts: u32) -> Result<Seen> {
         let id = order.id();
-        network::ensure(docker, &order.target, &self.settings.attach).await?;
-        network::ensure_volumes(docker, order).await?;
-        let body = body::of(order, restarts, &self.settings)?;
-        let options = CreateContainerOptions { name: Some(id.clone()), ..Default::default() };
-        match docker.create_container(Some(options), body).await {
-            Ok(_) => self.begin(docker, order).await,
-            Err(error) if is_status(&error, 409) => self.adopt(docker, order).await,
-            Err(error) => Err(said(format!("create container {id}"), error)),
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            network::ensure(docker, &order.target, &self.settings.attach).await?;
+            network::ensure_volumes(docker, order).await?;
+            let body = body::of(order, restarts, &self.settings)?;
+            let options = CreateContainerOptions { name: Some(id.clone()), ..Default::default() };
+            let begun = match docker.create_container(Some(options), body).await {
+                Ok(_) => self.begin(docker, order).await,
+                Err(error) if is_status(&error, 409) => return self.adopt(docker, order).await,
+                Err(error) => Err(said(format!("create container {id}"), error)),
+            };
+            match begun {
+                Err(error) if network::is_unsettled(&error) && tokio::time::Instant::now() < until => {
+                    debug!(instance = id, %error, "another driver makes the same network");
+                    tokio::time::sleep(POLL).await;
+                }
+                begun => return begun,
+            }
         }
     }
 

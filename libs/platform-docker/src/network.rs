@@ -57,6 +57,16 @@ pub(crate) async fn ensure(docker: &Docker, target: &TargetId, attach: &[String]
     Ok(())
 }
 
+/// The error says that the name of a network means none or two: another driver is making the same one.
+pub(crate) fn is_unsettled(error: &platform::Error) -> bool {
+    let text = match error {
+        platform::Error::Engine { source, .. } => source.to_string(),
+        platform::Error::Invalid { what } => what.clone(),
+        _ => return false,
+    };
+    text.contains("network ") && (text.contains("not found") || text.contains("is ambiguous"))
+}
+
 async fn ids(docker: &Docker, name: &str) -> Result<Vec<String>> {
     let filters: HashMap<String, Vec<String>> = [("name".to_owned(), vec![name.to_owned()])].into();
     let options = ListNetworksOptions { filters: Some(filters) };

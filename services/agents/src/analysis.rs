@@ -52,9 +52,13 @@ async fn judge(trial: &Trial<'_>, analysis: &Analysis, background: bool) -> Resu
         let due = meters.iter().filter(|meter| !meter.has_ended()).map(Meter::due).min();
         let next = [due, end].into_iter().flatten().min();
         let told = ctx.stop.finish.is_cancelled();
-        let over = tokio::select! {
-            () = until(next) => end.is_some_and(|end| Instant::now() >= end),
-            () = ctx.stop.finish.cancelled(), if !told => true,
+        let over = if told && !meters.iter().any(Meter::knows_nothing) {
+            true
+        } else {
+            tokio::select! {
+                () = until(next) => end.is_some_and(|end| Instant::now() >= end),
+                () = ctx.stop.finish.cancelled(), if !told => true,
+            }
         };
         // An extension that was given because nothing was known is used: told to finish, it goes on waiting for data.
         let has_room = background && job.extend.is_some_and(|extend| began.elapsed() < extend.0);
