@@ -54,6 +54,15 @@ fn every_story_ends_as_it_must_when_nothing_disturbs_it() {
 }
 
 #[test]
+fn the_gate_for_experts_survives_a_kill_at_every_record() {
+    for name in ["experts/require-good", "experts/require-against", "experts/advise-silent"] {
+        let totals = matrix::run_all(matrix::every_kill(&named(name)));
+
+        assert_clean(&totals);
+    }
+}
+
+#[test]
 fn a_canary_survives_a_kill_at_every_record() {
     assert_every_kill_is_survived("canary");
 }

@@ -11,6 +11,7 @@ pub mod orchestrator {
             TargetCommand, TargetView,
         },
         deployment::StepReport,
+        expert::AdviceReport,
     };
     use wire::{Beat, Drain};
 
@@ -34,6 +35,8 @@ pub mod orchestrator {
     pub const DRIFT: Call<DriftRequest, DriftReply> = Call::new("orchestrator", "drift");
     /// Agents say how a step goes; any orchestrator journals it.
     pub const REPORT: Job<StepReport> = Job::new("orchestrator", "report");
+    /// The experts' service says what experts think of a plan; any orchestrator journals it.
+    pub const ADVICE: Job<AdviceReport> = Job::new("orchestrator", "advice");
     /// Every orchestrator says that it lives, by replica; the others and `codectl` hear.
     pub const BEAT: Signal<Beat> = Signal::new("orchestrator", "beat");
     /// Operators say it, by replica; that orchestrator hands over what it owns.
@@ -59,6 +62,40 @@ pub mod agents {
     pub const PROGRESS: Signal<StepProgress> = Signal::new("step", "progress");
     /// The orchestrator says it, by deployment; the runner stops. Missing it is safe: the fence rules.
     pub const STOP: Signal<StepStop> = Signal::new("step", "stop");
+}
+
+/// What the experts' service answers, does and says.
+pub mod experts {
+    use model::expert::{
+        AdviceJob, Consultation, ConsultationEvent, ConsultationLine, ConsultationProgress,
+        ConsultationReply, ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertsReply,
+        ExpertsRequest, Matter, PlanAdvice, Question, ReplayReply, TestReply, TestRequest,
+    };
+
+    use crate::{Call, Event, Job, Log, Signal};
+
+    /// Anyone asks; a panel answers, one opinion comes back.
+    pub const ASK: Call<Question, Consultation> = Call::new("experts", "ask");
+    /// The orchestrator asks about a plan that is only looked at.
+    pub const ADVISE_NOW: Call<Matter, PlanAdvice> = Call::new("experts", "advise");
+    /// The orchestrator asks about a deployment's plan; the answer is [`super::orchestrator::ADVICE`].
+    pub const ADVISE: Job<AdviceJob> = Job::new("experts", "advise");
+    /// Clients ask who can be asked, and what is left to spend.
+    pub const LIST: Call<ExpertsRequest, ExpertsReply> = Call::new("experts", "list");
+    /// Clients have every expert judge a good and a bad plan.
+    pub const TEST: Call<TestRequest, TestReply> = Call::new("experts", "test");
+    /// Clients list past consultations.
+    pub const HISTORY: Call<ConsultationsRequest, ConsultationsReply> = Call::new("experts", "history");
+    /// Clients look at one consultation.
+    pub const SHOW: Call<ConsultationRequest, ConsultationReply> = Call::new("experts", "show");
+    /// Clients have one consultation computed again.
+    pub const REPLAY: Call<ConsultationRequest, ReplayReply> = Call::new("experts", "replay");
+    /// The experts' service says how far it is, by question; watchers hear. Never decided on.
+    pub const PROGRESS: Signal<ConsultationProgress> = Signal::new("consultation", "progress");
+    /// The experts' service says that an opinion is formed; audit hears.
+    pub const FORMED: Event<ConsultationLine> = Event::new("consultation", "formed");
+    /// The experts' service writes: what was asked, what came of it, what became of the deployment.
+    pub const JOURNAL: Log<ConsultationEvent> = Log::new("consultation");
 }
 
 /// What is known about deployments.
@@ -105,9 +142,14 @@ pub mod buckets {
     pub const ROUTES: Bucket<RouteTable> = Bucket::new("routes");
     /// The performance agent writes baselines by module and revision, and reads them in later deployments.
     pub const MEASUREMENTS: Bucket<serde_json::Value> = Bucket::new("measurements");
+    /// The experts' service writes how often each expert was right, by expert and version, from the ends of deployments.
+    pub const EXPERTS: Bucket<serde_json::Value> = Bucket::new("experts");
+    /// The experts' service writes what was spent, by day.
+    pub const SPENDING: Bucket<serde_json::Value> = Bucket::new("spending");
 }
 
 /// The nouns that have a log; each gets its streams.
-pub(crate) const LOGS: &[&str] = &[deployment::JOURNAL.noun, target::JOURNAL.noun];
+pub(crate) const LOGS: &[&str] = &[deployment::JOURNAL.noun, target::JOURNAL.noun, experts::JOURNAL.noun];
 /// The buckets that exist.
-pub(crate) const BUCKETS: &[&str] = &[buckets::ROUTES.name, buckets::MEASUREMENTS.name];
+pub(crate) const BUCKETS: &[&str] =
+    &[buckets::ROUTES.name, buckets::MEASUREMENTS.name, buckets::EXPERTS.name, buckets::SPENDING.name];

@@ -61,6 +61,9 @@ pub struct PlanReply {
     pub plan: Plan,
     /// What the checking agents found, by agent.
     pub reviews: Vec<ReviewReply>,
+    /// What experts say about it, when the gate asks them; absent when no opinion came in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<crate::expert::PlanAdvice>,
     /// The way back, in words, in order.
     pub way_back: Vec<String>,
     /// Why it would be refused as things stand.

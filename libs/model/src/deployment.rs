@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DeploymentId, DeploymentSpec, Digest, Fence, GateResult, Plan, ReplicaId, Span, Step, StepId, Timestamp,
-    plan::Snapshot, step::StepResult,
+    expert::PlanAdvice, plan::Snapshot, spec::GateMode, step::StepResult,
 };
 
 /// Where a deployment is.
@@ -179,6 +179,8 @@ pub enum CauseKind {
     PlanChanged,
     /// The target is busy and the spec says reject.
     Busy,
+    /// The gate for experts requires an approval and there is none.
+    Advice,
 }
 
 /// One fact about a deployment. The order in the journal is the only truth.
@@ -221,12 +223,22 @@ pub enum Event {
         /// What runs now and is returned to.
         baseline: Option<Box<Snapshot>>,
     },
+    /// Experts are asked from here on. Durable before they are.
+    AdviceAsked {
+        /// What the gate does with the answer: the stricter of spec and policy.
+        gate: GateMode,
+        /// When it goes on without one.
+        until: Timestamp,
+    },
     /// What the experts say.
     Advised {
-        /// `off` when nobody was asked.
+        /// `off` when nobody was asked, `none` when no opinion came in time; else who answered.
         source: String,
         /// One line.
         summary: String,
+        /// What they said, when they did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        advice: Option<Box<PlanAdvice>>,
     },
     /// People must approve from here.
     ApprovalAwaited {
@@ -363,6 +375,7 @@ impl Event {
             Event::OwnerClaimed { .. } => "owner_claimed",
             Event::OwnerReleased { .. } => "owner_released",
             Event::Planned { .. } => "planned",
+            Event::AdviceAsked { .. } => "advice_asked",
             Event::Advised { .. } => "advised",
             Event::ApprovalAwaited { .. } => "approval_awaited",
             Event::Approved { .. } => "approved",

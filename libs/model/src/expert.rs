@@ -2,6 +2,16 @@
 //!
 //! Answers come in a closed schema: whatever does not fit it is a missing vote, never a "no".
 
+mod advice;
+mod asking;
+
+pub use advice::{AdviceJob, AdviceReport, Concern, Matter, PlanAdvice, Voice, passes};
+pub use asking::{
+    AskingStep, ConsultationEvent, ConsultationLine, ConsultationProgress, ConsultationReply,
+    ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertView, ExpertsReply, ExpertsRequest,
+    ReplayReply, TestReply, TestRequest, TestResult,
+};
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -256,12 +266,25 @@ pub struct Opinion {
     pub action: Action,
     /// Why this action, in one sentence.
     pub reason: String,
+    /// The same for programs: `least_loss`, `failed_gate`, `blocking_finding`, `fragile`, `too_few_answers`, `all_abstained`
+    /// or `one_family`.
+    #[serde(default)]
+    pub cause: String,
     /// Probability of safe, unsafe and fixable after tempering; sums to 1.
     pub posterior: BTreeMap<String, f64>,
     /// The same without tempering, to show how much it claims.
     pub untempered: BTreeMap<String, f64>,
+    /// Expected loss of each action under the posterior.
+    #[serde(default)]
+    pub expected_loss: BTreeMap<String, f64>,
+    /// The power the votes' likelihood was taken to, 0 to 1.4: fitted on cases with known outcome, else from the correlation.
+    #[serde(default)]
+    pub tempering: f64,
     /// Share of the votes per stance.
     pub vote_share: BTreeMap<String, f64>,
+    /// The same with experts weighted by how often they agreed with the majority so far (Wawa).
+    #[serde(default)]
+    pub agreement_share: BTreeMap<String, f64>,
     /// Votes that counted.
     pub votes: u32,
     /// What they are worth as independent votes.
@@ -280,6 +303,9 @@ pub struct Opinion {
     pub bake_minutes: u32,
     /// Strategies by the Kemeny order, the best first.
     pub strategies: Vec<Advice>,
+    /// The same by Borda's count. An alarm says when the two differ in the first place.
+    #[serde(default)]
+    pub strategies_by_borda: Vec<Advice>,
     /// What the minority says, as quotes with authors.
     pub dissent: Vec<Dissent>,
     /// Alarms, such as the same text from two families.
@@ -316,6 +342,74 @@ pub struct Consultation {
     pub took_ms: u64,
     /// The sum of the ballots' costs, in millionths of a US dollar.
     pub cost_micro_usd: u64,
+}
+
+impl Weight {
+    /// The word in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Weight::Info => "info",
+            Weight::Minor => "minor",
+            Weight::Major => "major",
+            Weight::Blocking => "blocking",
+        }
+    }
+}
+
+impl Stance {
+    /// The word in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stance::Approve => "approve",
+            Stance::Reject => "reject",
+            Stance::NeedsChange => "needs_change",
+            Stance::Abstain => "abstain",
+        }
+    }
+}
+
+impl Advice {
+    /// The word in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Advice::Canary => "canary",
+            Advice::BlueGreen => "blue_green",
+            Advice::Rolling => "rolling",
+            Advice::Recreate => "recreate",
+            Advice::None => "none",
+        }
+    }
+}
+
+impl AnswerStatus {
+    /// The word in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AnswerStatus::Ok => "ok",
+            AnswerStatus::Abstained => "abstained",
+            AnswerStatus::Refused => "refused",
+            AnswerStatus::Truncated => "truncated",
+            AnswerStatus::SchemaInvalid => "schema_invalid",
+            AnswerStatus::Timeout => "timeout",
+            AnswerStatus::RateLimited => "rate_limited",
+            AnswerStatus::Quota => "quota",
+            AnswerStatus::ProviderError => "provider_error",
+            AnswerStatus::CircuitOpen => "circuit_open",
+        }
+    }
+}
+
+impl Action {
+    /// The word in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Approve => "approve",
+            Action::Reject => "reject",
+            Action::NeedsChange => "needs_change",
+            Action::Escalate => "escalate",
+            Action::NoQuorum => "no_quorum",
+        }
+    }
 }
 
 impl From<Weight> for Severity {

@@ -89,7 +89,7 @@ fn default_environment() -> Token {
 }
 
 /// Whether a gate is asked, and whether it can hold the deployment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GateMode {
     /// Not asked.

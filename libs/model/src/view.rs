@@ -119,6 +119,9 @@ pub struct DeploymentView {
     pub paused: bool,
     /// Who approved.
     pub approvals: Vec<String>,
+    /// What experts said about the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<crate::expert::PlanAdvice>,
     /// Why it turned back.
     pub cause: Option<Cause>,
     /// Why it is where it is.

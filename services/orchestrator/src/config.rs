@@ -1,7 +1,7 @@
 //! Settings of the orchestrator.
 
 use chassis::config::{Config, complaint};
-use model::{Span, fault::Complaint};
+use model::{Span, fault::Complaint, spec::GateMode};
 use serde::{Deserialize, Serialize};
 
 /// `[orchestrator]`, `CODE_ORCHESTRATOR_*`.
@@ -20,6 +20,12 @@ pub struct OrchestratorConfig {
     pub resend: Span,
     /// How many ended deployments are kept for lists. 0 to 100000. Default 1000.
     pub remembered: usize,
+    /// The mildest gate for experts on every deployment: `off`, `advise` or `require`. A spec can only be stricter.
+    /// Default `off`.
+    pub experts: GateMode,
+    /// How long experts may take; then `advise` goes on without them and `require` rejects. 1 s to 30 min. Default
+    /// 60 s.
+    pub advice: Span,
     /// How many calls and reports are handled side by side. 1 to 4096. Default 256.
     pub concurrency: usize,
 }
@@ -32,6 +38,8 @@ impl Default for OrchestratorConfig {
             sweep: Span::seconds(15),
             resend: Span::seconds(60),
             remembered: 1000,
+            experts: GateMode::Off,
+            advice: Span::seconds(60),
             concurrency: 256,
         }
     }
@@ -54,6 +62,7 @@ impl Config for OrchestratorConfig {
             ("beat", self.beat, Span::millis(10), Span::seconds(5)),
             ("silence", self.silence, Span::millis(30), Span::seconds(600)),
             ("sweep", self.sweep, Span::millis(100), Span::seconds(3600)),
+            ("advice", self.advice, Span::seconds(1), Span::seconds(1800)),
             ("resend", self.resend, Span::millis(100), Span::seconds(3600)),
         ];
         for (field, value, least, most) in

@@ -17,6 +17,7 @@ use model::{
     DeploymentId, Event, Fault, Phase, ReplicaId, Timestamp,
     command::{Accepted, Command},
     deployment::StepReport,
+    expert::AdviceReport,
     view::DeploymentView,
 };
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -47,6 +48,8 @@ pub enum News {
     Record(Box<Entry<Event>>),
     /// A runner reports; answered when it is journalled.
     Report(Box<StepReport>, oneshot::Sender<Result<(), Fault>>),
+    /// Experts advise; answered when it is journalled.
+    Advice(Box<AdviceReport>, oneshot::Sender<Result<(), Fault>>),
     /// A person commands; answered when it is journalled or refused.
     Command(Box<Command>, oneshot::Sender<Result<Accepted, Fault>>),
     /// Someone wants to see it.
@@ -150,7 +153,8 @@ impl Drive {
         let now = self.hub.clock.now();
         let at = decide::wake_at(&self.state);
         let is_due = at.is_some_and(|at| at <= now);
-        let is_busy = !self.effects().iter().all(|effect| matches!(effect, Effect::Send(_)));
+        let is_busy =
+            !self.effects().iter().all(|effect| matches!(effect, Effect::Send(_) | Effect::Advise(_)));
         (at.filter(|_| !is_due), if is_due || is_busy { BUSY } else { IDLE })
     }
 
@@ -169,7 +173,7 @@ impl Drive {
                 self.hub.targets.fresh(&self.state.spec.target_id()).await?;
             }
             let target = self.target.borrow_and_update().clone();
-            let context = Context { now: self.hub.clock.now(), me: &self.hub.me, target: &target };
+            let context = self.hub.context(&target);
             let events = decide::advance(&self.state, context);
             if events.is_empty() || self.append(events).await? {
                 break;
@@ -181,7 +185,7 @@ impl Drive {
 
     fn effects(&self) -> Vec<Effect> {
         let target = self.target.borrow().clone();
-        let context = Context { now: self.hub.clock.now(), me: &self.hub.me, target: &target };
+        let context = self.hub.context(&target);
         effects(&self.state, context)
     }
 
@@ -234,6 +238,10 @@ impl Drive {
             },
             News::Report(report, answer) => {
                 let outcome = self.journal(|state, _| Ok(decide::on_report(state, &report))).await;
+                let _ = answer.send(outcome.map(|_| ()));
+            }
+            News::Advice(report, answer) => {
+                let outcome = self.journal(|state, _| Ok(decide::on_advice(state, &report))).await;
                 let _ = answer.send(outcome.map(|_| ()));
             }
             News::Command(command, answer) => {
@@ -294,7 +302,7 @@ impl Drive {
         let mut has_looked = false;
         for _ in 0..50 {
             let target = self.target.borrow().clone();
-            let context = Context { now: self.hub.clock.now(), me: &self.hub.me, target: &target };
+            let context = self.hub.context(&target);
             match decide(&self.state, context) {
                 Ok(events) if !events.is_empty() => {
                     if self.append(events).await? {

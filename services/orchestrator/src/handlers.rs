@@ -11,7 +11,9 @@ use model::{
         TargetCommand, TargetView,
     },
     deployment::{Mode, StepReport},
+    expert::{AdviceReport, Matter, PlanAdvice, passes},
     plan::Snapshot,
+    spec::GateMode,
 };
 
 use crate::{
@@ -32,6 +34,8 @@ pub type Ctx = Arc<Hub>;
 
 /// How long the agents may take to review a plan that is only looked at.
 const REVIEW: Duration = Duration::from_secs(10);
+/// How long experts may take over a plan that is only looked at: less than a client waits by default.
+const ADVICE: Duration = Duration::from_secs(8);
 
 /// Journals a deployment. The same request id gives the same deployment, however often and wherever it is sent.
 pub async fn on_submit(hub: Ctx, submit: Submit, meta: Meta) -> Result<Submitted, Fault> {
@@ -58,7 +62,7 @@ async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<
     let mut state = Deployment::begin(&record, 0).map_err(Error::from)?;
     if !hub.is_draining() {
         // The same record carries what follows by itself, so that a request is one durable write.
-        record.events.extend(decide::advance(&state, Context { now, me: &hub.me, target: &target }));
+        record.events.extend(decide::advance(&state, Context { now, ..hub.context(&target) }));
     }
 
     match hub.bus.append(&subjects::deployment::JOURNAL, id.as_str(), &record, 0).await {
@@ -74,7 +78,7 @@ async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<
 }
 
 /// Shows what would be done. Changes nothing.
-pub async fn on_plan(hub: Ctx, request: PlanRequest, _: Meta) -> Result<PlanReply, Fault> {
+pub async fn on_plan(hub: Ctx, request: PlanRequest, meta: Meta) -> Result<PlanReply, Fault> {
     let spec = spec::read(&request.document)?.spec;
     let target = hub.targets.fresh(&spec.target_id()).await?;
     let plan = compile(&spec, target.snapshot.as_ref(), Mode::Apply)
@@ -96,13 +100,52 @@ pub async fn on_plan(hub: Ctx, request: PlanRequest, _: Meta) -> Result<PlanRepl
     for review in reviews.iter().filter(|review| !review.passed) {
         obstacles.push(format!("{} would refuse it: {}", review.agent, review.summary));
     }
+    let advice = advice(&hub, &spec, &target, &plan, &reviews, meta.sender, &mut obstacles).await;
     Ok(PlanReply {
         digest: plan.digest(),
+        advice,
         way_back: way_back_in_words(&spec, &plan, target.snapshot.as_ref()),
         plan,
         reviews,
         obstacles,
     })
+}
+
+/// What experts say about a plan that is only looked at. The same plan is the same question, so that looking again
+/// costs nothing.
+async fn advice(
+    hub: &Hub,
+    spec: &DeploymentSpec,
+    target: &Target,
+    plan: &Plan,
+    reviews: &[ReviewReply],
+    caller: String,
+    obstacles: &mut Vec<String>,
+) -> Option<PlanAdvice> {
+    let gate = spec.gates.experts.max(hub.policy().experts);
+    if gate == GateMode::Off {
+        return None;
+    }
+    let matter = Matter {
+        question: format!("plan-{}", plan.digest().short()).parse().ok()?,
+        spec: Box::new(spec.clone()),
+        baseline: target.snapshot.as_ref().map(|snapshot| Box::new(snapshot.spec.clone())),
+        plan: Box::new(plan.clone()),
+        findings: reviews.to_vec(),
+        caller,
+        until: hub.clock.now().plus(ADVICE),
+    };
+    let advice = match hub.bus.call(&subjects::experts::ADVISE_NOW, &matter, ADVICE).await {
+        Ok(advice) => Some(advice),
+        Err(error) => {
+            obstacles.push(format!("experts did not look at the plan: {error}"));
+            None
+        }
+    };
+    if let Some(advice) = advice.as_ref().filter(|_| !passes(gate, advice.as_ref())) {
+        obstacles.push(format!("the gate for experts would hold it back: {}", advice.summary()));
+    }
+    advice
 }
 
 fn obstacles(spec: &DeploymentSpec, target: &Target) -> Vec<String> {
@@ -165,6 +208,11 @@ pub async fn on_command(hub: Ctx, command: Command, _: Meta) -> Result<model::co
 /// Journals how a step goes. Safe to repeat: a report of an attempt that no longer matters changes nothing.
 pub async fn on_report(hub: Ctx, report: StepReport, _: Meta) -> Result<(), Fault> {
     hub.report(report).await
+}
+
+/// Journals what experts say. Safe to repeat: advice that is not waited for changes nothing.
+pub async fn on_advice(hub: Ctx, report: AdviceReport, _: Meta) -> Result<(), Fault> {
+    hub.advice(report).await
 }
 
 /// Shows, holds or lets go of a target.

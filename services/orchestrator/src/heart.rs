@@ -20,7 +20,9 @@ pub mod target;
 pub mod view;
 pub mod way_back;
 
-use model::{ReplicaId, Timestamp};
+use std::time::Duration;
+
+use model::{ReplicaId, Timestamp, spec::GateMode};
 
 /// What a decision may look at beside the deployment itself.
 #[derive(Clone, Copy)]
@@ -31,6 +33,23 @@ pub struct Context<'a> {
     pub me: &'a ReplicaId,
     /// The target, as far as its journal was folded.
     pub target: &'a target::Target,
+    /// What the operator of the engine wants of every deployment.
+    pub policy: Policy,
+}
+
+/// What the operator of the engine wants of every deployment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// The mildest gate for experts; a spec can only be stricter.
+    pub experts: GateMode,
+    /// How long experts may take.
+    pub advice: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { experts: GateMode::Off, advice: Duration::from_secs(60) }
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use model::{
     Code, DeploymentId, Event, Fault, ReplicaId, Verdict,
     command::{Accepted, Command},
     deployment::StepReport,
+    expert::AdviceReport,
     view::{DeploymentView, Summary},
 };
 use tokio::{
@@ -30,7 +31,7 @@ use crate::{
     config::OrchestratorConfig,
     drive::{self, Inbox, News},
     error::{Attempt, Error},
-    heart::{state::Deployment, view},
+    heart::{Context, Policy, state::Deployment, target::Target, view},
     metrics::Counts,
     store::{self, Targets},
 };
@@ -241,6 +242,27 @@ impl Hub {
             Err(fault) if fault.code == Code::NotFound => Ok(()),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Journals what experts say. A deployment that is over or unknown needs none.
+    pub async fn advice(self: &Arc<Self>, report: AdviceReport) -> Result<(), Fault> {
+        let id = report.deployment.clone();
+        match self.ask(&id, |answer| News::Advice(Box::new(report), answer)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Ok(()),
+            Err(fault) if fault.code == Code::NotFound => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What a decision may look at now.
+    pub fn context<'a>(&'a self, target: &'a Target) -> Context<'a> {
+        Context { now: self.clock.now(), me: &self.me, target, policy: self.policy() }
+    }
+
+    /// What the operator wants of every deployment.
+    pub fn policy(&self) -> Policy {
+        Policy { experts: self.config.experts, advice: self.config.advice.0 }
     }
 
     /// Journals a person's command, or says why not.

@@ -103,9 +103,12 @@ async fn live_among_others(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Re
 }
 
 async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {
-    use subjects::orchestrator::{COMMAND, DRIFT, HISTORY, LIST, PLAN, REPORT, STATUS, SUBMIT, TARGET};
+    use subjects::orchestrator::{
+        ADVICE, COMMAND, DRIFT, HISTORY, LIST, PLAN, REPORT, STATUS, SUBMIT, TARGET,
+    };
     let rules = WorkRules { concurrency: hub.config.concurrency, ..WorkRules::default() };
     service.work(&REPORT, None, rules, hub.clone(), handlers::on_report).await?;
+    service.work(&ADVICE, None, WorkRules::default(), hub.clone(), handlers::on_advice).await?;
     service.answer(&SUBMIT, hub.clone(), handlers::on_submit).await?;
     service.answer(&PLAN, hub.clone(), handlers::on_plan).await?;
     service.answer(&STATUS, hub.clone(), handlers::on_status).await?;

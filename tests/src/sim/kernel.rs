@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use model::{
     DeploymentId, Event, Fence, Record, Timestamp, Verdict,
     deployment::{StepJob, StepReport, StepStop},
+    expert::AdviceReport,
     plan::Snapshot,
     target::TargetEvent,
 };
@@ -87,6 +88,8 @@ pub(super) enum Happening {
     Work(usize, u64),
     /// A runner hears that steps no longer matter.
     Stop(usize, Box<StepStop>),
+    /// Some replica hears what experts say.
+    Advice(Box<AdviceReport>),
     /// An instance becomes healthy, if it is still in this life.
     Healthy(InstanceKey, u64),
     /// A process begins again.
@@ -260,6 +263,7 @@ impl Simulation {
             Happening::Deliver(lane, number) => self.deliver(lane, number),
             Happening::Work(index, task) => self.work(index, task),
             Happening::Stop(index, stop) => self.hear_stop(index, &stop),
+            Happening::Advice(report) => self.hear_advice(report),
             Happening::Healthy(key, life) => {
                 if let Some(instance) =
                     self.world.instances.get_mut(&key).filter(|instance| instance.life == life)

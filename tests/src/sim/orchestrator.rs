@@ -11,7 +11,7 @@ use model::{
     deployment::{StepJob, StepReport},
 };
 use orchestrator::heart::{
-    Context, decide,
+    Context, Policy, decide,
     effects::{Effect, effects},
     state::Deployment,
     target::{Target, Wish},
@@ -188,7 +188,11 @@ impl Simulation {
     ) -> Option<T> {
         let replica = &self.replicas[index];
         let state = replica.deployments.get(id)?;
-        Some(ask(state, Context { now: self.clock(index), me: &replica.name, target: &replica.target }))
+        let policy = Policy { advice: self.scenario.advice.0, ..Policy::default() };
+        Some(ask(
+            state,
+            Context { now: self.clock(index), me: &replica.name, target: &replica.target, policy },
+        ))
     }
 
     fn turn(&mut self, index: usize, id: DeploymentId) {
@@ -319,13 +323,14 @@ impl Simulation {
 
     fn plan_effects(&mut self, index: usize, id: &DeploymentId) {
         let Some(wanted) = self.with_context(index, id, effects) else { return };
-        let unfinished = wanted.iter().any(|effect| !matches!(effect, Effect::Send(_)));
+        let unfinished = wanted.iter().any(|effect| !matches!(effect, Effect::Send(_) | Effect::Advise(_)));
         for effect in wanted.into_iter().rev() {
             let (key, again) = match &effect {
                 Effect::Send(job) => (format!("send {} {} {}", job.step.id, job.attempt, job.fence), RESEND),
                 Effect::Stop(stop) => (format!("stop {:?} {}", stop.step, stop.below), 1_000),
                 Effect::Wish(wish) => (format!("wish {:?}", std::mem::discriminant(wish)), 100),
                 Effect::Ask(command) => (format!("ask {}", command.deployment), 2_000),
+                Effect::Advise(_) => ("advise".to_owned(), RESEND),
             };
             let key = format!("{id} {key}");
             let now = self.now;
@@ -399,6 +404,7 @@ impl Simulation {
             }
             Effect::Wish(wish) => self.wish(index, &wish),
             Effect::Ask(command) => self.first(index, Todo::Ask(Box::new(command))),
+            Effect::Advise(job) => self.consult(&job),
         }
         self.point(process, "after an effect");
     }

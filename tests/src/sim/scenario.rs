@@ -4,7 +4,8 @@ mod catalogue;
 mod parts;
 
 use model::{
-    DeploymentId, DeploymentSpec, Phase, Token, Verdict, command::Action, deployment::Mode, plan::Revision,
+    DeploymentId, DeploymentSpec, Phase, Span, Token, Verdict, command::Action, deployment::Mode,
+    plan::Revision,
 };
 
 use super::world::Flaw;
@@ -26,6 +27,10 @@ pub struct Scenario {
     pub flaws: Vec<(Token, Revision, Flaw)>,
     /// How each release ends when nothing else happens.
     pub ends: Vec<Verdict>,
+    /// What experts say when they are asked; none: they never answer.
+    pub panel: Option<model::expert::Action>,
+    /// How long experts may take.
+    pub advice: Span,
     /// Runners of agents there are.
     pub runners: usize,
     /// How long all of it may take, in virtual milliseconds, faults included.
@@ -95,6 +100,7 @@ impl Scenario {
             spec.deadlines.step = "5h".parse().expect("a span");
             spec.deadlines.rollback = "20h".parse().expect("a span");
         }
+        self.advice = "5h".parse().expect("a span");
         self.limit += 12 * 3_600_000;
         self
     }

@@ -88,8 +88,8 @@ impl<'a> Story<'a> {
                     ("changes", json!(plan.changes)),
                 ]);
             }
-            Event::Advised { source, summary } => {
-                self.head.insert("advice", json!({"source": source, "summary": summary}));
+            Event::Advised { source, summary, advice } => {
+                self.head.insert("advice", json!({"source": source, "summary": summary, "opinion": advice}));
             }
             Event::Approved { by, plan } => self.approvals.push(json!({"by": by, "plan": plan, "at": at})),
             Event::Locked { token } => drop(self.head.insert("lock", json!(token))),
@@ -128,6 +128,7 @@ impl<'a> Story<'a> {
             Event::Validated {}
             | Event::OwnerClaimed { .. }
             | Event::OwnerReleased { .. }
+            | Event::AdviceAsked { .. }
             | Event::ApprovalAwaited { .. }
             | Event::LockAwaited { .. }
             | Event::ExecutionBegan { .. }

@@ -192,7 +192,10 @@ pub fn words(event: &Event) -> String {
         Event::OwnerClaimed { owner, epoch } => format!("{owner}, epoch {epoch}"),
         Event::OwnerReleased { owner } => owner.to_string(),
         Event::Planned { plan, .. } => format!("{} steps, {}", plan.steps.len(), plan.digest()),
-        Event::Advised { source, summary } => format!("{source}: {summary}"),
+        Event::AdviceAsked { gate, until } => {
+            format!("gate {}, until {until}", format!("{gate:?}").to_lowercase())
+        }
+        Event::Advised { source, summary, .. } => format!("{source}: {summary}"),
         Event::ApprovalAwaited { until } | Event::LockAwaited { until } | Event::ExecutionBegan { until } => {
             format!("until {until}")
         }

@@ -49,6 +49,7 @@ impl Drive {
             }
             Effect::Wish(wish) => (format!("wish {:?}", std::mem::discriminant(wish)), Duration::ZERO),
             Effect::Ask(command) => (format!("ask {}", command.deployment), ASK_AGAIN),
+            Effect::Advise(_) => ("advise".to_owned(), resend),
         };
         let before = self.done.get(&key);
         let times = before.map_or(0, |done| done.times);
@@ -63,6 +64,7 @@ impl Drive {
             }
             Effect::Stop(_) => info_span!("stop", deployment = %self.state.id),
             Effect::Wish(_) => info_span!("wish", deployment = %self.state.id),
+            Effect::Advise(_) => info_span!("advise", deployment = %self.state.id),
             Effect::Ask(rival) => info_span!("ask", deployment = %self.state.id, rival = %rival.deployment),
         };
         let span = trace::under(span, self.state.trace.as_deref());
@@ -78,6 +80,12 @@ impl Drive {
                 let id = stop.deployment.clone();
                 let said = self.hub.bus.signal(&subjects::agents::STOP, id.as_str(), &stop).await;
                 said.attempt("stop steps")
+            }
+            Effect::Advise(job) => {
+                // The same question has the same answer, so asking again costs nothing.
+                let message_id = format!("advise-{}-{times}", job.deployment);
+                let sent = self.hub.bus.send(&subjects::experts::ADVISE, None, &*job, &message_id).await;
+                sent.attempt("ask experts for advice")
             }
             Effect::Wish(wish) => {
                 let (target, now) = (self.state.spec.target_id(), self.hub.clock.now());

@@ -15,9 +15,11 @@ use model::{
     step::{Stage, StepResult},
 };
 
+mod advice;
 mod command;
 mod wake;
 
+pub use advice::on_advice;
 pub use command::on_command;
 pub use wake::wake_at;
 
@@ -168,24 +170,14 @@ fn on_planned(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     match run_stage(state, Stage::Check, context) {
         Stand::Go(events) => events,
         Stand::Broken(cause) => vec![Event::Decided { verdict: Verdict::Rejected, cause: Some(cause) }],
-        Stand::Done => match (state.spec.gates.experts, state.mode) {
-            (GateMode::Off, _) | (_, Mode::Rollback) => {
-                vec![Event::Advised { source: "off".to_owned(), summary: "no experts were asked".to_owned() }]
-            }
-            (GateMode::Advise, _) => vec![Event::Advised {
-                source: "none".to_owned(),
-                summary: "no expert service answers (COE-01 is not implemented); advice never blocks"
-                    .to_owned(),
-            }],
-            (GateMode::Require, _) => {
-                let text = "gates.experts is `require` and no expert service can approve (COE-01 is not implemented)";
-                reject(CauseKind::Failed, text.to_owned(), context)
-            }
-        },
+        Stand::Done => advice::seek(state, context),
     }
 }
 
 fn on_advised(state: &Deployment, context: Context<'_>) -> Vec<Event> {
+    if let Some(events) = advice::holds_back(state, context) {
+        return events;
+    }
     if state.spec.gates.approvals.is_some() && state.mode == Mode::Apply {
         return vec![Event::ApprovalAwaited { until: context.now.plus(state.spec.deadlines.human.0) }];
     }
@@ -247,7 +239,8 @@ fn on_locked(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     if now_runs == planned_from {
         return vec![Event::ExecutionBegan { until: context.now.plus(state.spec.deadlines.total.0) }];
     }
-    if state.expected_plan.is_some() || !state.approvals.is_empty() {
+    let required = state.advice_asked.is_some_and(|(gate, _)| gate == GateMode::Require);
+    if state.expected_plan.is_some() || !state.approvals.is_empty() || required {
         let text = "another release was promoted after the plan was seen or approved: plan again".to_owned();
         return reject(CauseKind::PlanChanged, text, context);
     }

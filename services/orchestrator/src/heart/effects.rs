@@ -3,8 +3,9 @@
 
 use model::{
     Fence, Phase, StepKind,
-    command::{Action, Command},
+    command::{Action, Command, ReviewReply},
     deployment::{CauseKind, StepJob, StepStop, StopKind},
+    expert::{AdviceJob, Matter},
     plan::Snapshot,
     spec::DeploymentSpec,
     step::Stage,
@@ -23,6 +24,8 @@ pub enum Effect {
     Wish(Wish),
     /// Another deployment is told to make way.
     Ask(Command),
+    /// Experts have the plan before them.
+    Advise(Box<AdviceJob>),
 }
 
 /// All effects of this state.
@@ -32,6 +35,7 @@ pub fn effects(state: &Deployment, context: Context<'_>) -> Vec<Effect> {
     }
     let mut effects = jobs(state);
     effects.extend(stops(state));
+    effects.extend(advice(state).map(|job| Effect::Advise(Box::new(job))));
     effects.extend(wishes(state, context).into_iter().map(Effect::Wish));
     effects.extend(decide::rivals(state, context).into_iter().map(|rival| {
         Effect::Ask(Command {
@@ -71,6 +75,32 @@ fn jobs(state: &Deployment) -> Vec<Effect> {
         })));
     }
     jobs
+}
+
+/// The question has the deployment's id, so that asking again gives the recorded answer.
+fn advice(state: &Deployment) -> Option<AdviceJob> {
+    let (_, until) = state.advice_asked.filter(|_| state.phase == Phase::Planned)?;
+    let found = |step: &model::Step| {
+        let (result, _) = state.state_of(&step.id).result?;
+        Some(ReviewReply {
+            agent: step.agent.to_string(),
+            passed: result.outcome == model::Outcome::Succeeded,
+            summary: result.reason,
+            findings: result.findings,
+        })
+    };
+    Some(AdviceJob {
+        deployment: state.id.clone(),
+        matter: Matter {
+            question: state.id.as_str().parse().ok()?,
+            spec: Box::new(state.spec.clone()),
+            baseline: state.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
+            plan: Box::new(state.plan.clone()?),
+            findings: state.stage(Stage::Check).filter_map(found).collect(),
+            caller: state.initiator.clone(),
+            until,
+        },
+    })
 }
 
 fn stops(state: &Deployment) -> Vec<Effect> {

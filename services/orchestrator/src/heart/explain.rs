@@ -2,8 +2,8 @@
 //! No phase is without a reason, and every command that is named can be typed as it stands.
 
 use model::{
-    Outcome, Phase, Severity, Step, StepKind, Timestamp, Verdict, deployment::CauseKind, plan::Snapshot,
-    step::Stage, view::Explanation,
+    Outcome, Phase, Severity, Step, StepKind, Timestamp, Verdict, deployment::CauseKind, expert::Concern,
+    plan::Snapshot, spec::GateMode, step::Stage, view::Explanation,
 };
 
 use super::{
@@ -38,6 +38,7 @@ fn headline(state: &Deployment) -> String {
     match state.phase {
         Phase::Received => "received; no orchestrator has looked at it yet".to_owned(),
         Phase::Validated => "the spec is valid; the plan is next".to_owned(),
+        Phase::Planned if state.advice_asked.is_some() => "checked; experts look at the plan".to_owned(),
         Phase::Planned => "planned; agents check the plan".to_owned(),
         Phase::Advised => "checked and advised".to_owned(),
         Phase::AwaitingApproval => {
@@ -121,12 +122,22 @@ fn way_there(state: &Deployment, said: &mut Explanation) {
     if let Some((source, summary)) = state.advice.as_ref().filter(|(source, _)| source != "off") {
         said.details.push(format!("advice ({source}): {summary}"));
     }
+    if let Some(advice) = &state.counsel {
+        some(advice.findings.iter().map(concern), said);
+        said.details.push(format!("all of it: codectl experts history {}", advice.question));
+    }
     if let Some(reason) = &state.force {
         said.details.push(format!("forced by {}: {reason}", state.initiator));
     }
     if let Some(by) = state.full.as_ref().filter(|_| !state.is_closed()) {
         said.details.push(format!("promoted in full by {by}: pauses and analyses are skipped"));
     }
+}
+
+fn concern(found: &Concern) -> String {
+    let who: Vec<&str> = found.experts.iter().map(model::Token::as_str).collect();
+    let on = if found.evidence.is_empty() { String::new() } else { format!(" [{}]", found.evidence) };
+    format!("  {}: {}{on} ({})", found.weight.as_str(), found.statement, who.join(", "))
 }
 
 fn required(state: &Deployment) -> u8 {
@@ -285,6 +296,10 @@ fn over(state: &Deployment, target: &Target, said: &mut Explanation) {
             said.unblocked_by
                 .push("cure the findings or waive them in the spec, then codectl apply it".to_owned());
         }
+        (_, Some(CauseKind::Advice)) => {
+            said.unblocked_by.push("cure what experts found, then codectl apply the spec".to_owned());
+            said.unblocked_by.push(again);
+        }
         (_, Some(CauseKind::PlanChanged)) => {
             said.unblocked_by
                 .push("codectl plan, then codectl apply --plan with the digest it shows".to_owned());
@@ -316,6 +331,13 @@ fn next_deadline(state: &Deployment) -> Option<(Timestamp, String)> {
         Phase::AwaitingApproval | Phase::Queued => (state.wait_until, "it is rejected, nothing was touched"),
         Phase::Executing | Phase::Verifying => return change_deadline(state),
         Phase::RollingBack => (state.rollback_until, "a person is called"),
+        Phase::Planned => {
+            let then = match state.advice_asked.map(|(gate, _)| gate) {
+                Some(GateMode::Require) => "it is rejected, nothing was touched",
+                Some(GateMode::Advise | GateMode::Off) | None => "it goes on without advice",
+            };
+            (state.advice_asked.map(|(_, until)| until), then)
+        }
         _ => (None, ""),
     };
     until.map(|until| (until, then.to_owned()))

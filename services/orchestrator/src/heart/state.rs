@@ -6,7 +6,9 @@ use model::{
     DeploymentId, DeploymentSpec, Digest, Event, Fence, Outcome, Phase, Plan, Record, ReplicaId, Step,
     StepId, StepKind, Timestamp, Verdict,
     deployment::{Cause, Mode},
+    expert::PlanAdvice,
     plan::Snapshot,
+    spec::GateMode,
     step::{Stage, StepResult},
 };
 
@@ -80,8 +82,12 @@ pub struct Deployment {
     pub plan_digest: Option<Digest>,
     /// What ran when the plan was made, and is returned to.
     pub baseline: Option<Snapshot>,
-    /// What the experts said.
+    /// What the gate does with advice, and how long it is waited for.
+    pub advice_asked: Option<(GateMode, Timestamp)>,
+    /// Who advised, and what it comes to.
     pub advice: Option<(String, String)>,
+    /// What the experts said, when they did.
+    pub counsel: Option<PlanAdvice>,
     /// Who approved this plan.
     pub approvals: Vec<String>,
     /// End of the wait for approvals or for the lock.
@@ -162,7 +168,9 @@ impl Deployment {
             plan: None,
             plan_digest: None,
             baseline: None,
+            advice_asked: None,
             advice: None,
+            counsel: None,
             approvals: Vec::new(),
             wait_until: None,
             lock: None,
@@ -221,8 +229,10 @@ impl Deployment {
                     self.phase = Phase::Planned;
                 }
             }
-            Event::Advised { source, summary } => {
+            Event::AdviceAsked { gate, until } => self.advice_asked = Some((*gate, *until)),
+            Event::Advised { source, summary, advice } => {
                 self.advice = Some((source.clone(), summary.clone()));
+                self.counsel = advice.as_deref().cloned();
                 self.phase = Phase::Advised;
             }
             Event::ApprovalAwaited { until } => {

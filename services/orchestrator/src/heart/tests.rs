@@ -8,12 +8,14 @@ use model::{
 };
 
 use super::{
-    Context,
+    Context, Policy,
     decide::{self, advance},
     effects::{Effect, effects},
     state::Deployment,
     target::Target,
 };
+
+mod advice;
 
 const CANARY: &str = r#"{
   "apiVersion": "code/v1", "name": "shop", "target": "scripted",
@@ -31,6 +33,8 @@ struct World {
     me: ReplicaId,
     target: Target,
     bad: Option<&'static str>,
+    policy: Policy,
+    panel: Option<model::expert::Action>,
 }
 
 impl World {
@@ -40,11 +44,13 @@ impl World {
             me: ReplicaId::derived("me"),
             target: Target::default(),
             bad: None,
+            policy: Policy::default(),
+            panel: None,
         }
     }
 
     fn context(&self) -> Context<'_> {
-        Context { now: self.now, me: &self.me, target: &self.target }
+        Context { now: self.now, me: &self.me, target: &self.target, policy: self.policy }
     }
 
     fn submit(&self, document: &str, id: &str) -> Deployment {
@@ -107,6 +113,19 @@ impl World {
         panic!("never ended: {:?}", state.phase);
     }
 
+    /// Runs until experts are asked.
+    fn until_asked(&mut self, state: &mut Deployment) {
+        while state.advice_asked.is_none() {
+            let events = advance(state, self.context());
+            if !events.is_empty() {
+                self.fold(state, events);
+            }
+            for effect in effects(state, self.context()) {
+                self.perform(state, effect);
+            }
+        }
+    }
+
     /// Runs until the deployment waits for the lock.
     fn until_queued(&mut self, state: &mut Deployment) {
         while !self.target.knows(&state.id) {
@@ -140,6 +159,7 @@ impl World {
                 !events.is_empty()
             }
             Effect::Ask(_) => false,
+            Effect::Advise(job) => self.consult(state, &job),
         }
     }
 

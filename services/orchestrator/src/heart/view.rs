@@ -49,6 +49,7 @@ pub fn view(state: &Deployment, target: &Target) -> DeploymentView {
         steps: state.all_steps().map(|step| step_view(state, step)).collect(),
         paused: state.paused.is_some(),
         approvals: state.approvals.clone(),
+        advice: state.counsel.clone(),
         cause: state.cause.clone(),
         explanation: explain(state, target),
     }

@@ -17,7 +17,7 @@ use testkit::{TestNats, eventually, nats};
 use super::Hub;
 use crate::{
     Config,
-    heart::{Context, decide, state::Deployment, target::Target, view},
+    heart::{Context, Policy, decide, state::Deployment, target::Target, view},
     metrics::Counts,
     store,
 };
@@ -79,7 +79,10 @@ impl Elsewhere {
 
     async fn advance(&mut self, nats: &TestNats) -> Entry<Event> {
         let target = Target::default();
-        let events = decide::advance(&self.state, Context { now: now(), me: &self.owner, target: &target });
+        let events = decide::advance(
+            &self.state,
+            Context { now: now(), me: &self.owner, target: &target, policy: Policy::default() },
+        );
         self.write(nats, events).await
     }
 

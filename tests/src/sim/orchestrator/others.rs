@@ -1,6 +1,10 @@
 //! What a replica does because of others: it claims from the silent, looks at everything, journals a person's command.
 
-use model::{DeploymentId, Record, ReplicaId, command::Command};
+use model::{
+    DeploymentId, Record, ReplicaId,
+    command::Command,
+    expert::{AdviceJob, AdviceReport, PlanAdvice},
+};
 use orchestrator::heart::{decide, state::Deployment, target::Wish};
 
 use super::{Happening, Process, REPLICAS, SILENCE, SWEEP, Simulation, Then, Todo};
@@ -94,6 +98,60 @@ impl Simulation {
         };
         let seq = state.seq;
         self.append(record, seq, index).ok().map(|_| true)
+    }
+
+    /// The panel answers after a while, more than once if it is asked more than once; or it never does.
+    pub(in crate::sim) fn consult(&mut self, job: &AdviceJob) {
+        let Some(action) = self.scenario.panel else { return };
+        let advice = PlanAdvice {
+            question: job.matter.question.clone(),
+            consultation: None,
+            source: "rules".to_owned(),
+            action,
+            reason: "so it is in this story".to_owned(),
+            voices: Vec::new(),
+            findings: Vec::new(),
+            votes: 3,
+            effective_votes: 1.5,
+            fragile_without: Vec::new(),
+            strategies: Vec::new(),
+            canary_steps_pct: Vec::new(),
+            bake_minutes: 0,
+            cost_micro_usd: 0,
+            took_ms: 1,
+        };
+        let report =
+            AdviceReport { deployment: job.deployment.clone(), plan: job.matter.plan.digest(), advice };
+        let delay = self.random.between(1, 3_000) + self.travel();
+        self.later(delay, None, Happening::Advice(Box::new(report)));
+    }
+
+    /// Some replica journals what experts say; until one has, it is delivered again.
+    pub(in crate::sim) fn hear_advice(&mut self, report: Box<AdviceReport>) {
+        let journalled = self.any_replica().is_some_and(|index| self.journal_advice(index, &report));
+        if !journalled && !self.is_over() {
+            let delay = self.random.between(1_000, 5_000);
+            self.later(delay, None, Happening::Advice(report));
+        }
+    }
+
+    fn journal_advice(&mut self, index: usize, report: &AdviceReport) -> bool {
+        self.reload(index, &report.deployment);
+        let Some(state) = self.replicas[index].deployments.get(&report.deployment) else { return false };
+        let events = decide::on_advice(state, report);
+        if events.is_empty() {
+            return true;
+        }
+        let record = Record {
+            id: report.deployment.to_string(),
+            version: state.version + 1,
+            writer: self.replicas[index].name.to_string(),
+            at: self.clock(index),
+            trace: None,
+            events,
+        };
+        let seq = state.seq;
+        self.append(record, seq, index).is_ok()
     }
 
     /// Any replica that is ready.

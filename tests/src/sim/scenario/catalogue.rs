@@ -1,6 +1,12 @@
 //! All stories.
 
-use model::{Phase, Verdict, command::Action, deployment::Mode, spec::WhenBusy};
+use model::{
+    Phase, Verdict,
+    command::Action,
+    deployment::Mode,
+    expert,
+    spec::{GateMode, WhenBusy},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -51,8 +57,24 @@ pub fn all() -> Vec<Scenario> {
         back_to_an_older_release(),
         nothing_changes(),
         abort_before_the_change(),
+        advised("advise-good", GateMode::Advise, Some(expert::Action::Approve), Verdict::Promoted),
+        advised("advise-against", GateMode::Advise, Some(expert::Action::Reject), Verdict::Promoted),
+        advised("advise-silent", GateMode::Advise, None, Verdict::Promoted),
+        advised("require-good", GateMode::Require, Some(expert::Action::Approve), Verdict::Promoted),
+        advised("require-against", GateMode::Require, Some(expert::Action::NeedsChange), Verdict::Rejected),
+        advised("require-no-quorum", GateMode::Require, Some(expert::Action::NoQuorum), Verdict::Rejected),
+        advised("require-silent", GateMode::Require, None, Verdict::Rejected),
     ]);
     all
+}
+
+/// Experts look at the plan, and the gate makes this of it.
+fn advised(name: &str, gate: GateMode, panel: Option<expert::Action>, end: Verdict) -> Scenario {
+    let mut new = web("canary", "2.0.0");
+    new.gates.experts = gate;
+    let mut story = story(format!("experts/{name}"), Some(&web("canary", "1.0.0")), &new, end);
+    story.panel = panel;
+    story
 }
 
 fn good(name: &str) -> Scenario {

@@ -99,6 +99,8 @@ pub fn story(
         people: Vec::new(),
         flaws: Vec::new(),
         ends: vec![end],
+        panel: None,
+        advice: "5m".parse().expect("a span"),
         runners: 3,
         limit: LIMIT,
     }

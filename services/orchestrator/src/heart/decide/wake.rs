@@ -14,7 +14,10 @@ pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
             times.extend(deployment.total_until)
         }
         Phase::RollingBack => times.extend(deployment.rollback_until),
-        Phase::Planned => times.extend(pause_ends(deployment)),
+        Phase::Planned => {
+            times.extend(pause_ends(deployment));
+            times.extend(deployment.advice_asked.map(|(_, until)| until));
+        }
         _ => {}
     }
     if let Some(stage) = deployment.open_stage() {

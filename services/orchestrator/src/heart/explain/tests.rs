@@ -12,7 +12,7 @@ use model::{
 };
 
 use crate::heart::{
-    Context,
+    Context, Policy,
     decide::{self, advance},
     effects::{Effect, effects},
     state::Deployment,
@@ -60,7 +60,7 @@ impl World {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { now: self.now, me: &self.me, target: &self.target }
+        Context { now: self.now, me: &self.me, target: &self.target, policy: Policy::default() }
     }
 
     fn submit(&self, id: &str, version: &str, extra: &str) -> Deployment {
@@ -135,7 +135,7 @@ impl World {
         let (step, attempt) = match effect {
             Effect::Send(job) => (job.step.id.clone(), job.attempt),
             Effect::Wish(wish) => return self.wish(&wish),
-            Effect::Stop(_) | Effect::Ask(_) => return false,
+            Effect::Stop(_) | Effect::Ask(_) | Effect::Advise(_) => return false,
         };
         let told = self.answers.iter().find(|(part, _)| step.as_str().contains(**part));
         let result = match told {

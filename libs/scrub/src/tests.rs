@@ -1,0 +1,95 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn every_shape_is_a_pattern() {
+    assert_eq!((WHOLE.len(), TAIL.len()), (SHAPES.len(), BEHIND.len()));
+}
+
+/// Put together here, so that no scanner takes this file for a leak.
+fn samples() -> Vec<String> {
+    let (long, digits) = ("a1B2c3D4e5F6g7H8i9J0".repeat(4), "0123456789ABCDEF");
+    vec![
+        format!("AKIA{digits}"),
+        format!("ghp_{}", &long[..36]),
+        format!("github_pat_{}", &long[..60]),
+        format!("glpat-{}", &long[..20]),
+        format!("xoxb-{}", &long[..24]),
+        format!("AIza{}", &long[..35]),
+        format!("sk_live_{}", &long[..24]),
+        format!("sk-ant-{}", &long[..40]),
+        format!("npm_{}", &long[..36]),
+        format!("hvs.{}", &long[..24]),
+        format!("SU{}", "A2B3C4D5".repeat(7)),
+        format!("eyJ{}.eyJ{}.{}", &long[..12], &long[..12], &long[..12]),
+        format!("-----BEGIN EC {}-----\nMHcCAQEE\n-----END EC {0}-----", "PRIVATE KEY"),
+    ]
+}
+
+#[test]
+fn known_shapes_are_masked_wherever_they_stand() {
+    for secret in samples() {
+        for text in [secret.clone(), format!("before {secret} after"), format!("{{\"k\":\"{secret}\"}}")] {
+            let scrubbed = scrub(&text);
+
+            assert!(!scrubbed.text.contains(&secret), "{secret} is still in {}", scrubbed.text);
+            assert!(!scrubbed.masked.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_value_behind_a_telling_name_is_masked_and_the_name_stays() {
+    let cases = [
+        ("DB_PASSWORD=hunter22x", "DB_PASSWORD=[masked: value of a telling name]"),
+        (r#"{"api_key": "q8w7e6r5"}"#, r#"{"api_key": "[masked: value of a telling name]"}"#),
+        ("postgres://app:s3cr3t9@db/shop", "postgres://app:[masked: password in an address]@db/shop"),
+        ("Authorization: Bearer abcdefghijklmnop", "Authorization: Bearer [masked: bearer token]"),
+    ];
+    for (text, wanted) in cases {
+        assert_eq!(scrub(text).text, wanted);
+    }
+}
+
+#[test]
+fn references_counts_and_plain_words_stay() {
+    for text in [
+        "password: ${DB_PASSWORD}",
+        "token=$TOKEN",
+        "secret: vault:kv/shop",
+        r#""input_tokens": 123456"#,
+        "tokenize the secrets in this sentence",
+        "https://example.org/path?x=1",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "password=********",
+    ] {
+        let scrubbed = scrub(text);
+
+        assert_eq!((scrubbed.text.as_str(), scrubbed.masked.len()), (text, 0));
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_is_taken_out() {
+    let hidden = "ap\u{200b}prove\u{202e} \u{1b}[31mred\u{1b}[0m\u{7} end\u{feff}\n\tnext";
+
+    assert_eq!(visible(hidden), "approve red end\n\tnext");
+}
+
+proptest! {
+    #[test]
+    fn scrubbing_twice_is_scrubbing_once(text in "[ -~\n]{0,200}") {
+        let once = scrub(&text).text;
+
+        prop_assert_eq!(scrub(&once).text, once.clone());
+    }
+
+    #[test]
+    fn any_text_can_be_made_visible(text in any::<String>()) {
+        let shown = visible(&text);
+
+        prop_assert!(!shown.chars().any(is_hidden));
+        prop_assert_eq!(visible(&shown), shown.clone());
+    }
+}
