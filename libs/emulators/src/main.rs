@@ -1,0 +1,3 @@
+//! Serves the emulators on one address.
+
+fn main() {}
