@@ -1,0 +1,206 @@
+//! Trust policies: which logs are believed, and whose cosignatures they need.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use serde::Serialize;
+
+use crate::{Checkpoint, Error, KeyKind, SignedCheckpoint, VerifyingKey, checkpoint::Signed};
+
+const WHAT: &str = "policy";
+/// Most logs, witnesses and groups.
+const MAX_LINES: usize = 1024;
+
+/// A [C2SP tlog-policy](https://c2sp.org/tlog-policy).
+///
+/// Stricter than the format asks: a log that is listed with keys of several kinds must have signed with each kind, and
+/// a policy without a log believes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    logs: Vec<VerifyingKey>,
+    witnesses: BTreeMap<String, WitnessLine>,
+    groups: BTreeMap<String, Group>,
+    /// `none` when it is absent here; a policy without the line is refused.
+    quorum: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct WitnessLine {
+    key: VerifyingKey,
+    url: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    least: usize,
+    members: Vec<String>,
+}
+
+/// Who vouches for a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trust {
+    /// The log's own signatures.
+    pub log: Vec<Signed>,
+    /// The witnesses of the policy that cosigned, by the policy's names.
+    pub witnesses: Vec<Signed>,
+}
+
+impl Policy {
+    /// A policy that trusts these keys of a log without a witness.
+    pub fn of_log(keys: &[VerifyingKey]) -> Policy {
+        Policy { logs: keys.to_vec(), witnesses: BTreeMap::new(), groups: BTreeMap::new(), quorum: None }
+    }
+
+    /// The logs' keys.
+    pub fn logs(&self) -> &[VerifyingKey] {
+        &self.logs
+    }
+
+    /// Names, keys and addresses of the witnesses.
+    pub fn witnesses(&self) -> impl Iterator<Item = (&str, &VerifyingKey, Option<&str>)> {
+        self.witnesses.iter().map(|(name, line)| (name.as_str(), &line.key, line.url.as_deref()))
+    }
+
+    /// The checkpoint is signed by a trusted log and cosigned by a quorum.
+    pub fn check(&self, signed: &SignedCheckpoint) -> Result<Trust, Error> {
+        let (Checkpoint { size, .. }, log) = signed.verify_log(&self.logs)?;
+        let cosigned = signed.verify(self.witnesses.values().map(|line| &line.key))?;
+        let names = self.witnesses.iter().filter_map(|(name, line)| {
+            let (key, time) = cosigned.iter().find(|(key, _)| **key == line.key)?;
+            Some(Signed { name: name.clone(), kind: key.kind().as_str(), time: *time })
+        });
+        let witnesses: Vec<Signed> = names.collect();
+        if let Some(quorum) = &self.quorum {
+            let has = |name: &str| witnesses.iter().any(|witness| witness.name == name);
+            if !self.witnessed(quorum, &has) {
+                let who: Vec<&str> = witnesses.iter().map(|witness| witness.name.as_str()).collect();
+                return Err(Error::Untrusted(format!(
+                    "the checkpoint of size {size} lacks the quorum {quorum}: cosigned by {}",
+                    if who.is_empty() { "no witness of the policy".to_owned() } else { who.join(", ") }
+                )));
+            }
+        }
+        Ok(Trust { log, witnesses })
+    }
+
+    /// Groups name only what stands above them, so this ends.
+    fn witnessed(&self, name: &str, has: &impl Fn(&str) -> bool) -> bool {
+        match self.groups.get(name) {
+            Some(group) => {
+                group.members.iter().filter(|member| self.witnessed(member, has)).count() >= group.least
+            }
+            None => has(name),
+        }
+    }
+
+    fn take(
+        &mut self,
+        words: &[&str],
+        quorum: &mut Option<Option<String>>,
+        used: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let known = |policy: &Policy, name: &str| {
+            policy.witnesses.contains_key(name) || policy.groups.contains_key(name)
+        };
+        match words {
+            ["log", vkey] | ["log", vkey, _] => {
+                let key: VerifyingKey = vkey.parse().map_err(|error: Error| error.to_string())?;
+                if key.kind() == KeyKind::Ed25519Cosigner {
+                    return Err("a log does not sign with a witness's kind of key".to_owned());
+                }
+                if self.has_key(&key) {
+                    return Err(format!("the key of {} stands here twice", key.name()));
+                }
+                self.logs.push(key);
+            }
+            ["witness", name, vkey] | ["witness", name, vkey, _] => {
+                let key: VerifyingKey = vkey.parse().map_err(|error: Error| error.to_string())?;
+                if !key.kind().is_timestamped() {
+                    return Err("a witness signs with a cosigner's kind of key".to_owned());
+                }
+                if self.has_key(&key) {
+                    return Err(format!("the key of {} stands here twice", key.name()));
+                }
+                if *name == "none" || known(self, name) {
+                    return Err(format!("the name {name} is taken"));
+                }
+                let url = words.get(3).map(|url| (*url).to_owned());
+                self.witnesses.insert((*name).to_owned(), WitnessLine { key, url });
+            }
+            ["group", name, least, members @ ..] => {
+                if *name == "none" || known(self, name) {
+                    return Err(format!("the name {name} is taken"));
+                }
+                for member in members {
+                    if !known(self, member) {
+                        return Err(format!("{member} is not defined above"));
+                    }
+                    if used.iter().any(|used| used == member) {
+                        return Err(format!("{member} is a member twice"));
+                    }
+                    used.push((*member).to_owned());
+                }
+                let least = match *least {
+                    "any" => 1,
+                    "all" => members.len(),
+                    number => crate::text::decimal(WHAT, number)
+                        .map_err(|_| format!("{number} is not a number"))?
+                        .try_into()
+                        .unwrap_or(usize::MAX),
+                };
+                if least == 0 || least > members.len() {
+                    return Err(format!("{least} of {} members", members.len()));
+                }
+                let members = members.iter().map(|member| (*member).to_owned()).collect();
+                self.groups.insert((*name).to_owned(), Group { least, members });
+            }
+            ["quorum", name] => {
+                if quorum.is_some() {
+                    return Err("a second line `quorum`".to_owned());
+                }
+                if *name != "none" && !known(self, name) {
+                    return Err(format!("{name} is not defined above"));
+                }
+                *quorum = Some((*name != "none").then(|| (*name).to_owned()));
+            }
+            _ => return Err(format!("{:?} is not a line of a policy", words.join(" "))),
+        }
+        Ok(())
+    }
+
+    fn has_key(&self, key: &VerifyingKey) -> bool {
+        let mut all = self.logs.iter().chain(self.witnesses.values().map(|line| &line.key));
+        all.any(|known| known.bytes() == key.bytes())
+    }
+}
+
+impl FromStr for Policy {
+    type Err = Error;
+
+    fn from_str(file: &str) -> Result<Policy, Error> {
+        let mut policy = Policy::of_log(&[]);
+        let (mut quorum, mut used) = (None, Vec::new());
+        if file.chars().any(|c| c.is_control() && c != '\t' && c != '\n') {
+            return Err(Error::format(WHAT, "it holds control characters"));
+        }
+        for (number, line) in file.split('\n').enumerate() {
+            let words: Vec<&str> = line.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+            if words.is_empty() || words[0].starts_with('#') {
+                continue;
+            }
+            if number > MAX_LINES {
+                return Err(Error::format(WHAT, "it has more than 1024 lines"));
+            }
+            policy
+                .take(&words, &mut quorum, &mut used)
+                .map_err(|why| Error::format(WHAT, format!("line {}: {why}", number + 1)))?;
+        }
+        policy.quorum = quorum.ok_or_else(|| Error::format(WHAT, "no line `quorum`"))?;
+        if policy.logs.is_empty() {
+            return Err(Error::format(WHAT, "no line `log`: nothing would be believed"));
+        }
+        Ok(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! Recomputes a whole log from its files and says what does not fit, by index.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{
+    Error, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash,
+    policy::Trust,
+    store::{Reader, over},
+    tile::{Tile, WIDTH},
+};
+
+/// Findings that are listed; more are only counted.
+const LISTED: usize = 100;
+
+/// Something that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The first entry that it is about.
+    pub index: u64,
+    /// How many entries from there on it may be about.
+    pub entries: u64,
+    /// In words.
+    pub what: String,
+    /// What the signed or upper hash says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Hash>,
+    /// What is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Hash>,
+}
+
+/// What a full check saw.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Which log.
+    pub origin: String,
+    /// How many entries were checked.
+    pub size: u64,
+    /// The root that was recomputed from the entries.
+    pub root: Hash,
+    /// Who vouches for it; none when nobody who is trusted does, which is then a finding.
+    pub trust: Option<Trust>,
+    /// What does not fit; at most 100.
+    pub findings: Vec<Finding>,
+    /// How many there are in all.
+    pub count: u64,
+}
+
+impl Report {
+    /// Everything fits.
+    pub fn is_clean(&self) -> bool {
+        self.count == 0 && self.trust.is_some()
+    }
+
+    fn add(&mut self, finding: Finding) {
+        self.count += 1;
+        if self.findings.len() < LISTED {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// Checks every entry, every tile and the signed root of the log in a folder. `known` are checkpoints from elsewhere
+/// (receipts, an older copy, a witness): the log must extend each. `each` sees every entry in order.
+pub fn verify(
+    folder: &Path,
+    policy: &Policy,
+    known: &[SignedCheckpoint],
+    mut each: impl FnMut(u64, &[u8]),
+) -> Result<Report, Error> {
+    let shown = Reader::new(folder, 0)
+        .checkpoint()?
+        .ok_or_else(|| Error::Missing(format!("{} has no checkpoint", folder.display())))?;
+    let checkpoint = shown.unverified().clone();
+    let trust = policy.check(&shown);
+    let mut report = Report {
+        origin: checkpoint.origin.clone(),
+        size: checkpoint.size,
+        root: checkpoint.root,
+        trust: None,
+        findings: Vec::new(),
+        count: 0,
+    };
+    match trust {
+        Ok(trust) => report.trust = Some(trust),
+        Err(error) => report.add(whole(&report, format!("the checkpoint is not believed: {error}"))),
+    }
+
+    let mut marks: Vec<(u64, Hash, bool)> = Vec::new();
+    for (at, other) in known.iter().enumerate() {
+        let other = match policy.check(other) {
+            Ok(_) => other.unverified(),
+            Err(error) => {
+                report.add(whole(&report, format!("known checkpoint {} is not believed: {error}", at + 1)));
+                continue;
+            }
+        };
+        if other.origin != checkpoint.origin {
+            report.add(whole(&report, format!("known checkpoint {} is of {}", at + 1, other.origin)));
+        } else if other.size > checkpoint.size {
+            report.add(Finding {
+                index: checkpoint.size,
+                entries: other.size - checkpoint.size,
+                what: format!(
+                    "size {} was signed, the log shows {}: it was cut or an old checkpoint is shown",
+                    other.size, checkpoint.size
+                ),
+                expected: None,
+                found: None,
+            });
+        } else {
+            marks.push((other.size, other.root, false));
+        }
+    }
+    marks.push((checkpoint.size, checkpoint.root, true));
+    marks.sort_by_key(|(size, ..)| *size);
+
+    let root = walk(folder, &marks, &mut report, &mut each)?;
+    report.root = root;
+    Ok(report)
+}
+
+fn whole(report: &Report, what: String) -> Finding {
+    Finding { index: 0, entries: report.size, what, expected: None, found: None }
+}
+
+/// Hashes every entry and compares it with its tile, every full tile with the hash above it, and the root at every mark.
+fn walk(
+    folder: &Path,
+    marks: &[(u64, Hash, bool)],
+    report: &mut Report,
+    each: &mut impl FnMut(u64, &[u8]),
+) -> Result<Hash, Error> {
+    let size = report.size;
+    let reader = Reader::new(folder, size);
+    let mut frontier = Frontier::default();
+    let mut marks = marks.iter();
+    let mut mark = marks.next();
+    let mut agreed = 0;
+    let mut at_mark = |frontier: &Frontier, report: &mut Report| {
+        while let Some((size, root, shown)) = mark.filter(|(size, ..)| *size == frontier.size()) {
+            if frontier.root() == *root {
+                agreed = *size;
+            } else {
+                let which = if *shown { "signed" } else { "known" };
+                report.add(Finding {
+                    index: agreed,
+                    entries: size - agreed,
+                    what: format!(
+                        "the entries do not give the root of the {which} checkpoint of size {size}"
+                    ),
+                    expected: Some(*root),
+                    found: Some(frontier.root()),
+                });
+            }
+            mark = marks.next();
+        }
+    };
+    at_mark(&frontier, report);
+    for number in 0..size.div_ceil(WIDTH) {
+        let first = number * WIDTH;
+        let (Some(entries), Some(hashes)) =
+            (Tile::at_size(None, number, size), Tile::at_size(Some(0), number, size))
+        else {
+            break;
+        };
+        let bundle = match reader.bundle(&entries) {
+            Ok(bundle) => bundle,
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => {
+                let cut = first_broken(&reader, &entries, first);
+                report.add(Finding {
+                    index: cut,
+                    entries: first + u64::from(entries.width) - cut,
+                    what: error.to_string(),
+                    expected: None,
+                    found: None,
+                });
+                // What follows cannot be joined to a root any more; its tiles are still compared.
+                return skip(&reader, report, number + 1, each);
+            }
+        };
+        let found: Vec<Hash> = bundle.iter().map(|entry| leaf_hash(entry)).collect();
+        compare_tile(&reader, &hashes, &found, report)?;
+        for (index, (entry, hash)) in (first..).zip(bundle.iter().zip(&found)) {
+            each(index, entry);
+            frontier.push(*hash);
+            at_mark(&frontier, report);
+        }
+    }
+    check_upper(&reader, report)?;
+    Ok(frontier.root())
+}
+
+/// The first entry of a bundle that cannot be read.
+fn first_broken(reader: &Reader, tile: &Tile, first: u64) -> u64 {
+    let bytes =
+        [*tile, tile.full()].iter().find_map(|tile| std::fs::read(reader.folder().join(tile.path())).ok());
+    let Some(bytes) = bytes else { return first };
+    let whole = (1..=tile.width).rev().find(|width| {
+        let mut rest = bytes.as_slice();
+        (0..*width).all(|_| {
+            let Some((size, tail)) = rest.split_first_chunk::<2>() else { return false };
+            let Some((_, tail)) = tail.split_at_checked(u16::from_be_bytes(*size).into()) else {
+                return false;
+            };
+            rest = tail;
+            true
+        })
+    });
+    // The entries may be readable and wrong: the tile knows.
+    let count = whole.unwrap_or(0);
+    let hashes = reader.hashes(&Tile { level: Some(0), ..*tile }).unwrap_or_default();
+    let mut rest = bytes.as_slice();
+    for (at, hash) in (0..count).zip(&hashes) {
+        let Some((size, tail)) = rest.split_first_chunk::<2>() else { return first + u64::from(at) };
+        let Some((entry, tail)) = tail.split_at_checked(u16::from_be_bytes(*size).into()) else {
+            return first + u64::from(at);
+        };
+        if leaf_hash(entry) != *hash {
+            return first + u64::from(at);
+        }
+        rest = tail;
+    }
+    first + u64::from(count.min(tile.width.saturating_sub(1)))
+}
+
+/// After a bundle that cannot be read: the others are still compared with their tiles.
+fn skip(
+    reader: &Reader,
+    report: &mut Report,
+    from: u64,
+    each: &mut impl FnMut(u64, &[u8]),
+) -> Result<Hash, Error> {
+    for number in from..report.size.div_ceil(WIDTH) {
+        let (Some(entries), Some(hashes)) =
+            (Tile::at_size(None, number, report.size), Tile::at_size(Some(0), number, report.size))
+        else {
+            break;
+        };
+        match reader.bundle(&entries) {
+            Ok(bundle) => {
+                let found: Vec<Hash> = bundle.iter().map(|entry| leaf_hash(entry)).collect();
+                compare_tile(reader, &hashes, &found, report)?;
+                (number * WIDTH..).zip(&bundle).for_each(|(index, entry)| each(index, entry));
+            }
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => report.add(Finding {
+                index: number * WIDTH,
+                entries: entries.width.into(),
+                what: error.to_string(),
+                expected: None,
+                found: None,
+            }),
+        }
+    }
+    check_upper(reader, report)?;
+    Ok(crate::tree::empty_root())
+}
+
+fn compare_tile(reader: &Reader, tile: &Tile, found: &[Hash], report: &mut Report) -> Result<(), Error> {
+    let first = tile.number * WIDTH;
+    let known = match reader.hashes(tile) {
+        Ok(known) => known,
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error) => {
+            report.add(Finding {
+                index: first,
+                entries: tile.width.into(),
+                what: error.to_string(),
+                expected: None,
+                found: None,
+            });
+            return Ok(());
+        }
+    };
+    for (index, (known, found)) in (first..).zip(known.iter().zip(found)) {
+        if known != found {
+            report.add(Finding {
+                index,
+                entries: 1,
+                what: format!("entry {index} is not the one whose hash is in the tree"),
+                expected: Some(*known),
+                found: Some(*found),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Every hash above the leaves against the full tile below it.
+fn check_upper(reader: &Reader, report: &mut Report) -> Result<(), Error> {
+    let size = report.size;
+    for level in 1u8..8 {
+        let count = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
+        for number in 0..count.div_ceil(WIDTH) {
+            let Some(tile) = Tile::at_size(Some(level), number, size) else { break };
+            let span = 1u64 << (8 * u32::from(level));
+            let known = match reader.hashes(&tile) {
+                Ok(known) => known,
+                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(error) => {
+                    report.add(Finding {
+                        index: number * WIDTH * span,
+                        entries: u64::from(tile.width) * span,
+                        what: error.to_string(),
+                        expected: None,
+                        found: None,
+                    });
+                    continue;
+                }
+            };
+            for (below, known) in (number * WIDTH..).zip(&known) {
+                let lower = Tile { level: Some(level - 1), number: below, width: WIDTH as u16 };
+                let Ok(hashes) = reader.hashes(&lower) else { continue };
+                let found = over(&hashes);
+                if found != *known {
+                    report.add(Finding {
+                        index: below * span,
+                        entries: span,
+                        what: format!("{} does not give its hash in {}", lower.path(), tile.path()),
+                        expected: Some(*known),
+                        found: Some(found),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first entry in which two copies of a log differ, up to the shorter one; none when one begins the other.
+pub fn first_difference(one: &Reader, other: &Reader) -> Result<Option<u64>, Error> {
+    let size = one.size().min(other.size());
+    for number in 0..size.div_ceil(WIDTH) {
+        let Some(tile) = Tile::at_size(Some(0), number, size) else { break };
+        let hashes = |reader: &Reader| {
+            let own = Tile::at_size(Some(0), number, reader.size()).unwrap_or(tile);
+            reader.hashes(&own)
+        };
+        let (one, other) = (hashes(one)?, hashes(other)?);
+        if let Some(at) = one.iter().zip(&other).take(tile.width.into()).position(|(one, other)| one != other)
+        {
+            return Ok(Some(number * WIDTH + at as u64));
+        }
+    }
+    Ok(None)
+}
