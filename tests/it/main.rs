@@ -6,6 +6,7 @@ mod docker_e2e;
 mod failures;
 mod house;
 mod inbox;
+mod kills;
 mod sim;
 mod takeover;
 mod whole;

@@ -213,12 +213,34 @@ impl Cluster {
         }
     }
 
-    /// `kill -9`.
-    pub fn kill_orchestrator(&mut self, replica: &str) {
+    /// The agents as a process of their own, with the folder they had before. Steps wait until they are there.
+    pub fn spawn_agents(&mut self) {
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(self.folder().join("agents.log")).unwrap();
+        let child = Command::new(program("agents"))
+            .env("CODE_NATS_URL", self.nats.server.url())
+            .env("CODE_AGENTS_STATE_DIR", self.agents_dir())
+            .env("CODE_AGENTS_DRAIN", "2s")
+            .envs(small_streams())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        assert!(self.processes.insert("agents".to_owned(), child).is_none(), "the agents already run");
+    }
+
+    /// `kill -9` of a process of this test: an orchestrator by its replica id, or `agents`.
+    pub fn kill(&mut self, name: &str) {
         let mut child =
-            self.processes.remove(replica).unwrap_or_else(|| panic!("{replica} is no process of this test"));
+            self.processes.remove(name).unwrap_or_else(|| panic!("{name} is no process of this test"));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// `kill -9`.
+    pub fn kill_orchestrator(&mut self, replica: &str) {
+        self.kill(replica);
     }
 
     /// The data plane's port for one more module.
