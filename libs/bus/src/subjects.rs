@@ -72,7 +72,7 @@ pub mod experts {
         ExpertsRequest, Matter, PlanAdvice, Question, ReplayReply, TestReply, TestRequest,
     };
 
-    use crate::{Call, Event, Job, Log, Signal};
+    use crate::{Call, Door, Event, Job, Log, Signal};
 
     /// Anyone asks; a panel answers, one opinion comes back.
     pub const ASK: Call<Question, Consultation> = Call::new("experts", "ask");
@@ -96,6 +96,21 @@ pub mod experts {
     pub const FORMED: Event<ConsultationLine> = Event::new("consultation", "formed");
     /// The experts' service writes: what was asked, what came of it, what became of the deployment.
     pub const JOURNAL: Log<ConsultationEvent> = Log::new("consultation");
+    /// The experts' service asks an expert that is a program of someone else's, by the expert's name. The shapes are in
+    /// docs/experts.md.
+    pub const PLUG_IN: Door = Door::new("expert");
+}
+
+/// What the consensus workers answer; calls are shared by all of them.
+pub mod consensus {
+    use model::expert::{Opinion, WeighRequest, WeighVotes, WeighedVotes};
+
+    use crate::Call;
+
+    /// The experts' service asks for one opinion on full answers.
+    pub const WEIGH: Call<WeighRequest, Opinion> = Call::new("consensus", "weigh");
+    /// Anyone asks about many questions at once, votes only.
+    pub const WEIGH_VOTES: Call<WeighVotes, WeighedVotes> = Call::new("consensus", "weigh-votes");
 }
 
 /// What is known about deployments.

@@ -4,6 +4,7 @@
 
 mod advice;
 mod asking;
+mod weighing;
 
 pub use advice::{AdviceJob, AdviceReport, Concern, Matter, PlanAdvice, Voice, passes};
 pub use asking::{
@@ -11,6 +12,7 @@ pub use asking::{
     ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertView, ExpertsReply, ExpertsRequest,
     ReplayReply, TestReply, TestRequest, TestResult,
 };
+pub use weighing::{Vote, WeighRequest, WeighVotes, WeighedVotes};
 
 use std::collections::BTreeMap;
 
@@ -266,8 +268,8 @@ pub struct Opinion {
     pub action: Action,
     /// Why this action, in one sentence.
     pub reason: String,
-    /// The same for programs: `least_loss`, `failed_gate`, `blocking_finding`, `fragile`, `too_few_answers`, `all_abstained`
-    /// or `one_family`.
+    /// The same for programs: `least_loss`, `failed_gate`, `blocking_finding`, `dictated`, `fragile`,
+    /// `too_few_answers`, `all_abstained` or `one_family`.
     #[serde(default)]
     pub cause: String,
     /// Probability of safe, unsafe and fixable after tempering; sums to 1.

@@ -62,6 +62,8 @@ documents! {
     model::view::Summary => "code.v1.Summary",
     model::expert::Question => "code.v1.Question",
     model::expert::Consultation => "code.v1.Consultation",
+    model::expert::Opinion => "code.v1.Opinion",
+    model::expert::WeighRequest => "code.v1.WeighRequest",
     model::expert::Matter => "code.v1.Matter",
     model::expert::PlanAdvice => "code.v1.PlanAdvice",
     model::expert::AdviceJob => "code.v1.AdviceJob",

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod check;
+mod consensus;
 mod document;
 mod error;
 mod fault;

@@ -50,6 +50,48 @@ pub struct Fault {
     #[prost(message, repeated, tag = "3")]
     pub complaints: ::prost::alloc::vec::Vec<Complaint>,
 }
+/// One who votes, by the version whose record counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Voter {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub family: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+}
+/// Many questions to one panel: votes only, for history, drift and load. Column by column, because a row per question
+/// would be mostly tags.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WeighVotes {
+    #[prost(message, repeated, tag = "1")]
+    pub panel: ::prost::alloc::vec::Vec<Voter>,
+    /// One byte per question and voter, question by question: 0 no valid answer, 1 abstained, 2 approve, 3 reject,
+    /// 4 needs change.
+    #[prost(bytes = "vec", tag = "2")]
+    pub votes: ::prost::alloc::vec::Vec<u8>,
+    /// Stated confidence in percent, as long as `votes`; empty for none.
+    #[prost(bytes = "vec", tag = "3")]
+    pub confidence: ::prost::alloc::vec::Vec<u8>,
+    /// Settings and records as JSON, in the shapes of libs/opinion; empty for the defaults.
+    #[prost(bytes = "vec", tag = "4")]
+    pub policy_json: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub records_json: ::prost::alloc::vec::Vec<u8>,
+}
+/// The same number of entries per column as there were questions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WeighedVotes {
+    /// 0 approve, 1 reject, 2 needs change, 3 escalate.
+    #[prost(bytes = "vec", tag = "1")]
+    pub actions: ::prost::alloc::vec::Vec<u8>,
+    /// Three per question: safe, unsafe, fixable; tempered.
+    #[prost(float, repeated, tag = "2")]
+    pub posterior: ::prost::alloc::vec::Vec<f32>,
+    /// What the votes are worth as independent ones.
+    #[prost(float, repeated, tag = "3")]
+    pub effective_votes: ::prost::alloc::vec::Vec<f32>,
+}
 /// One entry of an aggregate's journal. `version` counts from 1 without a gap.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JournalRecord {
