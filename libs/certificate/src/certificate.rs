@@ -1,0 +1,106 @@
+//! A certificate as a file: both statements, the documents they are about, and the proof that the audit log has it.
+
+use model::{DeploymentSpec, Plan, digest::canonical_json};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Deployment, Error, Signer,
+    at::required,
+    bundle::Bundle,
+    deployment,
+    dsse::Envelope,
+    rules,
+    statement::{Statement, subjects},
+    vsa,
+};
+
+/// The media type of the file.
+pub const MEDIA_TYPE: &str = "application/vnd.code.certificate.v1+json";
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Certificate {
+    /// Always [`MEDIA_TYPE`].
+    pub media_type: String,
+    /// The deployment statement, as `cosign verify-blob-attestation` reads it.
+    pub bundle: Bundle,
+    /// The verification summary, as `slsa-verifier verify-vsa` reads it. Two signatures.
+    pub vsa: Envelope,
+    /// What both are about.
+    pub documents: Documents,
+    /// Where the audit log has it; `null` when no log was kept or it did not answer.
+    #[serde(deserialize_with = "required")]
+    pub log: Option<Inclusion>,
+}
+
+/// The documents that a certificate is about, as the exact text whose digest it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Documents {
+    /// What was asked for, as canonical JSON.
+    pub spec: String,
+    /// What was to be done, as canonical JSON; `null` when it never came to a plan.
+    #[serde(deserialize_with = "required")]
+    pub plan: Option<String>,
+}
+
+/// That the audit log holds the certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inclusion {
+    /// The log's entry, as it is hashed. It names the digests of both envelopes.
+    pub entry: String,
+    /// Index, path and signed checkpoint with its cosignatures: a C2SP tlog-proof.
+    pub proof: String,
+}
+
+impl Documents {
+    /// The spec, read.
+    pub fn spec(&self) -> Result<DeploymentSpec, String> {
+        serde_json::from_str(&self.spec).map_err(|error| error.to_string())
+    }
+
+    /// The plan, read.
+    pub fn plan(&self) -> Result<Option<Plan>, String> {
+        self.plan.as_deref().map(serde_json::from_str).transpose().map_err(|error| error.to_string())
+    }
+}
+
+impl Certificate {
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical_json(self)
+    }
+}
+
+/// Signs what is said, with a key of each kind. The audit log is asked later: it must know what it holds.
+pub async fn issue(
+    facts: &Deployment,
+    documents: Documents,
+    classic: &dyn Signer,
+    quantum: &dyn Signer,
+) -> Result<Certificate, Error> {
+    let contradiction = |why: String| Error::Contradiction { deployment: facts.deployment.to_string(), why };
+    let spec = documents.spec().map_err(&contradiction)?;
+    let plan = documents.plan().map_err(&contradiction)?;
+    // Nobody can ask for a signature under a promotion that is not proven, not even a caller in this program.
+    let promoted = facts.ending == crate::Ending::Promoted;
+    let gaps = if promoted { rules::gaps(facts, &spec, plan.as_ref()) } else { Vec::new() };
+    let wrong = gaps.into_iter().chain(rules::contradictions(facts, &spec, plan.as_ref())).next();
+    if let Some(gap) = wrong {
+        return Err(contradiction(format!("{}: {}", gap.field, gap.text)));
+    }
+    let subject = subjects(&facts.spec, facts.plan.as_ref(), &facts.artifacts);
+    let statement = Statement::new(deployment::TYPE, subject, facts);
+    let envelope = Envelope::sign(&canonical_json(&statement), &[classic]).await?;
+    let summary = vsa::summary(facts, &envelope.digest());
+    let vsa = Envelope::sign(&canonical_json(&summary), &[classic, quantum]).await?;
+    Ok(Certificate {
+        media_type: MEDIA_TYPE.to_owned(),
+        bundle: Bundle::new(classic.key(), envelope),
+        vsa,
+        documents,
+        log: None,
+    })
+}

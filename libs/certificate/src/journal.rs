@@ -1,0 +1,410 @@
+//! Reads a deployment's journal into what a certificate says. Pure.
+
+use std::collections::BTreeMap;
+
+use model::{
+    DeploymentId, DeploymentSpec, Digest, Event, Phase, Plan, Record, Timestamp, Verdict,
+    deployment::{Cause, Mode},
+    digest::canonical_json,
+    expert::PlanAdvice,
+    spec::GateMode,
+    step::{Agent, Step, StepResult},
+};
+
+use crate::{
+    At, Deployment, Documents, Ending, Error,
+    deployment::{
+        self, Approval, Audit, Certifier, Experts, Found, Gate, Input, Intervention, JournalDigest, Observed,
+        Opinion, Vote,
+    },
+    rules,
+};
+
+/// Labels of a spec that name what its build made, and what they are called in a certificate. The value is a digest.
+const LABELS: [(&str, &str); 4] = [
+    ("code/sbom", "sbom"),
+    ("code/provenance", "provenance"),
+    ("code/vulnerabilities", "vulnerabilities"),
+    ("code/test-result", "test-result"),
+];
+
+/// One attempt of a step.
+#[derive(Default)]
+struct Attempt {
+    scheduled: Option<Timestamp>,
+    key: Option<String>,
+    fence: Option<deployment::Fence>,
+    finished: Option<Timestamp>,
+    runner: Option<String>,
+    result: Option<StepResult>,
+}
+
+/// A deployment's journal, read.
+pub struct Story<'a> {
+    id: &'a str,
+    records: &'a [Record],
+    spec: &'a DeploymentSpec,
+    mode: Mode,
+    initiator: &'a str,
+    forced: Option<&'a String>,
+    received: Timestamp,
+    plan: Option<&'a Plan>,
+    baseline: Option<Digest>,
+    way_back: Vec<&'a Step>,
+    attempts: BTreeMap<(&'a str, u32), Attempt>,
+    approvals: Vec<Approval>,
+    until: Option<At>,
+    gate: GateMode,
+    advised: Option<(&'a str, &'a str)>,
+    advice: Option<&'a PlanAdvice>,
+    done: Vec<Intervention>,
+    cause: Option<&'a Cause>,
+    phase: Option<(Phase, Timestamp)>,
+    verdict: Option<(Verdict, Timestamp)>,
+}
+
+impl<'a> Story<'a> {
+    /// Reads a journal from its first record on.
+    pub fn read(records: &'a [Record]) -> Result<Story<'a>, Error> {
+        let id = records.first().map(|record| record.id.as_str()).unwrap_or_default();
+        let broken = |why| Error::Journal { deployment: id.to_owned(), why };
+        let received =
+            records.iter().flat_map(|record| record.events.iter().map(move |event| (event, record.at)));
+        let Some((Event::Received { spec, mode, initiator, force, .. }, at)) = received.clone().next() else {
+            return Err(broken("does not begin with what was asked for"));
+        };
+        if records.iter().enumerate().any(|(at, record)| record.version != at as u64 + 1 || record.id != id) {
+            return Err(broken("has a gap"));
+        }
+        let mut story = Story {
+            id,
+            records,
+            spec,
+            mode: *mode,
+            initiator,
+            forced: force.as_ref(),
+            received: at,
+            plan: None,
+            baseline: None,
+            way_back: Vec::new(),
+            attempts: BTreeMap::new(),
+            approvals: Vec::new(),
+            until: None,
+            gate: GateMode::Off,
+            advised: None,
+            advice: None,
+            done: Vec::new(),
+            cause: None,
+            phase: None,
+            verdict: None,
+        };
+        received.for_each(|(event, at)| story.take(event, at));
+        Ok(story)
+    }
+
+    fn take(&mut self, event: &'a Event, at: Timestamp) {
+        match event {
+            Event::Planned { plan, baseline } => {
+                self.plan = Some(plan);
+                self.baseline = baseline.as_ref().map(|baseline| baseline.digest());
+            }
+            Event::AdviceAsked { gate, .. } => self.gate = self.gate.max(*gate),
+            Event::Advised { source, summary, advice } => {
+                self.advised = Some((source, summary));
+                self.advice = advice.as_deref();
+            }
+            Event::ApprovalAwaited { until } => self.until = Some(At(*until)),
+            Event::Approved { by, plan } => {
+                let (by, plan, until) = (by.clone(), plan.clone(), self.until);
+                self.approvals.push(Approval { by, plan, at: At(at), until });
+            }
+            Event::StepScheduled { step, attempt, idem_key, fence, .. } => {
+                let entry = self.attempts.entry((step.as_str(), *attempt)).or_default();
+                // A way back that was asked for again counts its attempts anew; the last one stands.
+                *entry = Attempt {
+                    scheduled: Some(at),
+                    key: Some(idem_key.clone()),
+                    fence: Some(deployment::Fence { lock: fence.lock, epoch: fence.epoch }),
+                    ..Attempt::default()
+                };
+            }
+            Event::StepStarted { step, attempt, runner } => {
+                self.attempts.entry((step.as_str(), *attempt)).or_default().runner = Some(runner.clone());
+            }
+            Event::StepFinished { step, attempt, runner, result } => {
+                let entry = self.attempts.entry((step.as_str(), *attempt)).or_default();
+                if entry.result.is_none() {
+                    (entry.finished, entry.result) = (Some(at), Some(result.clone()));
+                    entry.runner = Some(runner.clone());
+                }
+            }
+            Event::Paused { by } => self.someone("paused", by, at),
+            Event::Resumed { by } => self.someone("resumed", by, at),
+            Event::PromoteRequested { by, full: false } => self.someone("promoted", by, at),
+            Event::PromoteRequested { by, full: true } => self.someone("promoted_in_full", by, at),
+            Event::RollbackRetried { by, .. } => self.someone("rollback_retried", by, at),
+            Event::RollbackBegan { cause, steps, .. } => {
+                self.way_back = steps.iter().collect();
+                self.cause = Some(cause);
+            }
+            Event::Promoted {} => self.phase = Some((Phase::Promoted, at)),
+            Event::RolledBack {} => self.phase = Some((Phase::RolledBack, at)),
+            Event::HumanNeeded { cause } => self.cause = self.cause.or(Some(cause)),
+            Event::Decided { verdict, cause } | Event::Closed { verdict, cause, .. } => {
+                self.verdict.get_or_insert((*verdict, at));
+                self.cause = cause.as_ref().or(self.cause);
+            }
+            Event::Received { .. }
+            | Event::Validated {}
+            | Event::OwnerClaimed { .. }
+            | Event::OwnerReleased { .. }
+            | Event::LockAwaited { .. }
+            | Event::Locked { .. }
+            | Event::ExecutionBegan { .. }
+            | Event::VerificationBegan {} => {}
+        }
+    }
+
+    fn someone(&mut self, what: &str, by: &str, at: Timestamp) {
+        self.done.push(Intervention { what: what.to_owned(), by: by.to_owned(), at: At(at) });
+    }
+
+    /// How it ended, and when; none while it is under way.
+    pub fn ending(&self) -> Option<(Ending, Timestamp)> {
+        if let Some((verdict, at)) = self.verdict {
+            let ending = match verdict {
+                Verdict::Promoted => Ending::Promoted,
+                Verdict::RolledBack => Ending::RolledBack,
+                Verdict::Rejected => Ending::Rejected,
+                Verdict::Cancelled => Ending::Cancelled,
+                Verdict::Superseded => Ending::Superseded,
+                Verdict::NeedsHuman => Ending::NeedsHuman,
+            };
+            return Some((ending, at));
+        }
+        match self.phase? {
+            (Phase::Promoted, at) => Some((Ending::Promoted, at)),
+            (_, at) => Some((Ending::RolledBack, at)),
+        }
+    }
+
+    /// What should run now: the new release after a promotion, the old one after a way back; none when it is not
+    /// known, or when nothing was touched.
+    pub fn should_run(&self) -> Option<Option<&'a DeploymentSpec>> {
+        match self.ending()?.0 {
+            Ending::Promoted | Ending::Unproven => Some(Some(self.spec)),
+            Ending::RolledBack => Some(self.baseline_spec()),
+            Ending::Rejected | Ending::Cancelled | Ending::Superseded | Ending::NeedsHuman => None,
+        }
+    }
+
+    fn baseline_spec(&self) -> Option<&'a DeploymentSpec> {
+        self.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
+            Event::Planned { baseline: Some(baseline), .. } => Some(&baseline.spec),
+            _ => None,
+        })
+    }
+
+    /// The documents that the certificate is about.
+    pub fn documents(&self) -> Documents {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
+        Documents {
+            spec: text(canonical_json(self.spec)),
+            plan: self.plan.map(|plan| text(canonical_json(plan))),
+        }
+    }
+
+    /// Everything a certificate says. A promotion whose evidence has gaps becomes [`Ending::Unproven`].
+    pub fn facts(
+        &self,
+        observed: Option<Observed>,
+        audit: Option<Audit>,
+        certifier: Certifier,
+        now: Timestamp,
+    ) -> Result<Deployment, Error> {
+        let broken = |why| Error::Journal { deployment: self.id.to_owned(), why };
+        let (ending, ended) = self.ending().ok_or_else(|| broken("has no ending yet"))?;
+        let deployment: DeploymentId = self.id.parse().map_err(|_| broken("is not that of a deployment"))?;
+        let turned_back = !matches!(ending, Ending::Promoted | Ending::Unproven);
+        // A clock that jumped back must not make a certificate that is older than what it certifies.
+        let issued = now.max(ended).max(self.received);
+        let unsaid = || Cause {
+            kind: model::deployment::CauseKind::Operator,
+            step: None,
+            gate: None,
+            text: format!("{ending} without a cause in the journal"),
+            at: ended,
+        };
+        let cause = self.cause.cloned().or_else(|| turned_back.then(unsaid)).filter(|_| turned_back);
+        let mut facts = Deployment {
+            deployment,
+            target: self.spec.target_id(),
+            mode: self.mode,
+            ending,
+            cause: cause.map(|cause| deployment::Cause {
+                kind: cause.kind,
+                step: cause.step,
+                gate: cause.gate.map(|gate| gate.to_string()),
+                text: cause.text,
+                at: At(cause.at),
+            }),
+            missing: Vec::new(),
+            initiator: self.initiator.to_owned(),
+            forced: self.forced.cloned(),
+            received: At(self.received),
+            ended: At(ended.max(self.received)),
+            issued: At(issued),
+            spec: Digest::of(self.spec),
+            plan: self.plan.map(Plan::digest),
+            baseline: self.baseline.clone(),
+            policy: rules::policy(self.spec, self.gate),
+            approvals: self.approvals.clone(),
+            artifacts: rules::artifacts(self.spec),
+            steps: self.steps().map(|step| self.step(step)).collect(),
+            gates: self.gates(),
+            findings: self.findings(),
+            experts: self.experts(),
+            interventions: self.done.clone(),
+            observed,
+            inputs: self.inputs(),
+            journal: JournalDigest {
+                version: self.records.last().map_or(0, |record| record.version),
+                digest: Digest::of(&self.records),
+            },
+            audit,
+            certifier,
+        };
+        if ending == Ending::Promoted {
+            facts.missing =
+                rules::gaps(&facts, self.spec, self.plan).into_iter().map(|gap| gap.text).collect();
+            if !facts.missing.is_empty() {
+                facts.ending = Ending::Unproven;
+            }
+        }
+        match rules::contradictions(&facts, self.spec, self.plan).into_iter().next() {
+            None => Ok(facts),
+            Some(gap) => Err(Error::Contradiction {
+                deployment: self.id.to_owned(),
+                why: format!("{}: {}", gap.field, gap.text),
+            }),
+        }
+    }
+
+    fn steps(&self) -> impl Iterator<Item = &'a Step> {
+        self.plan.into_iter().flat_map(|plan| &plan.steps).chain(self.way_back.iter().copied())
+    }
+
+    fn last<'b>(&'b self, step: &'b Step) -> Option<(u32, &'b Attempt)> {
+        let mut attempts = self.attempts.range((step.id.as_str(), 0)..=(step.id.as_str(), u32::MAX));
+        attempts.next_back().map(|((_, number), attempt)| (*number, attempt))
+    }
+
+    fn step(&self, step: &Step) -> deployment::Step {
+        let (attempts, last) = self.last(step).unzip();
+        let result = last.and_then(|last| last.result.as_ref());
+        deployment::Step {
+            id: step.id.clone(),
+            stage: step.stage,
+            agent: step.agent,
+            what: step.describe(),
+            attempts: attempts.unwrap_or(0),
+            idempotency_key: last.and_then(|last| last.key.clone()),
+            fence: last.and_then(|last| last.fence),
+            runner: last.and_then(|last| last.runner.clone()),
+            scheduled: last.and_then(|last| last.scheduled.map(At)),
+            finished: last.and_then(|last| last.finished.map(At)),
+            outcome: result.map(|result| result.outcome),
+            reason: result.map(|result| result.reason.clone()).unwrap_or_default(),
+            evidence: result.and_then(|result| result.evidence.clone()),
+        }
+    }
+
+    fn gates(&self) -> Vec<Gate> {
+        let mut gates = Vec::new();
+        for step in self.steps() {
+            let attempts = self.attempts.range((step.id.as_str(), 0)..=(step.id.as_str(), u32::MAX));
+            for ((_, attempt), found) in attempts {
+                for gate in found.result.iter().flat_map(|result| &result.gates) {
+                    gates.push(Gate {
+                        step: step.id.clone(),
+                        attempt: *attempt,
+                        gate: gate.gate.clone(),
+                        outcome: gate.outcome,
+                        measured: gate.measured.filter(|value| value.is_finite()),
+                        limit: gate.limit.clone(),
+                        samples: gate.samples,
+                        text: gate.text.clone(),
+                        at: At(gate.at),
+                    });
+                }
+            }
+        }
+        gates
+    }
+
+    fn findings(&self) -> Vec<Found> {
+        let of = |step: &'a Step| {
+            let result = self.last(step).and_then(|(_, last)| last.result.as_ref());
+            let findings = result.map(|result| result.findings.as_slice()).unwrap_or_default();
+            findings.iter().map(|found| Found {
+                step: step.id.clone(),
+                rule: found.rule.clone(),
+                severity: found.severity,
+                module: found.module.clone(),
+                message: found.message.clone(),
+                waived: found.waived.clone(),
+            })
+        };
+        self.steps().flat_map(of).collect()
+    }
+
+    fn experts(&self) -> Experts {
+        let (source, summary) = self.advised.unwrap_or(("off", ""));
+        let vote = |voice: &model::expert::Voice| Vote {
+            expert: voice.expert.to_string(),
+            family: voice.family.to_string(),
+            status: voice.status,
+            vote: voice.stance,
+        };
+        Experts {
+            source: source.to_owned(),
+            summary: summary.to_owned(),
+            opinion: self.advice.map(|advice| Opinion {
+                action: advice.action,
+                reason: advice.reason.clone(),
+                counted: advice.votes,
+                effective: if advice.effective_votes.is_finite() { advice.effective_votes } else { 0.0 },
+                votes: advice.voices.iter().map(vote).collect(),
+                consultation: advice.consultation.clone(),
+            }),
+        }
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let named = LABELS.iter().filter_map(|(label, kind)| {
+            let digest = self.spec.labels.get(*label)?.parse().ok()?;
+            Some(Input { kind: (*kind).to_owned(), name: (*label).to_owned(), digest })
+        });
+        let made = self.steps().filter_map(|step| {
+            let digest = self.last(step)?.1.result.as_ref()?.evidence.clone()?;
+            Some(Input { kind: kind(step.agent).to_owned(), name: step.id.to_string(), digest })
+        });
+        named.chain(made).collect()
+    }
+}
+
+/// What the evidence of an agent is called.
+fn kind(agent: Agent) -> &'static str {
+    match agent {
+        Agent::Architect => "resource-plan",
+        Agent::Integrator => "contract-review",
+        Agent::Toolsmith => "tool-check",
+        Agent::Security => "security-review",
+        Agent::Tester => "test-result",
+        Agent::Deployer => "deployment-log",
+        Agent::Performance => "measurements",
+        Agent::Validator => "end-state",
+        Agent::Guardian => "alert-rules",
+        Agent::Certifier => "deployment-record",
+    }
+}

@@ -1,0 +1,16 @@
+//! Certificates as others meet them: made from a journal, signed, changed in every way, checked by other software.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod fixture;
+mod issuing;
+mod keys;
+mod mutations;
+mod removals;
+mod vault;
