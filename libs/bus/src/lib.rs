@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 mod answer;
+mod audit;
 mod bucket;
 mod call;
 mod cas;
@@ -42,6 +43,7 @@ mod tasks;
 mod trace;
 mod work;
 
+pub use audit::{Heard, heard_streams};
 pub use bucket::{BucketHandle, Entry as BucketEntry};
 pub use cloudevents::{CloudEvent, Data};
 pub use connect::{Bus, Counts};
@@ -53,7 +55,7 @@ pub use frame::Meta;
 pub use log::{Entry, Since};
 pub use server::{NatsServer, ServerSettings};
 pub use settings::{Settings, StreamLimits, Tls};
-pub use subject::{Bucket, Call, Event, Job, Log, SHARDS, Signal, shard_of};
+pub use subject::{Bucket, Call, Event, Job, Log, SHARDS, Signal, Trail, shard_of};
 pub use tasks::Serving;
 pub use wire::{Beat, Drain, Message};
 pub use work::WorkRules;

@@ -15,6 +15,8 @@ pub(crate) const EVENTS: &str = "EVENTS";
 pub(crate) const INBOX: &str = "INBOX";
 pub(crate) const DEAD: &str = "DEAD";
 pub(crate) const ADVISORY: &str = "ADVISORY";
+/// What services say to the audit log.
+pub(crate) const TRAIL: &str = "TRAIL";
 /// The object store for evidence.
 pub(crate) const EVIDENCE: &str = "evidence";
 
@@ -57,6 +59,14 @@ pub(crate) fn all(settings: &Settings) -> Vec<Config> {
             ..stream(&bucket_stream(bucket), &format!("$KV.{bucket}.>"), limits.bucket)
         });
     }
+    streams.push(Config {
+        deny_delete: true,
+        deny_purge: true,
+        allow_direct: false,
+        // The audit log has it long before.
+        max_age: 30 * DAY,
+        ..stream(TRAIL, "code.v1.trail.>", limits.log)
+    });
     streams
         .push(Config { retention: RetentionPolicy::WorkQueue, ..stream(JOBS, "code.v1.job.>", limits.jobs) });
     streams.push(Config {

@@ -149,6 +149,24 @@ impl<M> Signal<M> {
     }
 }
 
+/// `code.v1.trail.<noun>.<source>`: a fact for the audit log; stored, never deleted by anyone, at least once.
+#[derive(Debug)]
+pub struct Trail<M> {
+    pub(crate) noun: &'static str,
+    kind: PhantomData<fn(M)>,
+}
+
+impl<M> Trail<M> {
+    /// A line of the table.
+    pub const fn new(noun: &'static str) -> Self {
+        Trail { noun: token(noun), kind: PhantomData }
+    }
+
+    pub(crate) fn subject(&self, source: &str) -> String {
+        format!("code.v1.trail.{}.{source}", self.noun)
+    }
+}
+
 /// A bucket of keys and values, written by compare-and-set. A key is one or more tokens joined by points.
 #[derive(Debug)]
 pub struct Bucket<V> {

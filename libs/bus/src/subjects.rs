@@ -147,9 +147,40 @@ pub mod traffic {
     pub const COUNT: Signal<TrafficCount> = Signal::new("traffic", "count");
 }
 
+/// What the audit log hears and answers.
+pub mod audit {
+    use model::audit::{
+        AuditAppend, AuditAwait, AuditAwaited, AuditConsistency, AuditConsistencyRequest, AuditEntries,
+        AuditEntriesRequest, AuditPage, AuditProof, AuditProofRequest, AuditReceipts, AuditRecord,
+        AuditReport, AuditReportRequest, AuditSearch, AuditStatus, AuditStatusRequest,
+    };
+
+    use crate::{Call, Trail};
+
+    /// Every service says what no journal holds, such as a denied call; the audit log keeps it.
+    pub const TRAIL: Trail<AuditRecord> = Trail::new("record");
+    /// Services hand over facts and wait for the receipt before a step of high impact.
+    pub const APPEND: Call<AuditAppend, AuditReceipts> = Call::new("audit", "append");
+    /// Services and the certifier wait until an entry of a journal is in the log.
+    pub const AWAIT: Call<AuditAwait, AuditAwaited> = Call::new("audit", "await");
+    /// Clients ask for the log's state and its signed checkpoint.
+    pub const STATUS: Call<AuditStatusRequest, AuditStatus> = Call::new("audit", "status");
+    /// Clients and the certifier ask for the proof of a leaf.
+    pub const PROVE: Call<AuditProofRequest, AuditProof> = Call::new("audit", "prove");
+    /// Clients ask whether an older state is the beginning of the signed one.
+    pub const CONSISTENCY: Call<AuditConsistencyRequest, AuditConsistency> =
+        Call::new("audit", "consistency");
+    /// Clients read leaves in order.
+    pub const ENTRIES: Call<AuditEntriesRequest, AuditEntries> = Call::new("audit", "entries");
+    /// Clients search.
+    pub const SEARCH: Call<AuditSearch, AuditPage> = Call::new("audit", "search");
+    /// Clients ask for counts and security events.
+    pub const REPORT: Call<AuditReportRequest, AuditReport> = Call::new("audit", "report");
+}
+
 /// Values that are shared by compare-and-set.
 pub mod buckets {
-    use model::route::RouteTable;
+    use model::{audit::AuditFence, route::RouteTable};
 
     use crate::Bucket;
 
@@ -157,6 +188,12 @@ pub mod buckets {
     pub const ROUTES: Bucket<RouteTable> = Bucket::new("routes");
     /// The performance agent writes baselines by module and revision, and reads them in later deployments.
     pub const MEASUREMENTS: Bucket<serde_json::Value> = Bucket::new("measurements");
+    /// The certifier writes by deployment where the certificate is; clients read.
+    pub const CERTIFICATES: Bucket<model::certificate::CertificateEntry> = Bucket::new("certificates");
+    /// The certifier writes by the key's id with which public keys it signs, and when each is in force; clients read.
+    pub const SIGNING_KEYS: Bucket<serde_json::Value> = Bucket::new("signing-keys");
+    /// The audit service writes who sequences the log and what it signs, under the log's name.
+    pub const AUDIT_FENCE: Bucket<AuditFence> = Bucket::new("audit-fence");
     /// The experts' service writes how often each expert was right, by expert and version, from the ends of deployments.
     pub const EXPERTS: Bucket<serde_json::Value> = Bucket::new("experts");
     /// The experts' service writes what was spent, by day.
@@ -166,5 +203,12 @@ pub mod buckets {
 /// The nouns that have a log; each gets its streams.
 pub(crate) const LOGS: &[&str] = &[deployment::JOURNAL.noun, target::JOURNAL.noun, experts::JOURNAL.noun];
 /// The buckets that exist.
-pub(crate) const BUCKETS: &[&str] =
-    &[buckets::ROUTES.name, buckets::MEASUREMENTS.name, buckets::EXPERTS.name, buckets::SPENDING.name];
+pub(crate) const BUCKETS: &[&str] = &[
+    buckets::ROUTES.name,
+    buckets::MEASUREMENTS.name,
+    buckets::CERTIFICATES.name,
+    buckets::SIGNING_KEYS.name,
+    buckets::EXPERTS.name,
+    buckets::SPENDING.name,
+    buckets::AUDIT_FENCE.name,
+];

@@ -6,6 +6,8 @@
 
 #![warn(missing_docs)]
 
+pub mod audit;
+pub mod certificate;
 pub mod command;
 pub mod deployment;
 pub mod digest;

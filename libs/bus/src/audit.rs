@@ -1,0 +1,92 @@
+//! For the audit log: saying what no journal holds, and hearing everything that is stored, as it is stored.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use model::{Timestamp, Token};
+use wire::Message;
+
+use crate::{
+    Bus, Error, SHARDS, Trail, frame,
+    streams::{DEAD, EVENTS, TRAIL},
+    subject::log_stream,
+    subjects::LOGS,
+};
+
+/// One stored message, as the broker has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// Which stream.
+    pub stream: String,
+    /// Its place there; a stream counts without a gap.
+    pub seq: u64,
+    /// Where it was said.
+    pub subject: String,
+    /// When it was stored.
+    pub at: Timestamp,
+    /// Who said it, as it says of itself.
+    pub sender: String,
+    /// W3C traceparent of the cause.
+    pub trace: Option<String>,
+    /// What it is known by, when it was given an id.
+    pub message_id: Option<String>,
+    /// The protobuf message it says it is.
+    pub content: String,
+    /// What was said.
+    pub payload: Bytes,
+}
+
+/// The streams that the audit log hears: every journal, the trail, the events and the dead letters.
+pub fn heard_streams() -> Vec<String> {
+    let logs = LOGS.iter().flat_map(|noun| (0..SHARDS).map(move |shard| log_stream(noun, shard)));
+    logs.chain([TRAIL, EVENTS, DEAD].map(str::to_owned)).collect()
+}
+
+impl Bus {
+    /// Hands a fact to the audit log. Durable when it returns; the same `id` within ten minutes is stored once. The
+    /// log itself keeps each count of a source once, so saying it again is always safe.
+    pub async fn trail<M: Message>(
+        &self,
+        trail: &Trail<M>,
+        source: &str,
+        id: &str,
+        message: &M,
+    ) -> Result<(), Error> {
+        Token::from_str(source)?;
+        let mut headers = frame::headers::<M>(self.identity());
+        headers.insert(frame::MESSAGE_ID, frame::one_line(id));
+        self.publish_raw(trail.subject(source), headers, message.encode().into()).await
+    }
+
+    /// Everything in a stream after a place, in order, for ever; through lost connections. A place that is skipped is
+    /// not in the stream any more.
+    pub fn hear_all(
+        &self,
+        stream: &str,
+        after: u64,
+    ) -> impl Stream<Item = Heard> + Send + Unpin + 'static + use<> {
+        let name = stream.to_owned();
+        self.tail(name.clone(), ">".to_owned(), after + 1)
+            .map(move |stored| {
+                let headers = stored.message.headers.as_ref();
+                let text = |name| frame::text(headers, name).map(str::to_owned);
+                let at = stored.message.info().map(|info| info.published.unix_timestamp_nanos() / 1_000_000);
+                let content = text(frame::CONTENT_TYPE).unwrap_or_default();
+                Heard {
+                    stream: name.clone(),
+                    seq: stored.seq,
+                    subject: stored.message.subject.to_string(),
+                    at: Timestamp(at.ok().and_then(|at| i64::try_from(at).ok()).unwrap_or_default()),
+                    sender: text(frame::SENDER).unwrap_or_default(),
+                    trace: text(frame::TRACEPARENT),
+                    message_id: text(frame::MESSAGE_ID),
+                    content: content
+                        .rsplit_once("proto=")
+                        .map_or(content.clone(), |(_, name)| name.to_owned()),
+                    payload: stored.message.payload.clone(),
+                }
+            })
+            .boxed()
+    }
+}
