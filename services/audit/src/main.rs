@@ -1,0 +1,2 @@
+//! Starts the audit log.
+fn main() {}
