@@ -34,6 +34,12 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// The audit log's policy of a trust file cannot be used.
+    #[error("the log policy of the trust file: {why}")]
+    Policy {
+        /// Why.
+        why: String,
+    },
     /// A key service did not sign.
     #[error("{service} {what}: {why}")]
     Service {
@@ -71,7 +77,7 @@ impl Error {
     /// What a caller may do.
     pub fn code(&self) -> Code {
         match self {
-            Error::Key { .. } | Error::Unreadable { .. } => Code::Invalid,
+            Error::Key { .. } | Error::Unreadable { .. } | Error::Policy { .. } => Code::Invalid,
             Error::File { .. } => Code::Internal,
             Error::Service { passing: true, .. } => Code::Unavailable,
             Error::Service { passing: false, .. } => Code::Denied,

@@ -20,6 +20,7 @@ mod error;
 pub mod journal;
 pub mod key;
 pub mod keys;
+pub mod log;
 pub mod rules;
 pub mod statement;
 pub mod trust;

@@ -2,6 +2,7 @@
 //!
 //! It is the only thing a verifier needs beside the certificate, and it must reach the verifier by another way.
 
+use ledger::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::{Algorithm, At, Error, PublicKey, at::required};
@@ -84,7 +85,9 @@ impl Trust {
         for trusted in &self.keys {
             keys.push((trusted.clone(), trusted.key()?));
         }
-        Ok(Ready { keys, log: self.log.clone() })
+        let policy =
+            |text: &String| text.parse::<Policy>().map_err(|error| Error::Policy { why: error.to_string() });
+        Ok(Ready { keys, log: self.log.as_ref().map(policy).transpose()? })
     }
 }
 
@@ -92,7 +95,7 @@ impl Trust {
 #[derive(Clone, Debug)]
 pub struct Ready {
     keys: Vec<(TrustedKey, PublicKey)>,
-    log: Option<String>,
+    log: Option<Policy>,
 }
 
 impl Ready {
@@ -102,7 +105,7 @@ impl Ready {
     }
 
     /// The audit log's policy.
-    pub fn log(&self) -> Option<&str> {
-        self.log.as_deref()
+    pub fn log(&self) -> Option<&Policy> {
+        self.log.as_ref()
     }
 }

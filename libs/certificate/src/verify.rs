@@ -5,7 +5,8 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use model::{DeploymentSpec, Digest, Plan};
+use ledger::ProofFile;
+use model::{DeploymentSpec, Digest, Plan, Timestamp};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     certificate::MEDIA_TYPE,
     deployment,
     dsse::{Envelope, IN_TOTO, encoding},
-    rules,
+    log, rules,
     statement::{self, Statement, subjects},
     trust::{Ready, TrustedKey},
     vsa::{self, Summary},
@@ -141,7 +142,7 @@ pub fn check(certificate: &Certificate, trust: &Ready) -> Result<Verified, Vec<P
     keys.extend(also.keys);
     keys.sort_by(|one, two| one.id.cmp(&two.id));
     keys.dedup();
-    let log = logged(certificate, trust, &mut problems);
+    let log = logged(certificate, facts, trust, &mut problems);
     for key in &keys {
         if let Err(why) = in_force(key, facts.issued, log.as_ref()) {
             problems.push(Problem::new("trust.keys", format!("key {} {why}", short(&key.id))));
@@ -305,15 +306,46 @@ fn in_force(key: &TrustedKey, issued: At, log: Option<&Logged>) -> Result<(), St
 }
 
 /// The audit log holds it, by the policy of the trust file.
-fn logged(certificate: &Certificate, trust: &Ready, problems: &mut Vec<Problem>) -> Option<Logged> {
-    trust.log()?;
-    let Some(_inclusion) = &certificate.log else {
+fn logged(
+    certificate: &Certificate,
+    facts: &Deployment,
+    trust: &Ready,
+    problems: &mut Vec<Problem>,
+) -> Option<Logged> {
+    let policy = trust.log()?;
+    let Some(inclusion) = &certificate.log else {
         problems.push(Problem::new("log", "is null, and the trust file wants the audit log's proof"));
         return None;
     };
-    problems
-        .push(Problem::new("log", "not implemented (AUD-04): proofs of the audit log are not checked yet"));
-    None
+    let mut broken = |field: &str, text: String| {
+        problems.push(Problem::new(field, text));
+        None
+    };
+    if let Err(text) = log::names(&inclusion.entry, certificate, facts) {
+        return broken("log.entry", text);
+    }
+    let proof: ProofFile = match inclusion.proof.parse() {
+        Ok(proof) => proof,
+        Err(error) => return broken("log.proof", format!("cannot be read: {error}")),
+    };
+    // Nothing covers it, so nobody may read anything into it.
+    if proof.extra.is_some() {
+        return broken("log.proof", "carries data that nothing signs".to_owned());
+    }
+    match proof.check(inclusion.entry.as_bytes(), policy) {
+        Ok(proven) => Some(Logged {
+            origin: proven.origin,
+            index: proven.index,
+            size: proven.size,
+            at: proven.trust.witnesses.iter().filter_map(|witness| witness.time).max().map(seconds),
+            witnesses: proven.trust.witnesses.into_iter().map(|witness| witness.name).collect(),
+        }),
+        Err(error) => broken("log.proof", error.to_string()),
+    }
+}
+
+fn seconds(seconds: u64) -> At {
+    At(Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000)))
 }
 
 /// The beginning of a key's id: enough to find it.

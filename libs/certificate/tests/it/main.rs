@@ -11,6 +11,7 @@
 mod fixture;
 mod issuing;
 mod keys;
+mod logged;
 mod mutations;
 mod removals;
 mod vault;
