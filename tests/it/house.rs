@@ -132,6 +132,8 @@ fn layer(path: &str) -> Option<u32> {
         "libs/chassis" | "libs/resilience" => 3,
         // Writes the generated code of `wire`; nothing stands on it.
         "libs/wire-gen" => 4,
+        // Fuzz targets stand beside their crate, outside the workspace.
+        _ if folder.ends_with("/fuzz") => 6,
         _ if folder.starts_with("libs/") => 4,
         _ if folder.starts_with("services/") => 5,
         "tests" | "benches" => 6,

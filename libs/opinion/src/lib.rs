@@ -4,7 +4,7 @@
 //! derive a verdict from prose. The only I/O is where it is named: `batch::read` reads two files of votes, `pool`
 //! asks the system for its processors. Experts err together: no posterior here multiplies independent likelihoods.
 //!
-//! - `parse`: bytes from a model into an answer in the closed schema, or no answer.
+//! - [`parse()`]: bytes from a model into an answer in the closed schema, or no answer.
 //! - [`weigh()`]: ballots into an opinion; [`Panel::tally`]: votes only, some hundred nanoseconds.
 //! - [`can_missing_change`]: whether waiting is worth it.
 //! - [`Records`]: what experts were worth so far, learnt from outcomes.
@@ -14,9 +14,11 @@
 pub mod cluster;
 pub mod kernel;
 pub mod likelihood;
+pub mod parse;
 pub mod policy;
 pub mod rank;
 pub mod record;
+pub mod schema;
 pub mod text;
 pub mod vector;
 
@@ -28,6 +30,7 @@ mod weigh;
 pub use facts::Facts;
 pub use judge::can_missing_change;
 pub use panel::{Panel, Said, Tally};
+pub use parse::{Reading, Unreadable, parse};
 pub use policy::{Policy, Risk, State};
 pub use record::Records;
 pub use weigh::{approves, weigh};

@@ -10,3 +10,4 @@
 mod circle;
 mod kernels;
 mod panels;
+mod parsing;
