@@ -41,7 +41,7 @@ fix: ## what can be repaired by a tool: lints, then format; writes
 	cargo fmt --all
 
 matrix: ## the kill matrix: a crash after each journal record, in simulation; one line of totals
-	cargo run --package code-tests --bin matrix -- $(ARGS)
+	cargo run --release --package code-tests --bin matrix -- $(ARGS)
 
 bench: ## figures against their baselines, in one run
 	cargo run --release --package benches -- $(ARGS)

@@ -7,19 +7,21 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'USAGE'
-usage: tools/compose-test.sh [--no-build] [--rate N]
+usage: tools/compose-test.sh [--no-build] [--profile image|dev] [--rate N]
 
   --no-build   takes the images that are there; else tools/images.sh is run first, which is quick when nothing changed
+  --profile    how the programs in the images are built, see tools/images.sh; default image
   --rate N     requests per second of the constant load; default 100
 
 Needs Docker, Compose and python3. Several may run at once: everything has the process id in its name.
 Exit status 0 when every expectation held, 1 when one did not, 2 for a wrong option.
 USAGE
 }
-build=yes rate=100
+build=yes rate=100 profile=image
 while [ $# -gt 0 ]; do
   case "$1" in
     --no-build) build=no ;;
+    --profile) profile=${2:-}; shift $(($# > 1)) ;;
     --rate) rate=${2:-}; shift $(($# > 1)) ;;
     -h | --help) usage; exit 0 ;;
     *) echo "compose-test: unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -35,7 +37,8 @@ scratch=$(mktemp -d)
 servers=
 replicas=2
 # Statically linked, so it runs here as well as in its image.
-codectl_program=${CODECTL:-target-static/x86_64-unknown-linux-gnu/image/codectl}
+case "$profile" in dev) folder=debug ;; *) folder=$profile ;; esac
+codectl_program=${CODECTL:-target-static/x86_64-unknown-linux-gnu/$folder/codectl}
 
 say() { printf 'compose-test: %4d s  %s\n' "$SECONDS" "$*"; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -155,8 +158,8 @@ only_the_new_run() {
 
 # ---- the stage -----------------------------------------------------------------------------------
 if [ "$build" = yes ]; then
-  echo "+ tools/images.sh"
-  tools/images.sh
+  echo "+ tools/images.sh --profile $profile"
+  tools/images.sh --profile "$profile"
 fi
 [ -x "$codectl_program" ] || { echo "compose-test: no $codectl_program: run tools/images.sh codectl" >&2; exit 1; }
 
