@@ -34,11 +34,8 @@ pub struct Parser {
 impl Parser {
     /// Takes the next bytes and adds the events that they complete to `events`.
     pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLong> {
-        if self.after_cr && bytes.first() == Some(&b'\n') {
-            bytes = &bytes[1..];
-        }
-        if !bytes.is_empty() {
-            self.after_cr = false;
+        if !bytes.is_empty() && std::mem::take(&mut self.after_cr) {
+            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
         while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             self.line.extend_from_slice(&bytes[..end]);

@@ -80,7 +80,7 @@ impl Wire for Responses {
 }
 
 fn whole(body: &Value, heard: &mut Heard) -> Result<(), Failure> {
-    if has(body, "error") {
+    if has(body, "error") || text(body, "/type") == "error" {
         return Err(told::within(body));
     }
     let output = body.get("output").and_then(Value::as_array).ok_or_else(|| malformed("no output"))?;
