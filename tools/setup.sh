@@ -22,7 +22,8 @@ usage: tools/setup.sh [--all | --check] [--help]
                a C compiler (apt: build-essential), the Rust components clippy and rustfmt (rustup),
                and nats-server in .tools/bin (Python wheel; Python itself by apt when it is missing)
   --all        also what the end-to-end tests use: nginx, Docker and Compose (apt; needs root or sudo);
-               starts the Docker daemon where it is installed but not running (root only)
+               starts the Docker daemon where it is installed but not running (root only);
+               and the Python packages of tools/python-requirements.txt in .tools/py, for cross-checks
   --check      changes nothing: says what is missing; exit status 1 if anything is
   --help       this text
 
@@ -184,6 +185,26 @@ policy_for_nginx() {
 }
 policy_removed() { [ "$policy_made" = no ] || { as_root rm -f /usr/sbin/policy-rc.d; policy_made=no; }; }
 
+# A venv of its own: what is installed on the machine neither helps nor disturbs.
+python_packages() {
+  local wanted=$root/tools/python-requirements.txt python=$tools/py/bin/python
+  if [ -x "$python" ] && cmp -s "$wanted" "$tools/py/installed.txt"; then say ok "Python packages in .tools/py"; return; fi
+  if [ "$check" = yes ]; then lacks "Python packages in .tools/py (tools/setup.sh --all)"; return; fi
+  if ! has python3 || ! python3 -c 'import ensurepip' >/dev/null 2>&1; then
+    apt_install "Python with venv" python3 python3-venv || return 0
+  fi
+  say install "Python packages into .tools/py: pip install -r tools/python-requirements.txt"
+  local log; log=$(mktemp)
+  if { [ -x "$python" ] || python3 -m venv "$tools/py"; } >"$log" 2>&1 \
+    && "$python" -m pip --disable-pip-version-check install --quiet --only-binary=:all: -r "$wanted" >>"$log" 2>&1; then
+    cp "$wanted" "$tools/py/installed.txt" # last: a broken-off installation is begun again
+  else
+    tail -n 5 "$log" >&2
+    lacks "Python packages in .tools/py: the installation failed, see above; tests that need them are skipped"
+  fi
+  rm -f "$log"
+}
+
 docker_engine() {
   has docker && { has dockerd || [ -x /usr/sbin/dockerd ] || docker info >/dev/null 2>&1; } \
     || apt_install "Docker" docker.io || return 0
@@ -214,5 +235,5 @@ compiler
 rust
 test_runner
 nats_server
-if [ "$all" = yes ]; then nginx_server; docker_engine; fi
+if [ "$all" = yes ]; then nginx_server; python_packages; docker_engine; fi
 exit "$missing"
