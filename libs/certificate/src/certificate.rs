@@ -68,6 +68,14 @@ impl Documents {
 }
 
 impl Certificate {
+    /// What the statement says, whoever signed it: to show, never to decide on.
+    pub fn unverified_facts(&self) -> Result<Deployment, String> {
+        let payload = self.bundle.dsse_envelope.bytes().ok_or("its payload is no standard base64")?;
+        let statement: Statement<Deployment> =
+            serde_json::from_slice(&payload).map_err(|error| error.to_string())?;
+        Ok(statement.predicate)
+    }
+
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         canonical_json(self)

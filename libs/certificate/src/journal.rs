@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    DeploymentId, DeploymentSpec, Digest, Event, Phase, Plan, Record, Timestamp, Verdict,
+    DeploymentId, DeploymentSpec, Digest, Event, Phase, Plan, Record, TargetId, Timestamp, Verdict,
     deployment::{Cause, Mode},
     digest::canonical_json,
     expert::PlanAdvice,
@@ -167,6 +167,11 @@ impl<'a> Story<'a> {
 
     fn someone(&mut self, what: &str, by: &str, at: Timestamp) {
         self.done.push(Intervention { what: what.to_owned(), by: by.to_owned(), at: At(at) });
+    }
+
+    /// Where it was to run.
+    pub fn target(&self) -> TargetId {
+        self.spec.target_id()
     }
 
     /// How it ended, and when; none while it is under way.

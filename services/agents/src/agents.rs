@@ -40,7 +40,7 @@ pub async fn run(job: &StepJob, ctx: &Ctx, again: bool) -> Result<StepResult> {
             crate::analysis::run(job, ctx).await
         }
         (Agent::Validator, StepKind::Validate) => validator::validate(job, ctx).await,
-        (Agent::Certifier, StepKind::Certify) => certifier::certify(job, ctx).await,
+        (Agent::Certifier, StepKind::Certify) => Box::pin(certifier::certify(job, ctx)).await,
         (agent, _) => {
             Err(Error::verdict(format!("the {agent} agent does not know how to {}", job.step.describe())))
         }

@@ -1,10 +1,14 @@
 //! Settings of the agents.
 
+mod certificates;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use chassis::config::{Config, complaint};
 use model::{Span, fault::Complaint, step::Agent};
 use serde::{Deserialize, Serialize};
+
+pub use certificates::{CertificateSettings, VaultSettings};
 
 /// `[agents]`, `CODE_AGENTS_*`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +41,8 @@ pub struct AgentsConfig {
     pub remember: Span,
     /// How long requests in flight may take before an instance is stopped. Default 10 s.
     pub drain: Span,
+    /// With what the certifier signs.
+    pub certificates: CertificateSettings,
 }
 
 impl Default for AgentsConfig {
@@ -54,6 +60,7 @@ impl Default for AgentsConfig {
             hook_path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
             remember: Span::seconds(7 * 24 * 3600),
             drain: Span::seconds(10),
+            certificates: CertificateSettings::default(),
         }
     }
 }
@@ -95,6 +102,7 @@ impl Config for AgentsConfig {
                 "a job may be delivered again for an hour: at least 1h",
             ));
         }
+        self.certificates.check(&mut complaints);
         if complaints.is_empty() { Ok(()) } else { Err(complaints) }
     }
 }

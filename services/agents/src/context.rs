@@ -17,7 +17,9 @@ use model::{
 use platform::Platform;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, config::AgentsConfig, counts::Traffic, error::Result, http::Http, store::Store};
+use crate::{
+    Error, config::AgentsConfig, counts::Traffic, error::Result, http::Http, office::Office, store::Store,
+};
 
 /// The platforms of a runner, by the name that stands in a target.
 pub type Platforms = BTreeMap<String, Arc<dyn Platform>>;
@@ -38,6 +40,8 @@ pub struct Engine {
     pub traffic: Traffic,
     /// Requests of our own.
     pub http: Http,
+    /// Signs certificates.
+    pub office: Office,
 }
 
 impl Engine {

@@ -80,6 +80,9 @@ pub enum Error {
         /// What was found.
         findings: Vec<Finding>,
     },
+    /// A certificate could not be made or signed.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
     /// Nothing does this yet.
     #[error("not implemented {0}")]
     NotImplemented(&'static str),
@@ -111,6 +114,15 @@ impl Error {
                 | Code::Internal => Outcome::Errored,
             },
             Error::Secret { .. } => Outcome::Failed,
+            Error::Certificate(error) => match error.code() {
+                Code::Invalid | Code::Denied => Outcome::Failed,
+                Code::NotFound
+                | Code::Conflict
+                | Code::Overloaded
+                | Code::Unavailable
+                | Code::Timeout
+                | Code::Internal => Outcome::Errored,
+            },
             Error::Bus { .. }
             | Error::Routes { .. }
             | Error::Stale { .. }
@@ -131,6 +143,7 @@ impl Error {
             Error::Journal { .. } => Code::Internal,
             Error::Secret { .. } | Error::Verdict { .. } => Code::Invalid,
             Error::Http { .. } | Error::Trouble(_) => Code::Unavailable,
+            Error::Certificate(error) => error.code(),
             Error::NotImplemented(_) => Code::Invalid,
         }
     }

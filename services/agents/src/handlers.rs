@@ -9,16 +9,18 @@ use model::{
     command::{DriftReply, DriftRequest, ReviewRequest, Reviews},
     deployment::{StepJob, StepStop},
     step::Agent,
+    view::Summary,
 };
 
 use crate::{
-    agents::{self, architect, integrator, security, validator},
+    agents::{self, architect, certifier, integrator, security, validator},
     config::AgentsConfig,
     context::{Engine, Platforms},
     counts::Traffic,
     error::Result,
     http::Http,
     metrics::Counts,
+    office::Office,
     runner::{Runner, journal::Journal},
     store::BusStore,
 };
@@ -41,6 +43,7 @@ impl Handlers {
             store: Arc::new(BusStore(service.bus.clone())),
             traffic: Traffic::new(service.bus.clone(), service.tasks.clone()),
             http: Http::default(),
+            office: Office::new(&service.config, &service.replica),
         });
         let journal = Journal::open(service.config.state_dir.join("steps"))?;
         let runner = Runner::new(Arc::clone(&engine), journal, Counts::new(&service.metrics));
@@ -86,4 +89,14 @@ pub(crate) async fn on_drift(
     };
     let drifts = validator::differences(&ctx.engine, &asked.target, Some(spec), None, &[]).await?;
     Ok(DriftReply { drifts, at: ctx.engine.now() })
+}
+
+/// Every deployment that is over has its certificate, also one that came to no step of the certifier.
+pub(crate) async fn on_closed(ctx: Ctx, summary: Summary, _: Meta) -> Result<()> {
+    Box::pin(certifier::issue(&ctx.engine, &summary.deployment)).await.map(drop)
+}
+
+/// Certificates that the audit log did not answer for are brought to it again.
+pub(crate) async fn bring_to_log(ctx: Ctx) -> Result<()> {
+    certifier::bring_to_log(&ctx.engine).await
 }

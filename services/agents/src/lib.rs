@@ -2,7 +2,8 @@
 //!
 //! Works on `job.agents.step.<agent>`, one lane per agent with a concurrency of its own, so that one agent's trouble
 //! does not starve the others; answers `rpc.agents.review` and `rpc.agents.drift`; hears `sig.step.stop` and
-//! `sig.traffic.count`; says `job.orchestrator.report` and `sig.step.progress`. How a step is run at least once with
+//! `sig.traffic.count`; says `job.orchestrator.report` and `sig.step.progress`. The certifier hears
+//! `evt.deployment.closed` too and hands what it signed to the audit log. How a step is run at least once with
 //! its effects at most once per fence is in [`runner`].
 //!
 //! It must never decide what happens next to a deployment (the orchestrator does), never act under a fence lower than
@@ -20,6 +21,7 @@ mod error;
 mod handlers;
 pub mod http;
 pub mod metrics;
+pub mod office;
 pub mod openapi;
 pub mod platforms;
 pub mod runner;
@@ -37,6 +39,8 @@ pub use error::Error;
 
 /// How often old entries of the runner's journal are dropped.
 const TIDY: Duration = Duration::from_secs(3600);
+/// How often certificates that are not in the audit log yet are brought to it.
+const TO_LOG: Duration = Duration::from_secs(30);
 
 /// Starts with the platforms that the settings name.
 pub async fn start(service: Service<AgentsConfig>) -> Result<(), Error> {
@@ -60,6 +64,8 @@ pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) ->
     }
     service.answer(&subjects::agents::REVIEW, ctx.clone(), handlers::on_review).await.map_err(bus)?;
     service.answer(&subjects::agents::DRIFT, ctx.clone(), handlers::on_drift).await.map_err(bus)?;
+    service.hear(&subjects::deployment::CLOSED, ctx.clone(), handlers::on_closed).await.map_err(bus)?;
+    service.every("bring certificates to the audit log", TO_LOG, ctx.clone(), handlers::bring_to_log);
     service.every("tidy the runner's journal", TIDY, ctx, handlers::tidy);
     Ok(())
 }

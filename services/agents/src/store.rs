@@ -7,8 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::{Bus, WriteError, subjects};
+use certificate::TrustedKey;
 use model::{
     DeploymentId, Digest, Fence, Record,
+    audit::{
+        AuditAppend, AuditAwait, AuditAwaited, AuditLevel, AuditProof, AuditProofRequest, AuditReceipts,
+        AuditStatus, AuditStatusRequest,
+    },
+    certificate::CertificateEntry,
     command::HistoryRequest,
     deployment::{StepProgress, StepReport},
     route::RouteTable,
@@ -39,6 +45,29 @@ pub trait Store: Send + Sync {
     async fn remember(&self, key: &str, value: &Value) -> Result<()>;
     /// Stores a value where none stands; false when one does.
     async fn claim(&self, key: &str, value: &Value) -> Result<bool>;
+    /// Evidence by its digest.
+    async fn evidence(&self, digest: &Digest) -> Result<Vec<u8>>;
+    /// Where a deployment's certificate is, and the entry's revision.
+    async fn certificate(&self, deployment: &DeploymentId) -> Result<Option<(CertificateEntry, u64)>>;
+    /// Writes where a certificate is if the entry's revision is still `expected`; false when it is not.
+    async fn set_certificate(&self, entry: &CertificateEntry, expected: Option<u64>) -> Result<bool>;
+    /// Every certificate, for a look at start.
+    async fn certificates(&self) -> Result<Vec<CertificateEntry>>;
+    /// Tells everybody a public key that signs certificates.
+    async fn publish_key(&self, key: &TrustedKey) -> Result<()>;
+    /// Hands facts to the audit log and waits until a signed checkpoint covers them.
+    async fn log(&self, records: &AuditAppend, patience: Duration) -> Result<AuditReceipts>;
+    /// The audit log's proof of a leaf.
+    async fn prove(&self, index: u64) -> Result<AuditProof>;
+    /// Where an entry of the deployment's journal stands in the audit log, once a signed checkpoint covers it.
+    async fn logged(
+        &self,
+        deployment: &DeploymentId,
+        version: u64,
+        patience: Duration,
+    ) -> Result<AuditAwaited>;
+    /// The audit log's state.
+    async fn log_state(&self) -> Result<AuditStatus>;
     /// Tells the orchestrators how a step goes; durable when it returns.
     async fn report(&self, report: &StepReport, message_id: &str) -> Result<()>;
     /// Shows how far a step is; may be lost.
@@ -101,6 +130,71 @@ impl Store for BusStore {
 
     async fn claim(&self, key: &str, value: &Value) -> Result<bool> {
         won(key, self.0.bucket(&subjects::buckets::MEASUREMENTS).create(key, value).await.map(|_| ()))
+    }
+
+    async fn evidence(&self, digest: &Digest) -> Result<Vec<u8>> {
+        self.0.get_evidence(digest).await.attempt("read evidence")
+    }
+
+    async fn certificate(&self, deployment: &DeploymentId) -> Result<Option<(CertificateEntry, u64)>> {
+        let bucket = self.0.bucket(&subjects::buckets::CERTIFICATES);
+        bucket.get(deployment.as_str()).await.attempt("look for a certificate")
+    }
+
+    async fn set_certificate(&self, entry: &CertificateEntry, expected: Option<u64>) -> Result<bool> {
+        let (bucket, key) = (self.0.bucket(&subjects::buckets::CERTIFICATES), entry.deployment.as_str());
+        let written = match expected {
+            Some(revision) => bucket.update(key, entry, revision).await,
+            None => bucket.create(key, entry).await,
+        };
+        won(key, written.map(|_| ()))
+    }
+
+    async fn certificates(&self) -> Result<Vec<CertificateEntry>> {
+        let all = self.0.bucket(&subjects::buckets::CERTIFICATES).all().await;
+        Ok(all.attempt("list certificates")?.into_iter().filter_map(|entry| entry.value).collect())
+    }
+
+    async fn publish_key(&self, key: &TrustedKey) -> Result<()> {
+        let (bucket, name) =
+            (self.0.bucket(&subjects::buckets::SIGNING_KEYS), &key.id[..key.id.len().min(32)]);
+        let value = serde_json::to_value(key).unwrap_or_default();
+        for _ in 0..20 {
+            let written = match bucket.get(name).await.attempt("read a signing key")? {
+                Some((found, _)) if found == value => return Ok(()),
+                Some((_, revision)) => bucket.update(name, &value, revision).await,
+                None => bucket.create(name, &value).await,
+            };
+            if won(name, written.map(|_| ()))? {
+                return Ok(());
+            }
+        }
+        Err(Error::trouble(format!("signing key {name} is written by too many at once")))
+    }
+
+    async fn log(&self, records: &AuditAppend, patience: Duration) -> Result<AuditReceipts> {
+        self.0.call(&subjects::audit::APPEND, records, patience).await.attempt("hand facts to the audit log")
+    }
+
+    async fn prove(&self, index: u64) -> Result<AuditProof> {
+        let request = AuditProofRequest::Index { index };
+        self.0.call(&subjects::audit::PROVE, &request, HISTORY).await.attempt("ask the audit log for a proof")
+    }
+
+    async fn logged(
+        &self,
+        deployment: &DeploymentId,
+        version: u64,
+        patience: Duration,
+    ) -> Result<AuditAwaited> {
+        let request = AuditAwait { journal: deployment.to_string(), version, level: AuditLevel::Included };
+        let reply = self.0.call(&subjects::audit::AWAIT, &request, patience).await;
+        reply.attempt("wait for the journal to be in the audit log")
+    }
+
+    async fn log_state(&self) -> Result<AuditStatus> {
+        let reply = self.0.call(&subjects::audit::STATUS, &AuditStatusRequest::default(), HISTORY).await;
+        reply.attempt("ask for the audit log's state")
     }
 
     async fn report(&self, report: &StepReport, message_id: &str) -> Result<()> {

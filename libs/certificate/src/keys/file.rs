@@ -125,10 +125,13 @@ impl Keyring {
         }
     }
 
-    /// The key that signs at this instant: of those in force the newest.
-    pub fn current(&self, algorithm: Algorithm, now: At) -> Option<&TrustedKey> {
+    /// The key in this folder that signs at this instant: of those in force the newest whose private half is here.
+    pub fn current(&self, folder: &Path, algorithm: Algorithm, now: At) -> Option<&TrustedKey> {
         let in_force = |key: &&TrustedKey| {
-            key.algorithm == algorithm && key.revoked.is_none() && key.may_sign(now).is_ok()
+            key.algorithm == algorithm
+                && key.revoked.is_none()
+                && key.may_sign(now).is_ok()
+                && place(folder, &key.id).exists()
         };
         self.keys.iter().filter(in_force).max_by_key(|key| key.valid_from)
     }
@@ -147,14 +150,22 @@ fn lock(folder: &Path) -> Result<Flock<File>, Error> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| failed(error.into()))
 }
 
-/// Makes sure that a key of each kind is in force, and gives back the public part.
-pub fn ensure(folder: &Path, passphrase: &Passphrase, now: Timestamp) -> Result<Keyring, Error> {
+/// Both kinds of keys.
+pub const BOTH: &[Algorithm] = &[Algorithm::EcdsaP256, Algorithm::MlDsa65];
+
+/// Makes sure that a key of each of these kinds is in force here, and gives back the public part.
+pub fn ensure(
+    folder: &Path,
+    passphrase: &Passphrase,
+    kinds: &[Algorithm],
+    now: Timestamp,
+) -> Result<Keyring, Error> {
     let _lock = lock(folder)?;
     let mut ring = Keyring::read(folder)?;
     let mut changed = false;
-    for algorithm in [Algorithm::EcdsaP256, Algorithm::MlDsa65] {
-        if ring.current(algorithm, At(now)).is_none() {
-            ring.keys.push(add(folder, passphrase, algorithm, At(now))?);
+    for algorithm in kinds {
+        if ring.current(folder, *algorithm, At(now)).is_none() {
+            ring.keys.push(add(folder, passphrase, *algorithm, At(now))?);
             changed = true;
         }
     }
@@ -174,9 +185,9 @@ pub fn rotate(
 ) -> Result<Keyring, Error> {
     let _lock = lock(folder)?;
     let mut ring = Keyring::read(folder)?;
-    for algorithm in [Algorithm::EcdsaP256, Algorithm::MlDsa65] {
+    for algorithm in BOTH.iter().copied() {
         // Whoever cannot open the old keys must not be the one to replace them.
-        if let Some(old) = ring.current(algorithm, At(now)) {
+        if let Some(old) = ring.current(folder, algorithm, At(now)) {
             open(folder, old, passphrase)?;
         }
         let new = add(folder, passphrase, algorithm, At(now))?;
@@ -187,6 +198,21 @@ pub fn rotate(
     }
     ring.write(folder)?;
     Ok(ring)
+}
+
+/// Takes a key of a service into the keyring as the one in force; older ones of its kind stay valid for `overlap`.
+/// Nothing changes when it is known already.
+pub fn adopt(folder: &Path, key: TrustedKey, overlap: Duration) -> Result<(), Error> {
+    let _lock = lock(folder)?;
+    let mut ring = Keyring::read(folder)?;
+    if ring.keys.iter().any(|known| known.id == key.id) {
+        return Ok(());
+    }
+    for old in ring.keys.iter_mut().filter(|old| old.algorithm == key.algorithm) {
+        old.valid_until.get_or_insert(At(key.valid_from.0.plus(overlap)));
+    }
+    ring.keys.push(key);
+    ring.write(folder)
 }
 
 /// Says that a key is no longer only ours.

@@ -272,7 +272,7 @@ pub fn passphrase() -> Passphrase {
 impl Office {
     pub fn open() -> Office {
         let folder = tempfile::tempdir().expect("a folder");
-        let ring = file::ensure(folder.path(), &passphrase(), Timestamp(BEGAN)).expect("keys");
+        let ring = file::ensure(folder.path(), &passphrase(), file::BOTH, Timestamp(BEGAN)).expect("keys");
         let key = |at: usize| file::open(folder.path(), &ring.keys[at], &passphrase()).expect("a key");
         let (classic, quantum) = (key(0), key(1));
         Office { folder, ring, classic, quantum }

@@ -51,7 +51,7 @@ fn a_wrong_passphrase_opens_nothing_and_replaces_nothing() {
 fn without_a_passphrase_no_key_is_stored() {
     let folder = tempfile::tempdir().unwrap();
 
-    assert!(file::ensure(folder.path(), &Passphrase::new(""), after(0)).is_err());
+    assert!(file::ensure(folder.path(), &Passphrase::new(""), file::BOTH, after(0)).is_err());
     assert!(Keyring::read(folder.path()).unwrap().keys.is_empty());
 }
 
@@ -59,7 +59,7 @@ fn without_a_passphrase_no_key_is_stored() {
 fn making_sure_of_keys_twice_makes_them_once() {
     let office = Office::open();
 
-    assert_eq!(file::ensure(office.folder.path(), &passphrase(), after(9)).unwrap(), office.ring);
+    assert_eq!(file::ensure(office.folder.path(), &passphrase(), file::BOTH, after(9)).unwrap(), office.ring);
 }
 
 #[test]
@@ -81,7 +81,12 @@ async fn issued(office: &Office, ring: &Keyring, now: Timestamp, at: Timestamp) 
     let (mut facts, documents) = facts(&promoted());
     facts.issued = At(at);
     let open = |algorithm| {
-        file::open(office.folder.path(), ring.current(algorithm, At(now)).unwrap(), &passphrase()).unwrap()
+        file::open(
+            office.folder.path(),
+            ring.current(office.folder.path(), algorithm, At(now)).unwrap(),
+            &passphrase(),
+        )
+        .unwrap()
     };
     issue(&facts, documents, &open(Algorithm::EcdsaP256), &open(Algorithm::MlDsa65)).await.unwrap()
 }
@@ -118,9 +123,9 @@ async fn a_revoked_key_is_believed_nothing_that_no_log_saw_before() {
     let problems = check(&certificate, &trust).unwrap_err();
 
     assert!(problems[0].to_string().contains("no witness saw the certificate before"), "{}", problems[0]);
-    assert!(ring.current(Algorithm::EcdsaP256, At(after(86_401))).is_none());
-    let ring = file::ensure(office.folder.path(), &passphrase(), after(86_401)).unwrap();
-    assert!(ring.current(Algorithm::EcdsaP256, At(after(86_401))).is_some());
+    assert!(ring.current(office.folder.path(), Algorithm::EcdsaP256, At(after(86_401))).is_none());
+    let ring = file::ensure(office.folder.path(), &passphrase(), file::BOTH, after(86_401)).unwrap();
+    assert!(ring.current(office.folder.path(), Algorithm::EcdsaP256, At(after(86_401))).is_some());
 }
 
 #[test]

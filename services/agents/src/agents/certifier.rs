@@ -1,242 +1,232 @@
-//! 10: collects every step, gate, finding, approval and number of a deployment into one record and keeps it as evidence.
+//! 10: reads a deployment's journal, looks at what runs, and signs what it was: a certificate, also of a "no".
+//!
+//! A promotion whose required gates lack evidence is not certified as one: the step fails, and the certificate says
+//! `UNPROVEN` with what is missing. What must be there is in [`certificate::rules`].
 
-use model::{
-    Event, Outcome, Phase, Record, StepKind, Timestamp,
-    deployment::StepJob,
-    step::{Stage, Step, StepResult},
+use std::time::Duration;
+
+use certificate::{
+    Certificate, Deployment, Ending, Inclusion, Story,
+    deployment::{Audit, Certifier, Observed},
+    log,
 };
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use ledger::SignedCheckpoint;
+use model::{
+    DeploymentId, DeploymentSpec, Digest, Outcome,
+    audit::{AuditOutcome, AuditRecord},
+    certificate::CertificateEntry,
+    deployment::StepJob,
+    step::StepResult,
+};
+use tracing::{info, warn};
 
-use crate::{Error, context::Ctx, error::Result};
+use super::validator;
+use crate::{
+    Error,
+    context::{Ctx, Engine},
+    error::Result,
+};
 
-/// What stands where a signature will be.
-const UNSIGNED: &str = "unsigned: AGT-10 signing belongs to the audit issue";
+/// What runs is looked at so often, in case an instance is just being started again.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
-/// Collects and keeps the record; fails when a gate that had to be judged was not.
+/// Signs, and fails when a gate that had to be judged was not.
 pub async fn certify(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
-    let records = ctx.store.history(&job.deployment).await?;
-    if records.is_empty() {
-        return Err(Error::trouble(format!("the journal of {} is empty", job.deployment)));
-    }
-    let story = Story::read(&records);
-    let missing = story.missing();
-    let record = story.record(job, &missing, ctx.now());
-    let evidence = ctx.store.keep(&model::digest::canonical_json(&record)).await?;
-    let (outcome, reason) = match missing.as_slice() {
-        [] => (
-            Outcome::Succeeded,
-            format!("{} steps and {} gates recorded; {UNSIGNED}", story.ended(), story.gates()),
-        ),
-        [first, ..] => (Outcome::Failed, format!("{first} ({} missing in all)", missing.len())),
+    ctx.show(job, "reading the journal", None);
+    let issued = issue(ctx, &job.deployment).await?;
+    let entry = issued.entry;
+    let place = match (entry.index, &issued.trouble) {
+        (Some(index), _) => format!("entry {index} of the audit log"),
+        (None, Some(trouble)) => format!("not in the audit log: {trouble}"),
+        (None, None) => "not in the audit log yet".to_owned(),
     };
-    Ok(StepResult { evidence: Some(evidence), ..StepResult::new(outcome, reason) })
+    let (outcome, reason) = match issued.missing.as_slice() {
+        [] if entry.ending == Ending::Unproven.as_str() => {
+            (Outcome::Failed, "the promotion is not proven; its certificate says why".to_owned())
+        }
+        [] => (Outcome::Succeeded, format!("certified as {}, {place}", entry.ending)),
+        [first, ..] => (Outcome::Failed, format!("{first} ({} missing in all)", issued.missing.len())),
+    };
+    Ok(StepResult { evidence: Some(entry.file), ..StepResult::new(outcome, reason) })
 }
 
-/// One attempt of a step.
-#[derive(Default)]
-struct Attempt {
-    scheduled: Option<Timestamp>,
-    finished: Option<Timestamp>,
-    runner: String,
-    result: Option<StepResult>,
+/// A certificate that stands.
+pub struct Issued {
+    /// Where it is.
+    pub entry: CertificateEntry,
+    /// What it lacks; empty when it was issued before.
+    pub missing: Vec<String>,
+    /// Why the audit log does not have it.
+    pub trouble: Option<String>,
 }
 
-/// A deployment's journal as the certificate sees it.
-#[derive(Default)]
-struct Story<'a> {
-    steps: Vec<&'a Step>,
-    attempts: BTreeMap<(&'a str, u32), Attempt>,
-    approvals: Vec<Value>,
-    required: u8,
-    said: Vec<Value>,
-    head: BTreeMap<&'static str, Value>,
-    phase: Option<Phase>,
-}
-
-impl<'a> Story<'a> {
-    fn read(records: &'a [Record]) -> Story<'a> {
-        let mut story = Story::default();
-        for record in records {
-            for event in &record.events {
-                story.take(event, record.at);
-            }
+/// The deployment's certificate, made if there is none yet. Whoever is first wins: what was issued stays.
+pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued> {
+    let store = engine.store.as_ref();
+    if let Some((entry, _)) = store.certificate(deployment).await? {
+        return Ok(Issued { entry, missing: Vec::new(), trouble: None });
+    }
+    let records = store.history(deployment).await?;
+    let story = Story::read(&records)?;
+    let observed = match story.should_run() {
+        Some(expected) => Some(look(engine, &story, expected).await?),
+        None => None,
+    };
+    let audit = match range(engine, deployment, records.len() as u64).await {
+        Ok(audit) => Some(audit),
+        Err(error) => {
+            warn!(%deployment, cause = chassis::chain(&error), "the certificate cannot say where the audit log has it");
+            None
         }
-        story.head.insert("journalVersion", json!(records.last().map(|record| record.version)));
-        story
+    };
+    let certifier =
+        Certifier { replica: engine.runner.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let keys = engine.office.keys(store, engine.now()).await?;
+    let facts = story.facts(observed, audit, certifier, engine.now())?;
+    if facts.deployment != *deployment {
+        return Err(Error::trouble(format!("the journal of {deployment} is that of {}", facts.deployment)));
     }
-
-    fn take(&mut self, event: &'a Event, at: Timestamp) {
-        match event {
-            Event::Received { spec, spec_digest, mode, initiator, force, .. } => {
-                self.required = spec.gates.approvals.as_ref().map_or(0, |approvals| approvals.required);
-                self.head.extend([
-                    ("specDigest", json!(spec_digest)),
-                    ("mode", json!(mode)),
-                    ("initiator", json!(initiator)),
-                    ("forced", json!(force)),
-                    ("received", json!(at)),
-                    ("waivers", json!(spec.waivers)),
-                ]);
-            }
-            Event::Planned { plan, baseline } => {
-                self.steps = plan.steps.iter().collect();
-                let baseline = baseline.as_ref().map(|baseline| baseline.digest());
-                self.head.extend([
-                    ("planDigest", json!(plan.digest())),
-                    ("baselineDigest", json!(baseline)),
-                    ("changes", json!(plan.changes)),
-                ]);
-            }
-            Event::Advised { source, summary, advice } => {
-                self.head.insert("advice", json!({"source": source, "summary": summary, "opinion": advice}));
-            }
-            Event::Approved { by, plan } => self.approvals.push(json!({"by": by, "plan": plan, "at": at})),
-            Event::Locked { token } => drop(self.head.insert("lock", json!(token))),
-            Event::StepScheduled { step, attempt, .. } => {
-                self.attempts.entry((step.as_str(), *attempt)).or_default().scheduled = Some(at);
-            }
-            Event::StepStarted { step, attempt, runner } => {
-                self.attempts.entry((step.as_str(), *attempt)).or_default().runner.clone_from(runner);
-            }
-            Event::StepFinished { step, attempt, runner, result } => {
-                let entry = self.attempts.entry((step.as_str(), *attempt)).or_default();
-                if entry.result.is_none() {
-                    (entry.finished, entry.result) = (Some(at), Some(result.clone()));
-                    entry.runner.clone_from(runner);
-                }
-            }
-            Event::Paused { by } => self.said.push(json!({"paused": by, "at": at})),
-            Event::Resumed { by } => self.said.push(json!({"resumed": by, "at": at})),
-            Event::PromoteRequested { by, full } => {
-                self.said.push(json!({"promote": by, "full": full, "at": at}))
-            }
-            Event::RollbackBegan { cause, steps, .. } => {
-                self.steps.extend(steps);
-                self.head.insert("cause", json!(cause));
-            }
-            Event::RollbackRetried { by, .. } => self.said.push(json!({"retried": by, "at": at})),
-            Event::Promoted {} => {
-                self.phase = Some(Phase::Promoted);
-                self.head.insert("promoted", json!(at));
-            }
-            Event::RolledBack {} => {
-                self.phase = Some(Phase::RolledBack);
-                self.head.insert("rolledBack", json!(at));
-            }
-            Event::HumanNeeded { cause } => self.said.push(json!({"humanNeeded": cause, "at": at})),
-            Event::Validated {}
-            | Event::OwnerClaimed { .. }
-            | Event::OwnerReleased { .. }
-            | Event::AdviceAsked { .. }
-            | Event::ApprovalAwaited { .. }
-            | Event::LockAwaited { .. }
-            | Event::ExecutionBegan { .. }
-            | Event::VerificationBegan {}
-            | Event::Decided { .. }
-            | Event::Closed { .. } => {}
-        }
-    }
-
-    fn last(&self, step: &'a Step) -> Option<&Attempt> {
-        self.attempts
-            .range((step.id.as_str(), 0)..=(step.id.as_str(), u32::MAX))
-            .next_back()
-            .map(|(_, attempt)| attempt)
-    }
-
-    fn ended(&self) -> usize {
-        self.steps
-            .iter()
-            .filter(|step| self.last(step).is_some_and(|attempt| attempt.result.is_some()))
-            .count()
-    }
-
-    fn gates(&self) -> usize {
-        self.attempts
-            .values()
-            .filter_map(|attempt| attempt.result.as_ref())
-            .map(|result| result.gates.len())
-            .sum()
-    }
-
-    /// What had to be judged and is not: every step up to the promotion ended well, every analysis and every verified
-    /// share has a number, and as many people approved as had to. A release that went back has nothing to prove.
-    fn missing(&self) -> Vec<String> {
-        if self.phase != Some(Phase::Promoted) {
-            return Vec::new();
-        }
-        let mut missing = Vec::new();
-        for step in self
-            .steps
-            .iter()
-            .filter(|step| matches!(step.stage, Stage::Check | Stage::Execute | Stage::Verify))
-        {
-            let Some(result) = self.last(step).and_then(|attempt| attempt.result.as_ref()) else {
-                missing.push(format!("step {} has no result", step.id));
-                continue;
-            };
-            let skipped = result.reason.starts_with("skipped:");
-            if result.outcome != Outcome::Succeeded {
-                missing.push(format!("step {} {}", step.id, result.outcome));
-            }
-            let gated = match &step.kind {
-                StepKind::SetWeight { verify, weights, .. } => *verify && !weights.0.is_empty(),
-                StepKind::Analyse { .. } | StepKind::Smoke { .. } => true,
-                _ => false,
-            };
-            if gated && !skipped && result.gates.is_empty() {
-                missing.push(format!("step {} has no gate: nothing was measured", step.id));
-            }
-        }
-        if self.approvals.len() < usize::from(self.required) {
-            missing.push(format!("{} of {} approvals", self.approvals.len(), self.required));
-        }
-        missing
-    }
-
-    fn record(&self, job: &StepJob, missing: &[String], now: Timestamp) -> Value {
-        let steps: Vec<Value> = self
-            .steps
-            .iter()
-            .map(|step| {
-                let of = self.attempts.range((step.id.as_str(), 0)..=(step.id.as_str(), u32::MAX));
-                let attempts: Vec<Value> = of
-                    .map(|((_, number), attempt)| {
-                        json!({
-                            "attempt": number, "runner": attempt.runner, "scheduled": attempt.scheduled,
-                            "finished": attempt.finished, "result": attempt.result,
-                        })
-                    })
-                    .collect();
-                json!({
-                    "id": step.id, "stage": step.stage, "agent": step.agent, "text": step.describe(),
-                    "attempts": attempts,
-                })
-            })
-            .collect();
-        let verdict = match self.phase {
-            Some(Phase::Promoted) => "promoted",
-            Some(Phase::RolledBack) => "rolled_back",
-            _ => "undecided",
+    let certificate =
+        certificate::issue(&facts, story.documents(), keys.classic.as_ref(), keys.quantum.as_ref()).await?;
+    // What has no place in the log's state has none for its own record either; it is brought there later.
+    let (inclusion, trouble) = match &facts.audit {
+        Some(_) => match bring(engine, &certificate, &facts).await {
+            Ok((inclusion, index)) => (Some((inclusion, index)), None),
+            Err(error) => (None, Some(chassis::chain(&error))),
+        },
+        None => (None, Some("nobody keeps one, or it does not answer".to_owned())),
+    };
+    let index = inclusion.as_ref().map(|(_, index)| *index);
+    let certificate = Certificate { log: inclusion.map(|(inclusion, _)| inclusion), ..certificate };
+    let entry = CertificateEntry {
+        deployment: deployment.clone(),
+        target: facts.target.clone(),
+        ending: facts.ending.as_str().to_owned(),
+        file: store.keep(&certificate.to_bytes()).await?,
+        statement: certificate.bundle.dsse_envelope.digest(),
+        index,
+        issued: facts.issued.0,
+    };
+    if !store.set_certificate(&entry, None).await? {
+        let Some((entry, _)) = store.certificate(deployment).await? else {
+            return Err(Error::trouble(format!(
+                "the certificate of {deployment} is written by another and gone"
+            )));
         };
-        let mut record = json!({
-            "kind": "code/v1 deployment record",
-            "deployment": job.deployment,
-            "target": job.spec.target_id().to_string(),
-            "verdict": verdict,
-            "steps": steps,
-            "approvals": self.approvals,
-            "said": self.said,
-            "missing": missing,
-            "recorded": now,
-            "signature": UNSIGNED,
-        });
-        for (name, value) in &self.head {
-            record[*name] = value.clone();
-        }
-        record
+        return Ok(Issued { entry, missing: Vec::new(), trouble: None });
     }
+    if index.is_none() {
+        engine.office.owes(deployment).await;
+    }
+    info!(%deployment, ending = entry.ending, index, "certificate issued");
+    Ok(Issued { entry, missing: facts.missing, trouble })
+}
+
+/// Certificates that are not in the audit log are brought there.
+pub async fn bring_to_log(engine: &Engine) -> Result<()> {
+    let store = engine.store.as_ref();
+    let mut outcome = Ok(());
+    for deployment in engine.office.debts(store).await? {
+        // After the first failure the others wait for the next turn.
+        if outcome.is_ok() {
+            outcome = late(engine, &deployment).await;
+        }
+        if outcome.is_err() {
+            engine.office.owes(&deployment).await;
+        }
+    }
+    outcome
+}
+
+async fn late(engine: &Engine, deployment: &DeploymentId) -> Result<()> {
+    let store = engine.store.as_ref();
+    let Some((entry, revision)) = store.certificate(deployment).await? else { return Ok(()) };
+    if entry.index.is_some() {
+        return Ok(());
+    }
+    let unreadable = |error: String| Error::trouble(format!("the certificate of {deployment}: {error}"));
+    let certificate: Certificate = serde_json::from_slice(&store.evidence(&entry.file).await?)
+        .map_err(|error| unreadable(error.to_string()))?;
+    let facts = certificate.unverified_facts().map_err(unreadable)?;
+    let (inclusion, index) = bring(engine, &certificate, &facts).await?;
+    let certificate = Certificate { log: Some(inclusion), ..certificate };
+    let file = store.keep(&certificate.to_bytes()).await?;
+    // Another certifier that was faster did the same.
+    store.set_certificate(&CertificateEntry { file, index: Some(index), ..entry }, Some(revision)).await?;
+    Ok(())
+}
+
+/// Looks at what runs until it is as it should be, a few times.
+async fn look(engine: &Engine, story: &Story<'_>, expected: Option<&DeploymentSpec>) -> Result<Observed> {
+    let target = story.target();
+    let mut differences = Vec::new();
+    for look in 0..LOOKS {
+        if look > 0 {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        differences = validator::differences(engine, &target, expected, None, &[]).await?;
+        if differences.is_empty() {
+            break;
+        }
+    }
+    Ok(Observed {
+        at: engine.now().into(),
+        expected: expected.map(Digest::of),
+        differences: differences.into_iter().map(|drift| drift.text).collect(),
+    })
+}
+
+/// Where the audit log has the journal so far.
+async fn range(engine: &Engine, deployment: &DeploymentId, records: u64) -> Result<Audit> {
+    let (store, patience) = (engine.store.as_ref(), engine.office.patience());
+    let last = store.logged(deployment, records, patience).await?;
+    let first = store.logged(deployment, 1, patience).await?;
+    let state = store.log_state().await?;
+    let signed: SignedCheckpoint = state
+        .checkpoint
+        .parse()
+        .map_err(|error| Error::trouble(format!("the checkpoint of the audit log: {error}")))?;
+    let checkpoint = signed.unverified();
+    Ok(Audit {
+        origin: checkpoint.origin.clone(),
+        first: first.index,
+        last: last.index + u64::from(last.leaves.max(1)) - 1,
+        records,
+        size: checkpoint.size,
+        root: checkpoint.root.to_string(),
+    })
+}
+
+/// Brings the certificate to the audit log, and its proof back.
+async fn bring(engine: &Engine, certificate: &Certificate, facts: &Deployment) -> Result<(Inclusion, u64)> {
+    let record = AuditRecord {
+        v: 1,
+        source: String::new(),
+        counter: 0,
+        part: 1,
+        parts: 1,
+        at: engine.now(),
+        actor: "certifier".to_owned(),
+        action: log::ACTION.to_owned(),
+        subject: facts.deployment.to_string(),
+        outcome: AuditOutcome::Done,
+        reason: None,
+        cause: Some(format!("{}:{}", facts.deployment, facts.journal.version)),
+        trace: None,
+        detail: log::detail(certificate, facts),
+        payload: None,
+    };
+    let store = engine.store.as_ref();
+    let (receipt, record) = engine.office.log(store, record).await?;
+    let proof = store.prove(receipt.index).await?;
+    if proof.leaf.as_bytes() != record.to_leaf() {
+        return Err(Error::trouble(format!(
+            "entry {} of the audit log is not what was handed in",
+            receipt.index
+        )));
+    }
+    Ok((Inclusion { entry: proof.leaf, proof: proof.proof }, receipt.index))
 }
 
 #[cfg(test)]

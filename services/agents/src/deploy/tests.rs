@@ -28,6 +28,7 @@ use crate::{
     context::{Ctx, Engine, Stop},
     counts::Traffic,
     http::Http,
+    office::Office,
     store::{Store, memory::MemoryStore},
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) plane: Plane,
+    /// The certifier's keys.
+    _keys: tempfile::TempDir,
     /// What the data plane has counted; it is one and the same from step to step.
     counted: Mutex<(i64, Counted)>,
 }
@@ -69,6 +72,7 @@ impl World {
     pub(crate) fn with(config: AgentsConfig) -> World {
         let (platform, store) = (ScriptedPlatform::new(), Arc::new(MemoryStore::default()));
         let (clock, _) = Clock::manual(Timestamp(1_000_000));
+        let keys = tempfile::tempdir().unwrap();
         let engine = Arc::new(Engine {
             runner: "rep-1".to_owned(),
             config: Arc::new(config),
@@ -78,9 +82,10 @@ impl World {
             store: Arc::clone(&store) as Arc<dyn Store>,
             traffic: Traffic::told(),
             http: Http::default(),
+            office: Office::in_folder(keys.path()),
         });
         let plane = Plane { requests: 60, ..Plane::default() };
-        World { platform, store, engine, plane, counted: Mutex::default() }
+        World { platform, store, engine, plane, _keys: keys, counted: Mutex::default() }
     }
 
     /// Does the step while the data plane works.

@@ -7,6 +7,10 @@ use std::{
 
 use super::*;
 
+mod log;
+
+pub(crate) use log::Log;
+
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) routes: BTreeMap<String, (RouteTable, u64)>,
@@ -18,6 +22,10 @@ pub(crate) struct Shared {
     /// Every table that was ever written, in order.
     pub(crate) tables: Vec<RouteTable>,
     pub(crate) reports_fail: u32,
+    pub(crate) certificates: BTreeMap<String, (CertificateEntry, u64)>,
+    pub(crate) keys: Vec<TrustedKey>,
+    /// None: nobody keeps an audit log.
+    pub(crate) log: Option<Log>,
     writes: u64,
 }
 
@@ -91,6 +99,62 @@ impl Store for MemoryStore {
             shared.values.entry(key.to_owned()).or_insert_with(|| value.clone());
             free
         }))
+    }
+
+    async fn evidence(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let found = self.with(|shared| shared.evidence.get(&digest.to_string()).cloned());
+        found.ok_or_else(|| Error::trouble(format!("there is no evidence {digest}")))
+    }
+
+    async fn certificate(&self, deployment: &DeploymentId) -> Result<Option<(CertificateEntry, u64)>> {
+        tokio::task::yield_now().await;
+        Ok(self.with(|shared| shared.certificates.get(deployment.as_str()).cloned()))
+    }
+
+    async fn set_certificate(&self, entry: &CertificateEntry, expected: Option<u64>) -> Result<bool> {
+        tokio::task::yield_now().await;
+        Ok(self.with(|shared| {
+            let key = entry.deployment.to_string();
+            if shared.certificates.get(&key).map(|(_, revision)| *revision) != expected {
+                return false;
+            }
+            shared.writes += 1;
+            shared.certificates.insert(key, (entry.clone(), shared.writes));
+            true
+        }))
+    }
+
+    async fn certificates(&self) -> Result<Vec<CertificateEntry>> {
+        Ok(self.with(|shared| shared.certificates.values().map(|(entry, _)| entry.clone()).collect()))
+    }
+
+    async fn publish_key(&self, key: &TrustedKey) -> Result<()> {
+        self.with(|shared| {
+            shared.keys.retain(|known| known.id != key.id);
+            shared.keys.push(key.clone());
+        });
+        Ok(())
+    }
+
+    async fn log(&self, append: &AuditAppend, _: Duration) -> Result<AuditReceipts> {
+        tokio::task::yield_now().await;
+        self.with(|shared| shared.log.as_mut().map(|log| log.append(append)))
+            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
+    }
+
+    async fn prove(&self, index: u64) -> Result<AuditProof> {
+        self.with(|shared| shared.log.as_ref().map(|log| log.prove(index)))
+            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
+    }
+
+    async fn logged(&self, _: &DeploymentId, version: u64, _: Duration) -> Result<AuditAwaited> {
+        self.with(|shared| shared.log.as_ref().map(|_| AuditAwaited { index: 100 + version, leaves: 1 }))
+            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
+    }
+
+    async fn log_state(&self) -> Result<AuditStatus> {
+        self.with(|shared| shared.log.as_ref().map(Log::state))
+            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
     }
 
     async fn report(&self, report: &StepReport, message_id: &str) -> Result<()> {

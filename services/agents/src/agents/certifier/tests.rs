@@ -1,11 +1,25 @@
-use model::{GateResult, Plan, deployment::Mode, step::Agent};
+use certificate::{Trust, Verified, verify};
+use model::{
+    Event, GateResult, Plan, Record, StepKind, Timestamp, Verdict,
+    deployment::{Cause, CauseKind, Mode},
+    plan::Snapshot,
+    step::{Agent, Stage},
+};
 
 use super::*;
-use crate::deploy::tests::{World, job, spec, weight};
+use crate::{
+    deploy::tests::{World, job, scale, spec, weight},
+    store::memory::Log,
+};
+
+/// The one that the steps of these tests belong to.
+fn deployment() -> DeploymentId {
+    job(Stage::Finish, 20, StepKind::Certify).deployment
+}
 
 fn record(version: u64, events: Vec<Event>) -> Record {
     Record {
-        id: "dep-1".to_owned(),
+        id: deployment().to_string(),
         version,
         writer: "rep-1".to_owned(),
         at: Timestamp(version as i64),
@@ -17,10 +31,11 @@ fn record(version: u64, events: Vec<Event>) -> Record {
 /// A promoted deployment of one verified share, whose step has these gates.
 fn journal(gates: Vec<GateResult>) -> Vec<Record> {
     let step = weight(4, 100, true).step;
+    let baseline = Snapshot { deployment: "dep-0".parse().unwrap(), spec: spec("one"), at: Timestamp(0) };
     let plan = Plan {
         target: spec("two").target_id(),
-        spec: model::Digest::of(&spec("two")),
-        baseline: None,
+        spec: Digest::of(&spec("two")),
+        baseline: Some(baseline.digest()),
         changes: Vec::new(),
         steps: vec![step.clone()],
         no_return_after: None,
@@ -29,20 +44,29 @@ fn journal(gates: Vec<GateResult>) -> Vec<Record> {
     let result = StepResult { gates, ..StepResult::new(Outcome::Succeeded, "done") };
     let received = Event::Received {
         spec: Box::new(spec("two")),
-        spec_digest: model::Digest::of(&spec("two")),
+        spec_digest: Digest::of(&spec("two")),
         mode: Mode::Apply,
         initiator: "ada".to_owned(),
         expected_plan: None,
         force: None,
     };
-    vec![
-        record(1, vec![received, Event::Planned { plan: Box::new(plan), baseline: None }]),
-        record(
-            2,
-            vec![Event::StepFinished { step: step.id, attempt: 1, runner: "rep-2".to_owned(), result }],
-        ),
-        record(3, vec![Event::Promoted {}]),
-    ]
+    let planned = Event::Planned { plan: Box::new(plan), baseline: Some(Box::new(baseline)) };
+    let finished = Event::StepFinished { step: step.id, attempt: 1, runner: "rep-2".to_owned(), result };
+    vec![record(1, vec![received, planned]), record(2, vec![finished]), record(3, vec![Event::Promoted {}])]
+}
+
+fn rolled_back() -> Vec<Record> {
+    let mut records = journal(Vec::new());
+    let cause = Cause {
+        kind: CauseKind::Failed,
+        step: None,
+        gate: None,
+        text: "error-rate 0.4, limit < 0.05".to_owned(),
+        at: Timestamp(2),
+    };
+    let began = Event::RollbackBegan { cause, epoch: 3, steps: Vec::new(), until: Timestamp(9) };
+    records[2] = record(3, vec![began, Event::RolledBack {}]);
+    records
 }
 
 fn gate() -> GateResult {
@@ -57,46 +81,145 @@ fn gate() -> GateResult {
     }
 }
 
-async fn certified(records: Vec<Record>) -> (StepResult, Value) {
+/// What the journal says runs: three instances of this revision, with all traffic.
+async fn running(version: &str, records: Vec<Record>) -> World {
     let world = World::new();
     world.store.with(|shared| shared.history = records);
+    let share = if version == "two" { 100 } else { 0 };
+    for job in [scale(1, version, 3), weight(2, share, false)] {
+        let result = world.run(&job).await;
+        assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+    }
+    world
+}
+
+async fn certify_in(world: &World) -> StepResult {
     let mut job = job(Stage::Finish, 20, StepKind::Certify);
     job.step.agent = Agent::Certifier;
-    let result = world.run(&job).await;
-    let digest = result.evidence.as_ref().expect("the record is kept").to_string();
-    let bytes = world.store.with(|shared| shared.evidence[&digest].clone());
-    (result, serde_json::from_slice(&bytes).unwrap())
+    world.run(&job).await
+}
+
+/// The stored certificate, verified with the published keys and, if there is one, by the audit log.
+fn stored(world: &World) -> (CertificateEntry, Verified) {
+    world.store.with(|shared| {
+        let (entry, _) = shared.certificates[&deployment().to_string()].clone();
+        let trust = Trust { keys: shared.keys.clone(), log: shared.log.as_ref().map(Log::policy) };
+        let verified = verify(&shared.evidence[&entry.file.to_string()], &trust.ready().unwrap()).unwrap();
+        (entry, verified)
+    })
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_number_and_limit_stands_in_the_record() {
-    let (result, record) = certified(journal(vec![gate()])).await;
+async fn a_promotion_is_signed_with_every_number_and_limit() {
+    let world = running("two", journal(vec![gate()])).await;
+
+    let result = certify_in(&world).await;
 
     assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
-    assert!(result.reason.ends_with(UNSIGNED), "{}", result.reason);
-    let gate = &record["steps"][0]["attempts"][0]["result"]["gates"][0];
-    assert_eq!((gate["measured"].as_f64(), gate["limit"].as_str()), (Some(100.0), Some("100 ± 5.0 %")));
-    assert_eq!(record["verdict"], "promoted");
-    assert_eq!(record["initiator"], "ada");
-    assert_eq!(record["signature"], UNSIGNED);
+    assert!(result.reason.starts_with("certified as PROMOTED, not in the audit log:"), "{}", result.reason);
+    let (entry, verified) = stored(&world);
+    assert_eq!(result.evidence, Some(entry.file));
+    assert!(verified.is_positive());
+    assert_eq!(verified.facts.initiator, "ada");
+    let gate = &verified.facts.gates[0];
+    assert_eq!((gate.measured, gate.limit.as_str()), (Some(100.0), "100 ± 5.0 %"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_promotion_whose_gate_has_no_evidence_is_not_certified() {
-    let (result, record) = certified(journal(Vec::new())).await;
+async fn the_audit_log_holds_what_was_signed() {
+    let world = running("two", journal(vec![gate()])).await;
+    world.store.with(|shared| shared.log = Some(Log::new()));
+
+    let result = certify_in(&world).await;
+
+    assert_eq!(result.reason, "certified as PROMOTED, entry 0 of the audit log");
+    let (entry, verified) = stored(&world);
+    assert_eq!(entry.index, Some(0));
+    assert_eq!(verified.log.unwrap().index, 0);
+    let audit = verified.facts.audit.unwrap();
+    assert_eq!((audit.first, audit.last, audit.records), (101, 103, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_signed_while_no_log_was_kept_is_brought_to_it_later() {
+    let world = running("two", journal(vec![gate()])).await;
+    certify_in(&world).await;
+    assert!(bring_to_log(&world.engine).await.is_err());
+
+    world.store.with(|shared| shared.log = Some(Log::new()));
+    bring_to_log(&world.engine).await.unwrap();
+    bring_to_log(&world.engine).await.unwrap();
+
+    let (entry, verified) = stored(&world);
+    assert_eq!(entry.index, Some(0));
+    assert!(verified.log.is_some());
+    assert_eq!(world.store.with(|shared| shared.log.as_ref().unwrap().records.len()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_whose_gate_has_no_evidence_is_not_certified_as_one() {
+    let world = running("two", journal(Vec::new())).await;
+
+    let result = certify_in(&world).await;
 
     assert_eq!(result.outcome, Outcome::Failed);
     assert!(result.reason.contains("has no gate: nothing was measured"), "{}", result.reason);
-    assert_eq!(record["missing"].as_array().map(Vec::len), Some(1));
+    assert_eq!(stored(&world).1.facts.ending, Ending::Unproven);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_went_back_is_recorded_as_such() {
+async fn a_promotion_beside_which_something_else_runs_is_not_certified_as_one() {
+    let world = running("one", journal(vec![gate()])).await;
+
+    let result = certify_in(&world).await;
+
+    assert_eq!(result.outcome, Outcome::Failed);
+    let facts = stored(&world).1.facts;
+    assert_eq!(facts.ending, Ending::Unproven);
+    assert!(!facts.observed.unwrap().differences.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_went_back_gets_a_signed_no() {
+    let world = running("one", rolled_back()).await;
+
+    let result = certify_in(&world).await;
+
+    assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+    let verified = stored(&world).1;
+    assert!(!verified.is_positive());
+    assert_eq!(verified.facts.ending, Ending::RolledBack);
+    assert_eq!(verified.facts.observed.unwrap().expected, Some(Digest::of(&spec("one"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_came_to_the_certifier_is_certified_when_it_is_over() {
     let mut records = journal(Vec::new());
-    records[2] = self::record(3, vec![Event::RolledBack {}]);
+    records.truncate(1);
+    let cause = Cause {
+        kind: CauseKind::Quarantined,
+        step: None,
+        gate: None,
+        text: "was rolled back before".to_owned(),
+        at: Timestamp(2),
+    };
+    records.push(record(2, vec![Event::Decided { verdict: Verdict::Rejected, cause: Some(cause) }]));
+    let world = World::new();
+    world.store.with(|shared| shared.history = records);
 
-    let (result, record) = certified(records).await;
+    issue(&world.engine, &deployment()).await.unwrap();
 
-    assert_eq!(result.outcome, Outcome::Succeeded);
-    assert_eq!(record["verdict"], "rolled_back");
+    let facts = stored(&world).1.facts;
+    assert_eq!((facts.ending, facts.observed), (Ending::Rejected, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_stands_is_not_made_again() {
+    let world = running("two", journal(vec![gate()])).await;
+
+    let (first, second) = (certify_in(&world).await, certify_in(&world).await);
+
+    assert_eq!(first.evidence, second.evidence);
+    assert_eq!(second.outcome, Outcome::Succeeded);
+    assert_eq!(world.store.with(|shared| shared.keys.len()), 2);
 }

@@ -1,0 +1,230 @@
+//! Where certificates are signed: the keys, opened when they are needed, and what was told to the audit log.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use certificate::{
+    Algorithm, At, Signer, TrustedKey,
+    keys::{
+        Passphrase,
+        file::{self, Keyring},
+        vault::{self, VaultKey},
+    },
+};
+use chassis::Secret;
+use model::{
+    ReplicaId, Timestamp, Token,
+    audit::{AuditAppend, AuditLevel, AuditReceipt, AuditRecord},
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    Error,
+    config::{AgentsConfig, CertificateSettings, VaultSettings},
+    error::Result,
+    store::Store,
+};
+
+/// Signs certificates and brings them to the audit log. One at a time does either.
+pub struct Office {
+    settings: CertificateSettings,
+    folder: PathBuf,
+    opened: Mutex<Option<Opened>>,
+    /// What this process is called in the audit log.
+    source: String,
+    outbox: Mutex<Outbox>,
+    /// Deployments whose certificate is not in the log; none before the first look.
+    unlogged: Mutex<Option<Vec<model::DeploymentId>>>,
+}
+
+/// Keys that are open, and the keyring that they were opened by.
+struct Opened {
+    ring: Keyring,
+    pair: Pair,
+}
+
+/// A key of each kind.
+#[derive(Clone)]
+pub struct Pair {
+    /// ECDSA P-256.
+    pub classic: Arc<dyn Signer>,
+    /// ML-DSA-65.
+    pub quantum: Arc<dyn Signer>,
+}
+
+/// Counts what this process tells the audit log. A record whose fate is unknown keeps its count and goes first.
+struct Outbox {
+    next: u64,
+    pending: Option<AuditRecord>,
+}
+
+impl Office {
+    /// By the settings.
+    pub fn new(config: &AgentsConfig, replica: &ReplicaId) -> Office {
+        let folder = config.certificates.keys.clone().unwrap_or_else(|| config.state_dir.join("keys"));
+        Office::with(config.certificates.clone(), folder, format!("certifier-{replica}"))
+    }
+
+    fn with(settings: CertificateSettings, folder: PathBuf, source: String) -> Office {
+        let source = if source.parse::<Token>().is_ok() { source } else { "certifier".to_owned() };
+        Office {
+            settings,
+            folder,
+            opened: Mutex::new(None),
+            source,
+            outbox: Mutex::new(Outbox { next: 1, pending: None }),
+            unlogged: Mutex::new(None),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_folder(folder: &Path) -> Office {
+        Office::with(CertificateSettings::default(), folder.to_owned(), "certifier-test".to_owned())
+    }
+
+    /// How long the audit log may take.
+    pub fn patience(&self) -> Duration {
+        self.settings.log_patience.0
+    }
+
+    /// What this process is called in the audit log.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The keys in force, made when there are none. Their public halves are told to everybody before they sign, so that
+    /// no certificate is older than its key's publication. A keyring that was changed meanwhile is read again.
+    pub async fn keys(&self, store: &dyn Store, now: Timestamp) -> Result<Pair> {
+        let mut opened = self.opened.lock().await;
+        let vault = match &self.settings.vault {
+            Some(settings) => Some(Arc::new(VaultKey::open(reach(settings)?).await?)),
+            None => None,
+        };
+        let (folder, overlap) = (self.folder.clone(), self.settings.overlap.0);
+        let adopted = vault.as_ref().map(|key| TrustedKey::new(key.key(), At(now)));
+        let settings = self.settings.clone();
+        let known = opened.take();
+        let (ring, files) = blocking(move || {
+            let passphrase = passphrase(&settings, &folder)?;
+            if let Some(key) = adopted {
+                file::adopt(&folder, key, overlap)?;
+            }
+            let kinds = if settings.vault.is_some() { &[Algorithm::MlDsa65] } else { file::BOTH };
+            let ring = file::ensure(&folder, &passphrase, kinds, now)?;
+            if let Some(known) = known.filter(|known| known.ring == ring) {
+                return Ok((ring, Files::Known(known.pair)));
+            }
+            let open = |algorithm: Algorithm| -> Result<Arc<dyn Signer>> {
+                let key = ring.current(&folder, algorithm, At(now));
+                let key =
+                    key.ok_or_else(|| certificate::Error::NoKey(algorithm.as_str(), At(now).to_string()))?;
+                Ok(Arc::new(file::open(&folder, key, &passphrase)?))
+            };
+            let classic = if settings.vault.is_some() { None } else { Some(open(Algorithm::EcdsaP256)?) };
+            let quantum = open(Algorithm::MlDsa65)?;
+            Ok((ring, Files::Opened(classic, quantum)))
+        })
+        .await?;
+        let pair = match (files, vault) {
+            (Files::Known(pair), None) => pair,
+            (Files::Known(pair), Some(vault)) => Pair { classic: vault, quantum: pair.quantum },
+            (Files::Opened(_, quantum), Some(vault)) => Pair { classic: vault, quantum },
+            (Files::Opened(Some(classic), quantum), None) => Pair { classic, quantum },
+            (Files::Opened(None, _), None) => return Err(Error::trouble("no key signs certificates")),
+        };
+        for key in &ring.keys {
+            store.publish_key(key).await?;
+        }
+        *opened = Some(Opened { ring, pair: pair.clone() });
+        Ok(pair)
+    }
+
+    /// Hands a record to the audit log under the next count, and waits until a signed checkpoint covers it. What was
+    /// begun before and may or may not be there goes first, so that no count is left out or used twice.
+    pub async fn log(&self, store: &dyn Store, record: AuditRecord) -> Result<(AuditReceipt, AuditRecord)> {
+        let mut outbox = self.outbox.lock().await;
+        if let Some(pending) = outbox.pending.clone() {
+            let receipt = self.hand_over(store, pending.clone()).await?;
+            (outbox.pending, outbox.next) = (None, outbox.next + 1);
+            if (&pending.subject, &pending.detail) == (&record.subject, &record.detail) {
+                return Ok((receipt, pending));
+            }
+        }
+        let record = AuditRecord { source: self.source.clone(), counter: outbox.next, ..record };
+        outbox.pending = Some(record.clone());
+        let receipt = self.hand_over(store, record.clone()).await?;
+        (outbox.pending, outbox.next) = (None, outbox.next + 1);
+        Ok((receipt, record))
+    }
+
+    async fn hand_over(&self, store: &dyn Store, record: AuditRecord) -> Result<AuditReceipt> {
+        let append = AuditAppend { records: vec![record], level: AuditLevel::Included };
+        let receipts = store.log(&append, self.patience()).await?.receipts;
+        receipts.into_iter().next().ok_or_else(|| Error::trouble("the audit log gave no receipt"))
+    }
+
+    /// Remembers that the log has not answered for a certificate.
+    pub async fn owes(&self, deployment: &model::DeploymentId) {
+        if let Some(unlogged) = self.unlogged.lock().await.as_mut() {
+            unlogged.push(deployment.clone());
+        }
+    }
+
+    /// Deployments whose certificates are to be brought to the log. The first time all are looked at: the process
+    /// before may have died.
+    pub async fn debts(&self, store: &dyn Store) -> Result<Vec<model::DeploymentId>> {
+        let mut unlogged = self.unlogged.lock().await;
+        if unlogged.is_none() {
+            let all = store.certificates().await?.into_iter();
+            let open = all.filter(|entry| entry.index.is_none()).map(|entry| entry.deployment);
+            *unlogged = Some(open.collect());
+        }
+        Ok(unlogged.as_mut().map(std::mem::take).unwrap_or_default())
+    }
+}
+
+enum Files {
+    Known(Pair),
+    Opened(Option<Arc<dyn Signer>>, Arc<dyn Signer>),
+}
+
+/// Opening a key is made to be slow: not on a thread that others wait for.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::trouble(format!("open the keys: {error}")))?
+}
+
+fn passphrase(settings: &CertificateSettings, folder: &Path) -> Result<Passphrase> {
+    if !settings.passphrase.is_empty() {
+        return Ok(Passphrase::new(settings.passphrase.reveal()));
+    }
+    Ok(match &settings.passphrase_file {
+        Some(path) => Passphrase::new(text(path)?),
+        None => file::passphrase_file(&folder.join("passphrase"))?,
+    })
+}
+
+fn reach(settings: &VaultSettings) -> Result<vault::Settings> {
+    let token = match &settings.token_file {
+        Some(path) => Secret::new(text(path)?.trim()),
+        None => settings.token.clone(),
+    };
+    let authority = settings.authority.as_ref().map(|path| text(path).map(String::into_bytes)).transpose()?;
+    Ok(vault::Settings {
+        address: settings.address.clone(),
+        mount: settings.mount.clone(),
+        name: settings.key.clone(),
+        token: token.reveal().to_owned().into(),
+        namespace: settings.namespace.clone(),
+        authority,
+    })
+}
+
+fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|source| certificate::Error::File { what: "read", path: path.to_owned(), source }.into())
+}
