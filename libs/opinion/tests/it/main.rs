@@ -8,6 +8,7 @@
 )]
 
 mod circle;
+mod crowd;
 mod kernels;
 mod panels;
 mod parsing;
