@@ -38,10 +38,7 @@ impl Bus {
     {
         let endpoint = self.endpoint(call.service, call.verb, call.subject()).await?;
         // The server must know of the subscription before the caller says that it is ready.
-        self.client
-            .flush()
-            .await
-            .map_err(|error| Error::broker(format!("answering {}", call.subject()), error))?;
+        self.round_trip().await?;
         let (bus, subject) = (self.clone(), call.subject());
         let handler = Arc::new(handler);
         Ok(tasks::serve(move |cancel| async move {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_nats::{ConnectOptions, Event, HeaderMap, jetstream, service::Service};
+use futures::StreamExt;
 use model::Code;
 use tokio::{
     sync::{Mutex, watch},
@@ -141,6 +142,23 @@ impl Bus {
             errors: counters.errors.load(Ordering::Relaxed),
             dead_letters: counters.dead_letters.load(Ordering::Relaxed),
             redelivered: counters.redelivered.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns when the server has taken in everything that was sent before, subscriptions above all: a flush only says
+    /// that it left this process. A message to ourselves, because the server works on a connection in order.
+    pub(crate) async fn round_trip(&self) -> Result<(), Error> {
+        let lost = |error: async_nats::Error| {
+            Error::broker("waiting for the server to take in what was sent", error)
+        };
+        let inbox = self.client.new_inbox();
+        let mut heard = self.client.subscribe(inbox.clone()).await.map_err(|error| lost(error.into()))?;
+        self.client.publish(inbox, bytes::Bytes::new()).await.map_err(|error| lost(error.into()))?;
+        self.client.flush().await.map_err(|error| lost(error.into()))?;
+        let within = self.shared.settings.broker_timeout.0;
+        match tokio::time::timeout(within, heard.next()).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(_) => Err(lost(format!("nothing came back within {within:?}").into())),
         }
     }
 

@@ -76,7 +76,7 @@ impl Bus {
             .queue_subscribe(subject.clone(), name.to_string())
             .await
             .map_err(|error| failed(error.into()))?;
-        self.client.flush().await.map_err(|error| failed(error.into()))?;
+        self.round_trip().await?;
         let client = self.client.clone();
         Ok(crate::tasks::serve(move |cancel| async move {
             loop {

@@ -71,7 +71,7 @@ impl Bus {
             .queue_subscribe(subject.clone(), "inbox".to_owned())
             .await
             .map_err(|error| failed(error.into()))?;
-        self.client.flush().await.map_err(|error| failed(error.into()))?;
+        self.round_trip().await?;
         let bus = self.clone();
         Ok(tasks::serve(move |cancel| async move {
             let mut held = JoinSet::new();

@@ -42,7 +42,7 @@ impl Bus {
             .await
             .map_err(|error| failed("listening to", error.into()))?;
         // The server must know of it before the caller goes on.
-        self.client.flush().await.map_err(|error| failed("listening to", error.into()))?;
+        self.round_trip().await?;
         Ok(heard
             .filter_map(|message| async move {
                 match frame::decode(message.headers.as_ref(), &message.payload) {
