@@ -1,0 +1,75 @@
+//! Experts' records learn from how deployments end, each end once.
+
+use bus::subjects;
+use experts::heart::decoy;
+use model::{
+    DeploymentId, Digest, Phase, Timestamp, Verdict,
+    expert::{ExpertView, ExpertsRequest},
+    view::Summary,
+};
+use testkit::eventually;
+
+use crate::stage::{PATIENCE, Stage, token};
+
+fn closed(deployment: &DeploymentId, verdict: Verdict) -> Summary {
+    Summary {
+        deployment: deployment.clone(),
+        target: "prod.docker.shop".parse().unwrap(),
+        spec: Digest::of_bytes(b"x"),
+        initiator: "ann".into(),
+        phase: Phase::Closed,
+        verdict: Some(verdict),
+        reason: String::new(),
+        received: Timestamp(1),
+        closed: Some(Timestamp(2)),
+        modules: Vec::new(),
+    }
+}
+
+async fn reliability(stage: &Stage) -> ExpertView {
+    let list = stage.call(&subjects::experts::LIST, &ExpertsRequest {}).await.unwrap();
+    list.experts.into_iter().find(|one| one.expert.name.as_str() == "reliability").unwrap()
+}
+
+#[tokio::test]
+async fn an_end_teaches_once_however_often_it_is_heard() {
+    let stage = Stage::models(0, Vec::new()).await;
+    let deployment = DeploymentId::new();
+    stage.ask(decoy::good(&token(deployment.as_str()), "ann", 30_000)).await;
+    assert_eq!(reliability(&stage).await.outcomes, 0);
+
+    for time in 0..3 {
+        let summary = closed(&deployment, Verdict::Promoted);
+        let id = format!("closed-{time}");
+        stage.nats.bus.say(&subjects::deployment::CLOSED, deployment.as_str(), &summary, &id).await.unwrap();
+    }
+    // Heard after all of these.
+    let last = DeploymentId::new();
+    stage.ask(decoy::good(&token(last.as_str()), "ann", 30_000)).await;
+    let summary = closed(&last, Verdict::Promoted);
+    stage.nats.bus.say(&subjects::deployment::CLOSED, last.as_str(), &summary, "last").await.unwrap();
+    let expert = eventually("both ends were learnt from", PATIENCE, || async {
+        let expert = reliability(&stage).await;
+        if expert.outcomes >= 2 { Ok(expert) } else { Err(format!("{expert:?}")) }
+    })
+    .await;
+
+    assert_eq!((expert.outcomes, expert.right), (2, Some(1.0)));
+    assert_eq!(stage.show(deployment.as_str()).await.line.outcome, Some(Verdict::Promoted));
+}
+
+#[tokio::test]
+async fn what_was_never_tried_teaches_nothing_but_is_noted() {
+    let stage = Stage::models(0, Vec::new()).await;
+    let deployment = DeploymentId::new();
+    stage.ask(decoy::bad(&token(deployment.as_str()), "ann", 30_000)).await;
+
+    let summary = closed(&deployment, Verdict::Rejected);
+    stage.nats.bus.say(&subjects::deployment::CLOSED, deployment.as_str(), &summary, "closed").await.unwrap();
+    eventually("the end is noted", PATIENCE, || async {
+        stage.show(deployment.as_str()).await.line.outcome.ok_or("not yet")
+    })
+    .await;
+
+    assert_eq!(reliability(&stage).await.outcomes, 0);
+}
