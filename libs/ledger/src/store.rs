@@ -216,15 +216,7 @@ impl Store {
     /// Shows a checkpoint, such as the last one with the witnesses' cosignatures. Older ones than the one that is
     /// shown are refused.
     pub fn show(&self, signed: &SignedCheckpoint) -> Result<(), Error> {
-        if let Some(shown) = self.shown()?
-            && shown.unverified().size > signed.unverified().size
-        {
-            return Err(Error::Inconsistent(format!(
-                "a checkpoint of size {} is shown already",
-                shown.unverified().size
-            )));
-        }
-        disk::write_durably(&self.public_folder().join("checkpoint"), signed.to_string().as_bytes())
+        show(&self.public_folder(), signed)
     }
 
     /// The checkpoint that is shown.
@@ -247,6 +239,19 @@ impl Store {
     pub fn consistency(&self, old: u64) -> Result<ConsistencyProof, Error> {
         self.reader().consistency(old)
     }
+}
+
+/// Shows a checkpoint in a log's public folder. Older ones than the one that is shown are refused. One at a time.
+pub fn show(folder: &Path, signed: &SignedCheckpoint) -> Result<(), Error> {
+    if let Some(shown) = Reader::new(folder, 0).checkpoint()?
+        && shown.unverified().size > signed.unverified().size
+    {
+        return Err(Error::Inconsistent(format!(
+            "a checkpoint of size {} is shown already",
+            shown.unverified().size
+        )));
+    }
+    disk::write_durably(&folder.join("checkpoint"), signed.to_string().as_bytes())
 }
 
 /// Files that are being written, and the folders that are synced at the end.

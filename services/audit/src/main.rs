@@ -1,2 +1,7 @@
 //! Starts the audit log.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chassis::run(env!("CARGO_PKG_NAME"), audit::start)
+}

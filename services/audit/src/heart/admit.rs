@@ -1,0 +1,299 @@
+//! Each count of each source once, and an alarm for each that is missing.
+//!
+//! Streams of the bus are put back into their order: what arrives early is held until what is missing arrives or is
+//! given up. Services that hand over facts themselves are taken as they arrive; what repeats is dropped. A count that
+//! is missing for longer than the patience is a hole: it becomes a leaf of its own, so that nobody can pretend that
+//! nothing was there, and when it arrives later after all, it is kept and said to be late.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use model::{
+    Timestamp,
+    audit::{AuditOutcome, AuditRecord, AuditSource},
+};
+use serde::{Deserialize, Serialize};
+
+/// The action of a leaf that stands for what is missing.
+pub const HOLE: &str = "audit.hole";
+/// The source of what this service says itself.
+pub const OWN: &str = "audit";
+/// Counts beyond a hole that are remembered per source; more means that the source cannot be followed.
+const MOST_AHEAD: usize = 10_000;
+
+/// How far a source was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Every count up to here is kept, or its hole is.
+    pub counted: u64,
+    /// Counts beyond that are kept.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ahead: BTreeSet<u64>,
+    /// Counts that were given up.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lost: BTreeSet<u64>,
+}
+
+/// How far all sources were counted: what is swapped together with the leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// By name.
+    pub sources: BTreeMap<String, Source>,
+}
+
+impl Counted {
+    /// Takes over what changed.
+    pub fn merge(&mut self, delta: Counted) {
+        self.sources.extend(delta.sources);
+    }
+
+    /// For people.
+    pub fn list(&self) -> Vec<AuditSource> {
+        let list = self.sources.iter().map(|(name, source)| AuditSource {
+            source: name.clone(),
+            counted: source.counted,
+            ahead: source.ahead.len() as u64,
+            lost: source.lost.len() as u64,
+        });
+        list.collect()
+    }
+}
+
+/// Whether a count is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Keep it.
+    New,
+    /// It is kept already.
+    Repeated,
+    /// Too far beyond a hole to be followed.
+    TooFar,
+}
+
+impl Source {
+    fn take(&mut self, counter: u64) -> Taken {
+        if self.lost.remove(&counter) {
+            return Taken::New;
+        }
+        if counter <= self.counted || self.ahead.contains(&counter) {
+            return Taken::Repeated;
+        }
+        if counter != self.counted + 1 && self.ahead.len() >= MOST_AHEAD {
+            return Taken::TooFar;
+        }
+        self.ahead.insert(counter);
+        while self.ahead.remove(&(self.counted + 1)) {
+            self.counted += 1;
+        }
+        Taken::New
+    }
+
+    /// The counts before the first one that is ahead.
+    fn hole(&self) -> Option<(u64, u64)> {
+        let first = self.ahead.first()?;
+        Some((self.counted + 1, first - 1))
+    }
+
+    /// Gives up the first hole.
+    fn give_up(&mut self) -> Option<(u64, u64)> {
+        let (from, to) = self.hole()?;
+        // A source that jumps by millions is not remembered one by one.
+        self.lost.extend(from..=to.min(from + MOST_AHEAD as u64));
+        self.counted = to;
+        while self.ahead.remove(&(self.counted + 1)) {
+            self.counted += 1;
+        }
+        Some((from, to))
+    }
+}
+
+/// The leaves of one message of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// What it says, in order; may be empty.
+    Facts(Vec<AuditRecord>),
+    /// A fact with a count of its own, from the trail.
+    Told(Box<AuditRecord>),
+}
+
+/// Decides what becomes a leaf.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    counted: Counted,
+    /// By stream, what arrived early.
+    held: BTreeMap<String, BTreeMap<u64, Content>>,
+    /// By source, since when its first hole is open.
+    open: BTreeMap<String, (u64, Timestamp)>,
+    changed: BTreeSet<String>,
+}
+
+impl Admission {
+    /// Goes on from what is kept.
+    pub fn new(counted: Counted) -> Admission {
+        Admission { counted, ..Admission::default() }
+    }
+
+    /// How far all sources were counted.
+    pub fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    /// How far a source was counted.
+    pub fn counted_of(&self, source: &str) -> u64 {
+        self.counted.sources.get(source).map_or(0, |source| source.counted)
+    }
+
+    /// A message of a stream, in any order and any number of times. Gives the leaves that follow now.
+    pub fn heard(&mut self, stream: &str, seq: u64, content: Content, now: Timestamp) -> Vec<AuditRecord> {
+        let held = self.held.entry(stream.to_owned()).or_default();
+        if seq <= self.counted.sources.get(stream).map_or(0, |source| source.counted) {
+            let late = self.counted.sources.get_mut(stream).is_some_and(|source| source.lost.remove(&seq));
+            if late {
+                self.changed.insert(stream.to_owned());
+                return self.leaves(content);
+            }
+            return Vec::new();
+        }
+        held.entry(seq).or_insert(content);
+        if held.len() > MOST_AHEAD {
+            return self.skip(stream, now);
+        }
+        let leaves = self.in_order(stream);
+        self.watch(stream, now);
+        leaves
+    }
+
+    /// What is held and is next, in order.
+    fn in_order(&mut self, stream: &str) -> Vec<AuditRecord> {
+        let mut leaves = Vec::new();
+        loop {
+            let source = self.counted.sources.entry(stream.to_owned()).or_default();
+            let next = source.counted + 1;
+            let Some(content) = self.held.get_mut(stream).and_then(|held| held.remove(&next)) else { break };
+            source.counted = next;
+            self.changed.insert(stream.to_owned());
+            leaves.extend(self.leaves(content));
+        }
+        leaves
+    }
+
+    fn leaves(&mut self, content: Content) -> Vec<AuditRecord> {
+        match content {
+            Content::Facts(facts) => facts,
+            Content::Told(record) => match self.take(&record) {
+                Taken::New => vec![*record],
+                Taken::Repeated | Taken::TooFar => Vec::new(),
+            },
+        }
+    }
+
+    /// A fact that a service hands over, in any order and any number of times.
+    pub fn told(&mut self, record: &AuditRecord, now: Timestamp) -> Taken {
+        let taken = self.take(record);
+        self.watch(&record.source, now);
+        taken
+    }
+
+    fn take(&mut self, record: &AuditRecord) -> Taken {
+        let source = self.counted.sources.entry(record.source.clone()).or_default();
+        let taken = source.take(record.counter);
+        if taken == Taken::New {
+            self.changed.insert(record.source.clone());
+        }
+        taken
+    }
+
+    /// Gives a fact of this service its count.
+    pub fn own(&mut self, mut record: AuditRecord) -> AuditRecord {
+        record.source = OWN.to_owned();
+        record.counter = self.counted_of(OWN) + 1;
+        self.take(&record);
+        record
+    }
+
+    /// The first hole of a source, if it has one.
+    fn hole(&self, source: &str) -> Option<(u64, u64)> {
+        if let Some((first, _)) = self.held.get(source).and_then(|held| held.first_key_value()) {
+            return Some((self.counted_of(source) + 1, first - 1));
+        }
+        self.counted.sources.get(source)?.hole()
+    }
+
+    fn watch(&mut self, source: &str, now: Timestamp) {
+        match self.hole(source) {
+            None => {
+                self.open.remove(source);
+            }
+            Some((from, _)) => {
+                let open = self.open.entry(source.to_owned()).or_insert((from, now));
+                if open.0 != from {
+                    *open = (from, now);
+                }
+            }
+        }
+    }
+
+    /// Gives up what is missing for longer than `patience`: gives a leaf for each hole, and what follows it.
+    pub fn overdue(&mut self, now: Timestamp, patience: Duration) -> Vec<AuditRecord> {
+        let late = |(_, (_, since)): &(&String, &(u64, Timestamp))| now.since(*since) >= patience;
+        let sources: Vec<String> = self.open.iter().filter(late).map(|(source, _)| source.clone()).collect();
+        sources.iter().flat_map(|source| self.skip(source, now)).collect()
+    }
+
+    fn skip(&mut self, name: &str, now: Timestamp) -> Vec<AuditRecord> {
+        let Some((from, to)) = self.hole(name) else { return Vec::new() };
+        let source = self.counted.sources.entry(name.to_owned()).or_default();
+        if self.held.get(name).is_some_and(|held| !held.is_empty()) {
+            source.lost.extend(from..=to.min(from + MOST_AHEAD as u64));
+            source.counted = to;
+        } else {
+            source.give_up();
+        }
+        self.changed.insert(name.to_owned());
+        let mut leaves = vec![self.own(hole(name, from, to, now))];
+        leaves.extend(self.in_order(name));
+        self.open.remove(name);
+        self.watch(name, now);
+        leaves
+    }
+
+    /// Sources with a hole that is still waited for.
+    pub fn waiting(&self) -> impl Iterator<Item = &str> {
+        self.open.keys().map(String::as_str)
+    }
+
+    /// What changed since the last call.
+    pub fn delta(&mut self) -> Counted {
+        let names = std::mem::take(&mut self.changed);
+        let sources = names.into_iter().filter_map(|name| {
+            let source = self.counted.sources.get(&name)?.clone();
+            Some((name, source))
+        });
+        Counted { sources: sources.collect() }
+    }
+}
+
+fn hole(source: &str, from: u64, to: u64, now: Timestamp) -> AuditRecord {
+    AuditRecord {
+        v: 1,
+        source: String::new(),
+        counter: 0,
+        part: 1,
+        parts: 1,
+        at: now,
+        actor: OWN.to_owned(),
+        action: HOLE.to_owned(),
+        subject: source.to_owned(),
+        outcome: AuditOutcome::Failed,
+        reason: Some(format!("counts {from} to {to} of {source} did not arrive")),
+        cause: None,
+        trace: None,
+        detail: serde_json::json!({ "from": from, "to": to }),
+        payload: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What runs: one task hears each stream, one puts everything into an order and on disk, one signs, one makes it
+//! searchable, one asks witnesses.
+
+mod fence;
+pub(crate) mod follow;
+mod recent;
+mod sequence;
+mod sign;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bus::Bus;
+use chassis::{Backoff, Clock, Health, Service};
+use ledger::{Policy, VerifyingKey};
+use model::audit::{AuditReceipt, AuditRecord};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    AuditConfig, Error,
+    heart::admit::{Content, Counted},
+    index::Index,
+    keys, log, metrics,
+};
+
+pub(crate) use recent::Recent;
+
+/// Messages that wait for the sequencer; more make their sender wait.
+const WAITING: usize = 4096;
+
+/// Something for the sequencer.
+pub(crate) enum Input {
+    /// A message of a stream.
+    Heard { stream: String, seq: u64, content: Content },
+    /// What a service hands over.
+    Told { records: Vec<AuditRecord>, reply: Reply },
+    /// What this service says itself, unless the log has it: by its cause.
+    Own(Box<AuditRecord>),
+}
+
+/// Answers whoever handed facts over, when they are on disk.
+pub(crate) type Reply = oneshot::Sender<Result<Vec<AuditReceipt>, Error>>;
+
+/// What the parts share.
+#[derive(Clone)]
+pub(crate) struct Ctx(Arc<Shared>);
+
+impl std::ops::Deref for Ctx {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+pub(crate) struct Shared {
+    pub config: Arc<AuditConfig>,
+    pub bus: Bus,
+    pub clock: Clock,
+    pub health: Health,
+    pub tasks: chassis::Tasks,
+    pub stopping: CancellationToken,
+    pub counts: metrics::Counts,
+    pub index: Index,
+    pub keys: Vec<VerifyingKey>,
+    pub policy: Option<Policy>,
+    pub inputs: mpsc::Sender<Input>,
+    /// Leaves that are on disk.
+    pub accepted: watch::Sender<u64>,
+    /// Leaves that a signed checkpoint covers.
+    pub included: watch::Sender<u64>,
+    /// Leaves that can be searched.
+    pub searchable: watch::Sender<u64>,
+    /// Someone waits for a checkpoint.
+    pub sign: Notify,
+    pub recent: Mutex<Recent>,
+    pub counted: Mutex<Counted>,
+    /// Why nothing is taken now, and what says so to whoever asks for readiness.
+    pub trouble: Mutex<Option<(String, chassis::Latch)>>,
+    /// Why a person should look.
+    pub alarms: Mutex<std::collections::BTreeMap<&'static str, String>>,
+    /// Held while the checkpoint's file is written.
+    pub showing: Mutex<()>,
+}
+
+impl Shared {
+    /// The folder a web server may show.
+    pub fn public_folder(&self) -> PathBuf {
+        self.config.state_dir.join("log")
+    }
+
+    /// Reads what is signed.
+    pub fn reader(&self) -> ledger::store::Reader {
+        ledger::store::Reader::new(self.public_folder(), *self.included.borrow())
+    }
+
+    /// Why nothing is taken now.
+    pub fn refuses(&self) -> Option<String> {
+        lock(&self.trouble).as_ref().map(|(why, _)| why.clone())
+    }
+
+    /// Sets or clears an alarm.
+    pub fn alarm(&self, about: &'static str, why: Option<String>) {
+        let mut alarms = lock(&self.alarms);
+        match why {
+            Some(why) => {
+                if alarms.insert(about, why.clone()).is_none() {
+                    tracing::error!(about, why, "the audit log needs a person");
+                }
+            }
+            None => {
+                alarms.remove(about);
+            }
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens the log, claims it, and starts all parts. What was accepted before is signed when this returns.
+pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> {
+    let config = Arc::clone(&service.config);
+    let folder = config.state_dir.clone();
+    let held = hold(&folder)?;
+    let keys = keys::of_log(&folder.join("keys"), &config.origin)?;
+    let public: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying_key().clone()).collect();
+    write_policy(&folder, &public)?;
+    let policy = config.policy.as_deref().map(read_policy).transpose()?;
+    let index = Index::open(&config.database, &folder, &config.origin).await?;
+    let opened = {
+        let (folder, origin) = (folder.clone(), config.origin.clone());
+        blocking(move || log::open(&folder, &origin, keys)).await?
+    };
+
+    let (inputs, waiting) = mpsc::channel(WAITING);
+    let included = opened.integrator.store().shown()?.map_or(0, |shown| shown.unverified().size);
+    let searchable = index.size().await?;
+    let ctx = Ctx(Arc::new(Shared {
+        bus: service.bus.clone(),
+        clock: service.clock.clone(),
+        health: service.health.clone(),
+        tasks: service.tasks.clone(),
+        stopping: service.stopping(),
+        counts: metrics::Counts::new(&service.metrics),
+        index,
+        keys: public,
+        policy,
+        inputs,
+        accepted: watch::Sender::new(opened.writer.next()),
+        included: watch::Sender::new(included),
+        searchable: watch::Sender::new(searchable),
+        sign: Notify::new(),
+        recent: Mutex::default(),
+        counted: Mutex::new(opened.admission.counted().clone()),
+        trouble: Mutex::default(),
+        alarms: Mutex::default(),
+        showing: Mutex::default(),
+        config,
+    }));
+
+    let signer = sign::Signer::claim(ctx.clone(), opened.integrator, service.replica.as_str()).await?;
+    let streams: Vec<(String, u64)> = bus::heard_streams()
+        .into_iter()
+        .map(|name| {
+            let counted = opened.admission.counted_of(&name);
+            (name, counted)
+        })
+        .collect();
+    let tasks = &service.tasks;
+    let sequencer =
+        sequence::Sequencer::new(ctx.clone(), opened.writer, opened.admission, opened.pending, signer);
+    tasks.critical("sequence", async move {
+        let ended = sequencer.run(waiting).await;
+        drop(held);
+        ended
+    });
+    for (stream, counted) in streams {
+        let ctx = ctx.clone();
+        tasks.restarted(format!("hear {stream}"), Backoff::default(), move || {
+            follow::hear(ctx.clone(), stream.clone(), counted)
+        });
+    }
+    tasks.restarted("make searchable", Backoff::default(), with(&ctx, follow::index));
+    if ctx.policy.as_ref().is_some_and(|policy| policy.witnesses().any(|(_, _, url)| url.is_some())) {
+        tasks.restarted("ask witnesses", Backoff::default(), with(&ctx, crate::witness::ask_all));
+    }
+    Ok(ctx)
+}
+
+fn with<F>(ctx: &Ctx, task: fn(Ctx) -> F) -> impl Fn() -> F + Send + 'static
+where
+    F: 'static,
+{
+    let ctx = ctx.clone();
+    move || task(ctx.clone())
+}
+
+/// Keeps a second writer on this machine out for as long as it lives.
+fn hold(folder: &std::path::Path) -> Result<nix::fcntl::Flock<std::fs::File>, Error> {
+    let failed = |source| Error::File { what: format!("making {}", folder.display()), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let file = std::fs::File::create(folder.join("lock")).map_err(failed)?;
+    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
+        .map_err(|_| Error::Fenced(format!("it runs in {} already", folder.display())))
+}
+
+/// For whoever checks the log: its public keys as a policy without witnesses.
+fn write_policy(folder: &std::path::Path, keys: &[VerifyingKey]) -> Result<(), Error> {
+    let path = folder.join("log.policy");
+    let lines: String = keys.iter().map(|key| format!("log {key}\n")).collect();
+    let text =
+        format!("# who signs this log; add witnesses and a quorum to trust it less\n{lines}quorum none\n");
+    if std::fs::read_to_string(&path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    std::fs::write(&path, text)
+        .map_err(|source| Error::File { what: format!("writing {}", path.display()), source })
+}
+
+fn read_policy(path: &std::path::Path) -> Result<Policy, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::File { what: format!("reading {}", path.display()), source })?;
+    Ok(text.parse()?)
+}
+
+/// Does what waits for the disk where it holds nobody up.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended("a task at the disk"))?
+}

@@ -1,0 +1,140 @@
+//! Hearing the bus, and making what is signed searchable.
+
+use futures::StreamExt;
+use model::{
+    Timestamp,
+    audit::{AuditEntry, AuditOutcome, AuditRecord},
+};
+
+use super::{Ctx, Input, lock};
+use crate::{
+    Error,
+    heart::{
+        detect::{ALERT, Alert, Detector},
+        facts,
+    },
+};
+
+/// Leaves that are made searchable in one transaction.
+const AT_ONCE: usize = 2048;
+/// Leaves before the first new one that the rules look at again after a start.
+const WARM_UP: u64 = 20_000;
+
+/// Hears a stream for ever, from behind what is kept. What repeats after a restart of this task is dropped later.
+pub(crate) async fn hear(ctx: Ctx, stream: String, counted: u64) -> Result<(), Error> {
+    let from = lock(&ctx.counted).sources.get(&stream).map_or(counted, |source| source.counted);
+    let mut heard = ctx.bus.hear_all(&stream, from);
+    loop {
+        let next = tokio::select! {
+            () = ctx.stopping.cancelled() => return Ok(()),
+            next = heard.next() => next,
+        };
+        let Some(message) = next else { return Err(Error::Ended("a stream")) };
+        let said = facts::facts(&message);
+        for large in &said.large {
+            // Before the leaf that names it, so that a leaf never promises what is not there.
+            ctx.bus.put_evidence(large).await?;
+        }
+        let input = Input::Heard { stream: message.stream, seq: message.seq, content: said.content };
+        if ctx.inputs.send(input).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Makes signed leaves searchable and lets the rules see them, in order, for ever.
+pub(crate) async fn index(ctx: Ctx) -> Result<(), Error> {
+    let mut included = ctx.included.subscribe();
+    let mut at = ctx.index.size().await?;
+    let mut detector = Detector::new(ctx.config.rules.clone());
+    let mut warm = at.saturating_sub(WARM_UP);
+    while warm < at {
+        let entries = read(&ctx, warm).await?;
+        warm += entries.len() as u64;
+        entries.iter().filter(|entry| entry.index < at).for_each(|entry| {
+            detector.see(&entry.record);
+        });
+        if entries.is_empty() {
+            break;
+        }
+    }
+    loop {
+        let size = *included.borrow_and_update();
+        while at < size {
+            let entries = read(&ctx, at).await?;
+            if entries.is_empty() {
+                return Err(Error::Missing(format!("entry {at} cannot be read")));
+            }
+            ctx.index.add(&entries).await?;
+            for entry in &entries {
+                for alert in detector.see(&entry.record) {
+                    ctx.counts.alerts.inc();
+                    let record = alert_of(&alert, entry, ctx.clock.now());
+                    tracing::warn!(
+                        rule = alert.rule,
+                        index = entry.index,
+                        actor = alert.actor,
+                        reason = alert.reason,
+                        "a security event"
+                    );
+                    if ctx.inputs.send(Input::Own(Box::new(record))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            at += entries.len() as u64;
+            ctx.searchable.send_replace(at);
+            ctx.counts.unsearchable.set(i64::try_from(size.saturating_sub(at)).unwrap_or(i64::MAX));
+        }
+        tokio::select! {
+            () = ctx.stopping.cancelled() => return Ok(()),
+            changed = included.changed() => changed.map_err(|_| Error::Ended("signing"))?,
+        }
+    }
+}
+
+async fn read(ctx: &Ctx, from: u64) -> Result<Vec<AuditEntry>, Error> {
+    let reader = ctx.reader();
+    super::blocking(move || {
+        let mut entries = Vec::new();
+        let mut at = from;
+        while entries.len() < AT_ONCE {
+            let leaves = reader.entries_from(at)?;
+            if leaves.is_empty() {
+                break;
+            }
+            for leaf in leaves {
+                entries.push(AuditEntry { index: at, record: parse(at, &leaf)? });
+                at += 1;
+            }
+        }
+        Ok(entries)
+    })
+    .await
+}
+
+/// The fact in a leaf.
+pub(crate) fn parse(index: u64, leaf: &[u8]) -> Result<AuditRecord, Error> {
+    serde_json::from_slice(leaf)
+        .map_err(|error| ledger::Error::Inconsistent(format!("entry {index} is not a fact: {error}")).into())
+}
+
+fn alert_of(alert: &Alert, entry: &AuditEntry, now: Timestamp) -> AuditRecord {
+    AuditRecord {
+        v: 1,
+        source: String::new(),
+        counter: 0,
+        part: 1,
+        parts: 1,
+        at: now,
+        actor: crate::heart::admit::OWN.to_owned(),
+        action: format!("{ALERT}{}", alert.rule),
+        subject: alert.subject.clone(),
+        outcome: AuditOutcome::Done,
+        reason: Some(alert.reason.clone()),
+        cause: Some(format!("rule:{}:{}", alert.rule, entry.index)),
+        trace: entry.record.trace.clone(),
+        detail: serde_json::json!({ "actor": alert.actor, "index": entry.index }),
+        payload: None,
+    }
+}

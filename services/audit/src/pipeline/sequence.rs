@@ -1,0 +1,431 @@
+//! Puts everything into one order and on disk, in batches, and has it signed.
+
+use std::{sync::Arc, time::Duration};
+
+use ledger::Frame;
+use model::audit::{AuditReceipt, AuditRecord};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use super::{Ctx, Input, Reply, blocking, lock, recent::Place, sign::Signer};
+use crate::{
+    Error,
+    heart::admit::{Admission, HOLE, Taken},
+    log::{self, Writer},
+};
+
+/// Leaves that are accepted and not in the tiles; more make everybody wait.
+const MOST_PENDING: u64 = 200_000;
+/// How soon a failed write is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The one writer.
+pub(crate) struct Sequencer {
+    ctx: Ctx,
+    writer: Option<Writer>,
+    admission: Admission,
+    pending: Vec<Frame>,
+    signer: Option<Signer>,
+    /// Comes back with the signer when it has signed.
+    signing: Option<oneshot::Receiver<Signed>>,
+    /// Batches that are being signed.
+    handed: u64,
+}
+
+struct Signed {
+    signer: Signer,
+    /// What could not be put into the tiles.
+    left: Vec<Frame>,
+    outcome: Result<(), Error>,
+}
+
+/// Whoever waits for a batch, with what they get for each of their facts.
+struct Waiting {
+    reply: Reply,
+    receipts: Vec<AuditReceipt>,
+}
+
+#[derive(Default)]
+struct Batch {
+    leaves: Vec<Vec<u8>>,
+    kept: Vec<(u64, AuditRecord, ledger::Hash)>,
+    waiting: Vec<Waiting>,
+    began: Option<Instant>,
+}
+
+impl Sequencer {
+    pub fn new(
+        ctx: Ctx,
+        writer: Writer,
+        admission: Admission,
+        pending: Vec<Frame>,
+        signer: Signer,
+    ) -> Sequencer {
+        Sequencer {
+            ctx,
+            writer: Some(writer),
+            admission,
+            pending,
+            signer: Some(signer),
+            signing: None,
+            handed: 0,
+        }
+    }
+
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<(), Error> {
+        let ctx = self.ctx.clone();
+        let mut tick = tokio::time::interval(ctx.config.checkpoint_every.0.min(Duration::from_millis(250)));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut due = Instant::now();
+        self.sign()?;
+        loop {
+            let room = self.pending_leaves() < MOST_PENDING;
+            tokio::select! {
+                biased;
+                () = ctx.stopping.cancelled() => break,
+                signed = wait(&mut self.signing) => self.signed(signed)?,
+                () = ctx.sign.notified() => due = Instant::now(),
+                _ = tick.tick() => self.look_for_holes().await?,
+                input = inputs.recv(), if room => match input {
+                    Some(input) => self.batch(input, &mut inputs).await?,
+                    None => break,
+                },
+            }
+            if Instant::now() >= due && self.signer.is_some() && self.wants_signing() {
+                due = Instant::now() + ctx.config.checkpoint_every.0;
+                self.sign()?;
+            }
+        }
+        self.finish(inputs).await
+    }
+
+    /// The orderly end: what was handed over is kept, and all of it is signed.
+    async fn finish(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<(), Error> {
+        inputs.close();
+        while let Ok(input) = inputs.try_recv() {
+            self.batch(input, &mut inputs).await?;
+        }
+        if self.signing.is_some() {
+            let signed = wait(&mut self.signing).await;
+            self.signed(signed)?;
+        }
+        if self.wants_signing() {
+            self.sign()?;
+            let signed = wait(&mut self.signing).await;
+            self.signed(signed)?;
+        }
+        Ok(())
+    }
+
+    fn pending_leaves(&self) -> u64 {
+        self.pending.iter().map(|frame| frame.entries.len() as u64).sum::<u64>() + self.handed
+    }
+
+    fn wants_signing(&self) -> bool {
+        let unsigned = self.signer.as_ref().is_some_and(|signer| signer.size() > *self.ctx.included.borrow());
+        !self.pending.is_empty()
+            || unsigned
+            || self.ctx.reader().checkpoint().is_ok_and(|shown| shown.is_none())
+    }
+
+    async fn look_for_holes(&mut self) -> Result<(), Error> {
+        let (now, patience) = (self.ctx.clock.now(), self.ctx.config.hole_patience.0);
+        let records = self.admission.overdue(now, patience);
+        let mut batch = Batch::default();
+        for record in records {
+            self.keep(&mut batch, record);
+        }
+        self.accept(batch).await
+    }
+
+    /// Gathers what is there, or comes within the wait, into one batch.
+    async fn batch(&mut self, first: Input, inputs: &mut mpsc::Receiver<Input>) -> Result<(), Error> {
+        let mut batch = Batch { began: Some(Instant::now()), ..Batch::default() };
+        let until = Instant::now() + self.ctx.config.batch_wait.0;
+        let mut next = Some(first);
+        while let Some(input) = next {
+            self.take(&mut batch, input).await;
+            if batch.leaves.len() >= self.ctx.config.batch_leaves {
+                break;
+            }
+            next = match inputs.try_recv() {
+                Ok(input) => Some(input),
+                Err(_) => tokio::time::timeout_at(until, inputs.recv()).await.ok().flatten(),
+            };
+        }
+        self.accept(batch).await
+    }
+
+    async fn take(&mut self, batch: &mut Batch, input: Input) {
+        let now = self.ctx.clock.now();
+        match input {
+            Input::Heard { stream, seq, content } => {
+                let before = self.admission.counted_of(&stream);
+                let records = self.admission.heard(&stream, seq, content, now);
+                if records.is_empty() && self.admission.counted_of(&stream) == before {
+                    self.ctx.counts.repeated.inc();
+                }
+                for record in records {
+                    self.keep(batch, record);
+                }
+            }
+            Input::Told { records, reply } => self.told(batch, records, reply).await,
+            Input::Own(record) => {
+                let known = match &record.cause {
+                    Some(cause) => self.place_of_cause(cause).await.is_ok_and(|place| place.is_some()),
+                    None => false,
+                };
+                if !known {
+                    let record = self.admission.own(*record);
+                    self.keep(batch, record);
+                }
+            }
+        }
+    }
+
+    async fn place_of_cause(&self, cause: &str) -> Result<Option<(u64, u32)>, Error> {
+        let recent = lock(&self.ctx.recent).of_cause(cause);
+        match recent {
+            Some(place) => Ok(Some(place)),
+            None => self.ctx.index.of_cause(cause).await,
+        }
+    }
+
+    async fn told(&mut self, batch: &mut Batch, records: Vec<AuditRecord>, reply: Reply) {
+        // First where all repeats stand, so that an answer is whole or none.
+        let mut receipts = Vec::new();
+        let mut fresh = Vec::new();
+        for record in records {
+            let in_batch = |kept: &&(u64, AuditRecord, ledger::Hash)| {
+                kept.1.source == record.source && kept.1.counter == record.counter
+            };
+            let found =
+                batch.kept.iter().find(in_batch).map(|(index, _, leaf)| Place { index: *index, leaf: *leaf });
+            let known = match found {
+                Some(place) => Some(place),
+                None => match self.known(&record).await {
+                    Ok(known) => known,
+                    Err(error) => {
+                        let _ = reply.send(Err(error));
+                        return;
+                    }
+                },
+            };
+            match known {
+                Some(place) if place.leaf != ledger::leaf_hash(&record.to_leaf()) => {
+                    let why = format!("{} counted {} for another fact before", record.source, record.counter);
+                    let _ = reply.send(Err(Error::Conflict(why)));
+                    return;
+                }
+                Some(place) => {
+                    self.ctx.counts.repeated.inc();
+                    receipts.push(Some(AuditReceipt { index: place.index, repeated: true }));
+                }
+                None => {
+                    receipts.push(None);
+                    fresh.push(record);
+                }
+            }
+        }
+        let now = self.ctx.clock.now();
+        let mut fresh = fresh.into_iter();
+        let mut all = Vec::new();
+        for receipt in receipts {
+            if let Some(receipt) = receipt {
+                all.push(receipt);
+                continue;
+            }
+            let Some(record) = fresh.next() else { break };
+            match self.admission.told(&record, now) {
+                Taken::New => all.push(AuditReceipt { index: self.keep(batch, record), repeated: false }),
+                // Twice in one request: the first of them was kept just now.
+                Taken::Repeated => {
+                    let kept = batch
+                        .kept
+                        .iter()
+                        .find(|kept| kept.1.source == record.source && kept.1.counter == record.counter);
+                    let Some((index, ..)) = kept else {
+                        let why =
+                            format!("{} of {} is kept and cannot be found", record.counter, record.source);
+                        let _ = reply.send(Err(Error::Refusing(why)));
+                        return;
+                    };
+                    all.push(AuditReceipt { index: *index, repeated: true });
+                }
+                Taken::TooFar => {
+                    let why = format!(
+                        "{} is too far beyond a hole in the counts of {}",
+                        record.counter, record.source
+                    );
+                    let _ = reply.send(Err(Error::Refusing(why)));
+                    return;
+                }
+            }
+        }
+        batch.waiting.push(Waiting { reply, receipts: all });
+    }
+
+    /// Where a count stands that is kept already; none when it is new.
+    async fn known(&self, record: &AuditRecord) -> Result<Option<Place>, Error> {
+        let recent = lock(&self.ctx.recent).of_count(&record.source, record.counter);
+        if recent.is_some() {
+            return Ok(recent);
+        }
+        let source = self.admission.counted().sources.get(&record.source);
+        let kept = source.is_some_and(|source| {
+            (record.counter <= source.counted && !source.lost.contains(&record.counter))
+                || source.ahead.contains(&record.counter)
+        });
+        if !kept {
+            return Ok(None);
+        }
+        let index = self.ctx.index.of_count(&record.source, record.counter).await?;
+        let index = index.ok_or_else(|| {
+            Error::Refusing(format!("{} of {} is kept and not searchable yet", record.counter, record.source))
+        })?;
+        let reader = self.ctx.reader();
+        let leaf = blocking(move || Ok(reader.entry(index)?)).await?;
+        Ok(Some(Place { index, leaf: ledger::leaf_hash(&leaf) }))
+    }
+
+    /// Gives a fact its index.
+    fn keep(&mut self, batch: &mut Batch, record: AuditRecord) -> u64 {
+        let start = self.writer.as_ref().map_or(0, Writer::next);
+        let index = start + batch.leaves.len() as u64;
+        let leaf = record.to_leaf();
+        if record.action == HOLE {
+            self.ctx.counts.holes.inc();
+            self.ctx.alarm("hole", record.reason.clone());
+        }
+        batch.kept.push((index, record, ledger::leaf_hash(&leaf)));
+        batch.leaves.push(leaf);
+        index
+    }
+
+    /// Keeps a batch on disk, however long the disk takes; then answers those who wait.
+    async fn accept(&mut self, batch: Batch) -> Result<(), Error> {
+        let Batch { leaves, kept, mut waiting, began } = batch;
+        if !leaves.is_empty() {
+            let delta = self.admission.delta();
+            let mut writer = self.writer.take().ok_or(Error::Ended("the writer"))?;
+            let frame = Arc::new(writer.frame(leaves, &delta));
+            loop {
+                let frame = Arc::clone(&frame);
+                let (back, outcome) = blocking(move || {
+                    let outcome = writer.accept(&frame, &log::no_points());
+                    Ok((writer, outcome))
+                })
+                .await?;
+                writer = back;
+                match outcome {
+                    Ok(()) => break,
+                    Err(error @ Error::Ledger(ledger::Error::Poisoned(_))) => return Err(error),
+                    Err(error) => {
+                        let why = chassis::chain(&error);
+                        for waiting in waiting.drain(..) {
+                            let _ = waiting.reply.send(Err(Error::Refusing(why.clone())));
+                        }
+                        self.in_trouble(Some(why));
+                        tokio::select! {
+                            () = self.ctx.stopping.cancelled() => return Err(error),
+                            () = tokio::time::sleep(AGAIN) => {}
+                        }
+                    }
+                }
+            }
+            self.in_trouble(None);
+            let next = writer.next();
+            self.writer = Some(writer);
+            self.ctx.counts.accepted.inc_by(kept.len() as u64);
+            if let Some(began) = began {
+                self.ctx.counts.batch_seconds.observe(began.elapsed().as_secs_f64());
+            }
+            {
+                let mut recent = lock(&self.ctx.recent);
+                kept.iter().for_each(|(index, record, leaf)| recent.add(*index, record, *leaf));
+                recent.forget(*self.ctx.searchable.borrow());
+            }
+            lock(&self.ctx.counted).merge(delta);
+            self.pending.push(Arc::unwrap_or_clone(frame));
+            self.ctx.accepted.send_replace(next);
+        }
+        for waiting in waiting {
+            // Whoever gave up waiting asks again and is told the same.
+            let _ = waiting.reply.send(Ok(waiting.receipts));
+        }
+        Ok(())
+    }
+
+    fn in_trouble(&self, why: Option<String>) {
+        let mut trouble = lock(&self.ctx.trouble);
+        if trouble.is_some() != why.is_some() {
+            self.ctx.alarm("disk", why.clone());
+            *trouble = why.map(|why| (why.clone(), self.ctx.health.latch(format!("the audit log: {why}"))));
+        }
+    }
+
+    /// Has what is pending put into the tiles and signed, while more is accepted.
+    fn sign(&mut self) -> Result<(), Error> {
+        let Some(mut signer) = self.signer.take() else { return Ok(()) };
+        if let Some(writer) = &mut self.writer {
+            writer.rotate()?;
+        }
+        let frames = std::mem::take(&mut self.pending);
+        self.handed = frames.iter().map(|frame| frame.entries.len() as u64).sum();
+        let (back, signing) = oneshot::channel();
+        self.signing = Some(signing);
+        let work = async move {
+            let mut left = Vec::new();
+            let mut outcome = Ok(());
+            if !frames.is_empty() {
+                outcome = signer.integrate(frames.clone()).await;
+                if outcome.is_err() {
+                    left = frames;
+                }
+            }
+            if outcome.is_ok() {
+                outcome = signer.publish().await;
+            }
+            let _ = back.send(Signed { signer, left, outcome });
+        };
+        self.ctx.tasks.critical("sign", async move {
+            work.await;
+            Ok::<(), Error>(())
+        });
+        Ok(())
+    }
+
+    fn signed(&mut self, signed: Option<Signed>) -> Result<(), Error> {
+        let Signed { signer, mut left, outcome } = signed.ok_or(Error::Ended("the signer"))?;
+        self.handed = 0;
+        self.signer = Some(signer);
+        let integrated = left.is_empty();
+        left.append(&mut self.pending);
+        self.pending = left;
+        match outcome {
+            Ok(()) => self.ctx.alarm("sign", None),
+            Err(error @ (Error::Fenced(_) | Error::Ended(_))) => return Err(error),
+            Err(Error::Ledger(error @ (ledger::Error::Inconsistent(_) | ledger::Error::Root { .. }))) => {
+                return Err(error.into());
+            }
+            Err(error) => self.ctx.alarm("sign", Some(chassis::chain(&error))),
+        }
+        match &self.writer {
+            Some(writer) if integrated => writer.forget(&log::no_points()),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn wait(signing: &mut Option<oneshot::Receiver<Signed>>) -> Option<Signed> {
+    match signing {
+        Some(receiver) => {
+            let signed = receiver.await.ok();
+            *signing = None;
+            signed
+        }
+        None => std::future::pending().await,
+    }
+}

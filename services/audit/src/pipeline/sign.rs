@@ -1,0 +1,75 @@
+//! Puts what was accepted into the tiles and signs it.
+
+use ledger::Frame;
+
+use super::{Ctx, blocking, fence::Fence, lock};
+use crate::{
+    Error,
+    log::{self, Integrator},
+};
+
+/// The only one that signs.
+pub(crate) struct Signer {
+    ctx: Ctx,
+    /// None while it is at work.
+    integrator: Option<Integrator>,
+    fence: Fence,
+}
+
+impl Signer {
+    pub async fn claim(ctx: Ctx, integrator: Integrator, owner: &str) -> Result<Signer, Error> {
+        let fence = Fence::claim(&ctx, integrator.store(), owner).await?;
+        Ok(Signer { ctx, integrator: Some(integrator), fence })
+    }
+
+    /// Puts batches into the tiles. After an error none of them is.
+    pub async fn integrate(&mut self, frames: Vec<Frame>) -> Result<(), Error> {
+        let mut integrator = self.integrator.take().ok_or(Error::Ended("the signer"))?;
+        let folder = self.ctx.config.state_dir.clone();
+        let (integrator, outcome) = blocking(move || {
+            let outcome = integrator.integrate(&frames, &log::no_points());
+            if outcome.is_err() {
+                integrator.reopen(&folder)?;
+            }
+            Ok((integrator, outcome))
+        })
+        .await?;
+        self.integrator = Some(integrator);
+        outcome
+    }
+
+    /// Signs what is in the tiles and shows it.
+    pub async fn publish(&mut self) -> Result<(), Error> {
+        let integrator = self.integrator.take().ok_or(Error::Ended("the signer"))?;
+        let store = integrator.store();
+        let checkpoint = ledger::Checkpoint {
+            origin: self.ctx.config.origin.clone(),
+            size: store.size(),
+            root: store.root(),
+        };
+        let announced = self.fence.announce(&checkpoint).await;
+        if let Err(error) = announced {
+            self.integrator = Some(integrator);
+            return Err(error);
+        }
+        let time = u64::try_from(self.ctx.clock.now().0 / 1000).unwrap_or_default();
+        let ctx = self.ctx.clone();
+        let (integrator, outcome) = blocking(move || {
+            let _showing = lock(&ctx.showing);
+            let outcome = integrator.publish(time, &log::no_points());
+            Ok((integrator, outcome))
+        })
+        .await?;
+        let size = integrator.size();
+        self.integrator = Some(integrator);
+        outcome?;
+        self.ctx.counts.included.set(i64::try_from(size).unwrap_or(i64::MAX));
+        self.ctx.included.send_replace(size);
+        Ok(())
+    }
+
+    /// How many leaves are in the tiles.
+    pub fn size(&self) -> u64 {
+        self.integrator.as_ref().map_or(0, Integrator::size)
+    }
+}

@@ -1,0 +1,12 @@
+//! The audit log as a service: a real nats-server, real files, real kills.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod crash;
+mod export;
+mod postgres;
+mod process;
+mod replay;
+mod service;
+mod support;
+mod witness;
