@@ -7,7 +7,7 @@
 //! ```text
 //! http://HOST/anthropic            /v1/messages
 //! http://HOST/openai               /v1/chat/completions  /v1/responses
-//! http://HOST/gemini               /v1beta/models/MODEL:generateContent  …:streamGenerateContent
+//! http://HOST/gemini               /v1/models/MODEL:generateContent  …:streamGenerateContent  (also below /v1beta)
 //! http://HOST/deepseek             /chat/completions  (also below /v1)
 //! http://HOST/openrouter           /api/v1/chat/completions
 //! http://HOST/ollama               /api/chat  /v1/chat/completions

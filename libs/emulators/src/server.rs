@@ -90,7 +90,11 @@ impl Emulator {
 
     /// The base address to configure for a vendor, as `providers` wants it: what stands before the format's own paths.
     pub fn base_url(&self, vendor: Vendor) -> String {
-        let rest = if vendor == Vendor::Openrouter { "/api/v1" } else { "" };
+        let rest = match vendor {
+            Vendor::Openrouter => "/api/v1",
+            Vendor::Gemini => "/v1",
+            Vendor::Anthropic | Vendor::Openai | Vendor::Deepseek | Vendor::Ollama => "",
+        };
         format!("http://{}/{}{rest}", self.address, vendor.as_str())
     }
 

@@ -229,6 +229,28 @@ fn open_object(schema: &Value) -> Option<&'static str> {
     }
 }
 
+/// Why OpenAI's strict mode does not take a schema.
+fn not_strict(schema: &Value) -> Option<String> {
+    const UNKNOWN: [&str; 8] =
+        ["oneOf", "allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"];
+    open_object(schema)
+        .map(str::to_owned)
+        .or_else(|| unsupported(schema, &UNKNOWN, false).map(|word| format!("'{word}' is not permitted.")))
+        .or_else(|| crowded_reference(schema).then(|| "$ref cannot have keywords besides itself.".to_owned()))
+}
+
+/// Whether a reference has company.
+fn crowded_reference(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            (fields.get("$ref").is_some_and(Value::is_string) && fields.len() > 1)
+                || fields.values().any(crowded_reference)
+        }
+        Value::Array(items) => items.iter().any(crowded_reference),
+        _ => false,
+    }
+}
+
 /// A keyword that a subset does not know.
 fn unsupported<'a>(schema: &'a Value, keywords: &[&str], names: bool) -> Option<&'a str> {
     match schema {

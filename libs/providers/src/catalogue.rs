@@ -37,8 +37,9 @@ pub struct Catalogue {
 pub struct Provider {
     /// The wire format it speaks.
     pub dialect: Dialect,
-    /// Scheme, host and what stands before the format's own paths (`/v1/messages`, `/v1/chat/completions`,
-    /// `/v1beta/models/…`; for DeepSeek, OpenRouter and `openai-compatible` `/chat/completions`).
+    /// Scheme, host and what stands before the format's own paths: `/v1/messages`, `/v1/chat/completions`,
+    /// `/v1/responses`, `/api/chat`; for DeepSeek, OpenRouter and `openai-compatible` `/chat/completions`, for Gemini
+    /// `/models/…`, so that theirs ends with the version.
     pub base_url: String,
     /// Where its key is. None: it wants none, as a local Ollama.
     #[serde(default)]

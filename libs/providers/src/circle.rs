@@ -1,6 +1,6 @@
 //! Opens a catalogue: every expert whose key is there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::Token;
 
@@ -33,6 +33,8 @@ impl Circle {
         }
         let cache = Cache::new(catalogue.cache);
         let (mut experts, mut missing) = (BTreeMap::<Token, Arc<dyn Expert>>::new(), BTreeMap::new());
+        // Providers that are reached alike share a client, and with it its threads, roots and connections.
+        let mut clients: BTreeMap<(Duration, Option<&str>), reqwest::Client> = BTreeMap::new();
         for (name, provider) in &catalogue.providers {
             let asked_here = catalogue.experts.iter().filter(|(_, model)| model.provider == *name);
             let key = match provider.key.as_ref().map(&resolve).transpose() {
@@ -46,7 +48,11 @@ impl Circle {
                     continue;
                 }
             };
-            let http = client(name, provider)?;
+            let alike = (provider.connect_timeout.0, provider.proxy.as_deref());
+            let http = match clients.get(&alike) {
+                Some(http) => http.clone(),
+                None => clients.entry(alike).or_insert(client(name, provider)?).clone(),
+            };
             let format: Arc<dyn wire::Wire> = Arc::from(wire::of(provider.dialect));
             for (expert, model) in asked_here {
                 let remote = Remote::new(

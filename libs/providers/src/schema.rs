@@ -1,6 +1,6 @@
 //! What of a JSON schema the vendors take.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Keywords that a vendor's schema subset lacks; sent all the same, they are an error. Whoever reads the answer checks
 /// them instead.
@@ -25,7 +25,8 @@ const NOT_ENFORCED: [&str; 18] = [
     "uniqueItems",
 ];
 
-/// The schema without what Anthropic and OpenAI's strict mode refuse.
+/// The schema without what Anthropic and OpenAI's strict mode refuse: bounds and patterns are left out, `oneOf` becomes
+/// `enum` or `anyOf`, and a reference stands alone.
 pub(crate) fn portable(schema: &Value) -> Value {
     strip(schema, false)
 }
@@ -42,6 +43,11 @@ pub(crate) fn in_words(schema: &Value) -> String {
 /// `names`: the keys are names of properties or definitions, not keywords.
 fn strip(schema: &Value, names: bool) -> Value {
     match schema {
+        Value::Object(fields) if !names && fields.contains_key("$ref") => fields
+            .iter()
+            .filter(|(key, _)| *key == "$ref")
+            .map(|(key, one)| (key.clone(), one.clone()))
+            .collect(),
         Value::Object(fields) => {
             let kept = fields.iter().filter(|(key, _)| names || !NOT_ENFORCED.contains(&key.as_str()));
             let one = |(key, value): (&String, &Value)| {
@@ -53,10 +59,30 @@ fn strip(schema: &Value, names: bool) -> Value {
                 };
                 (key.clone(), value)
             };
-            Value::Object(kept.map(one).collect())
+            let mut kept: Map<String, Value> = kept.map(one).collect();
+            if !names && let Some(options) = kept.remove("oneOf") {
+                choice(&mut kept, options);
+            }
+            Value::Object(kept)
         }
         Value::Array(items) => Value::Array(items.iter().map(|item| strip(item, false)).collect()),
         plain => plain.clone(),
+    }
+}
+
+/// Exactly one of several: of constants as an enumeration, else as any of them.
+fn choice(schema: &mut Map<String, Value>, options: Value) {
+    let list = options.as_array();
+    let constants: Option<Vec<Value>> =
+        list.and_then(|list| list.iter().map(|option| option.get("const").cloned()).collect());
+    match constants {
+        Some(constants) if constants.iter().all(Value::is_string) => {
+            schema.insert("type".into(), "string".into());
+            schema.insert("enum".into(), constants.into());
+        }
+        _ => {
+            schema.insert("anyOf".into(), options);
+        }
     }
 }
 
@@ -118,6 +144,22 @@ mod tests {
                     "n": {"type": "array", "items": {"type": "integer"}},
                     "e": {"enum": ["pattern", "minimum"]},
                 },
+            })
+        );
+    }
+
+    #[test]
+    fn choices_and_references_take_the_form_that_vendors_know() {
+        let schema = json!({
+            "$defs": {"v": {"description": "d", "oneOf": [{"const": "a", "type": "string"}, {"const": "b"}]}},
+            "properties": {"r": {"$ref": "#/$defs/v", "description": "x"}, "o": {"oneOf": [{"type": "null"}]}},
+        });
+
+        assert_eq!(
+            portable(&schema),
+            json!({
+                "$defs": {"v": {"description": "d", "type": "string", "enum": ["a", "b"]}},
+                "properties": {"r": {"$ref": "#/$defs/v"}, "o": {"anyOf": [{"type": "null"}]}},
             })
         );
     }

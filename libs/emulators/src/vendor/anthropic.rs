@@ -37,7 +37,8 @@ const FIELDS: [&str; 19] = [
 
 const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
 
-const NOT_ENFORCED: [&str; 10] = [
+const NOT_ENFORCED: [&str; 11] = [
+    "oneOf",
     "maximum",
     "minimum",
     "exclusiveMaximum",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Call, Data, Ending, Event, Format, Question, Say, Wrong, key, message_of, messages, novelty, open_object,
+    Call, Data, Ending, Event, Format, Question, Say, Wrong, key, message_of, messages, not_strict, novelty,
     pieces, required, status_of, unknown,
 };
 use crate::scenario::Vendor;
@@ -102,7 +102,7 @@ impl Format for Chat {
                     return refuse("response_format.json_schema.name", "Missing required parameter.".into());
                 }
                 let strict = body.pointer("/response_format/json_schema/strict") == Some(&Value::Bool(true));
-                if let Some(why) = schema.as_ref().filter(|_| strict).and_then(open_object) {
+                if let Some(why) = schema.as_ref().filter(|_| strict).and_then(not_strict) {
                     let name = name.unwrap_or_default();
                     return refuse(
                         "response_format",

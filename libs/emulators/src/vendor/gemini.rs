@@ -189,6 +189,11 @@ impl Format for Generate {
         (status, json!({"error": error}))
     }
 
+    /// It sends no comments; its own package takes an empty line.
+    fn alive(&self) -> &'static str {
+        "\n"
+    }
+
     fn broken(&self, number: usize) -> Event {
         Event::new("", self.error(&Wrong::Overloaded, number).1)
     }

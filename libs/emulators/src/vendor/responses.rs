@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Call, Ending, Event, Format, Question, Say, Wrong, chat::openai_error, content, key, novelty,
-    open_object, pieces, required, unknown,
+    Call, Ending, Event, Format, Question, Say, Wrong, chat::openai_error, content, key, not_strict, novelty,
+    pieces, required, unknown,
 };
 
 pub(super) struct Responses;
@@ -64,7 +64,7 @@ impl Format for Responses {
         }
         let schema = body.pointer("/text/format/schema").cloned();
         let strict = body.pointer("/text/format/strict") == Some(&Value::Bool(true));
-        if let Some(why) = schema.as_ref().filter(|_| strict).and_then(open_object) {
+        if let Some(why) = schema.as_ref().filter(|_| strict).and_then(not_strict) {
             return refuse("text.format.schema", format!("Invalid schema for response_format: {why}"));
         }
         Ok(Question {

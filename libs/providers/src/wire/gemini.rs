@@ -17,7 +17,7 @@ impl Wire for Generate {
     fn path(&self, model: &Model, streaming: bool) -> String {
         let name = model.model.trim_start_matches("models/");
         let call = if streaming { "streamGenerateContent?alt=sse" } else { "generateContent" };
-        format!("/v1beta/models/{name}:{call}")
+        format!("/models/{name}:{call}")
     }
 
     fn key_header(&self) -> (&'static str, &'static str) {

@@ -13,6 +13,7 @@ mod formats;
 mod hedging;
 mod keys;
 mod limits;
+mod sdk;
 mod streams;
 
 use std::{future::Future, time::Duration};
