@@ -26,6 +26,8 @@ pub struct Bundle {
 pub struct Material {
     /// The key.
     pub public_key: Hint,
+    /// Entries of Sigstore's own log. Always empty: ours is proven beside the bundle. Tools want the field all the same.
+    pub tlog_entries: Vec<serde_json::Value>,
 }
 
 /// A hint at a key.
@@ -41,7 +43,10 @@ impl Bundle {
     pub fn new(key: &PublicKey, dsse_envelope: Envelope) -> Bundle {
         Bundle {
             media_type: MEDIA_TYPE.to_owned(),
-            verification_material: Material { public_key: Hint { hint: hint(key) } },
+            verification_material: Material {
+                public_key: Hint { hint: hint(key) },
+                tlog_entries: Vec::new(),
+            },
             dsse_envelope,
         }
     }

@@ -4,7 +4,7 @@ use model::{DeploymentSpec, Plan, digest::canonical_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Deployment, Error, Signer,
+    Deployment, Error, Signer, Trust,
     at::required,
     bundle::Bundle,
     deployment,
@@ -74,6 +74,34 @@ impl Certificate {
         let statement: Statement<Deployment> =
             serde_json::from_slice(&payload).map_err(|error| error.to_string())?;
         Ok(statement.predicate)
+    }
+
+    /// The certificate in parts, as other tools read them, by their paths: the two statements, what they are about, the
+    /// log's entry and proof, and below `trust` the keys that may have signed it. Whoever verifies must have the keys
+    /// from elsewhere; that they lie here too proves nothing.
+    pub fn files(&self, trust: &Trust) -> Vec<(String, Vec<u8>)> {
+        let mut files = vec![
+            ("certificate.json".to_owned(), self.to_bytes()),
+            ("deployment.sigstore.json".to_owned(), canonical_json(&self.bundle)),
+            ("vsa.dsse.json".to_owned(), canonical_json(&self.vsa)),
+            ("spec.json".to_owned(), self.documents.spec.clone().into_bytes()),
+            ("trust/trust.json".to_owned(), serde_json::to_vec_pretty(trust).unwrap_or_default()),
+        ];
+        files.extend(
+            self.documents.plan.iter().map(|plan| ("plan.json".to_owned(), plan.clone().into_bytes())),
+        );
+        for inclusion in &self.log {
+            files.push(("audit-entry.json".to_owned(), inclusion.entry.clone().into_bytes()));
+            files.push(("deployment.tlog-proof".to_owned(), inclusion.proof.clone().into_bytes()));
+        }
+        let signed = self.bundle.dsse_envelope.signatures.iter().chain(&self.vsa.signatures);
+        let mut ids: Vec<&str> = signed.map(|signature| signature.keyid.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for key in trust.keys.iter().filter(|key| ids.contains(&key.id.as_str())) {
+            files.push((format!("trust/{}.pub", key.algorithm), key.public_key.clone().into_bytes()));
+        }
+        files
     }
 
     /// The file's bytes.

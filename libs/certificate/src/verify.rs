@@ -125,6 +125,10 @@ pub fn check(certificate: &Certificate, trust: &Ready) -> Result<Verified, Vec<P
         let field = "bundle.verificationMaterial.publicKey.hint";
         problems.push(Problem::new(field, "is not the key that signed"));
     }
+    if !certificate.bundle.verification_material.tlog_entries.is_empty() {
+        let text = "names entries of a log that is not ours";
+        problems.push(Problem::new("bundle.verificationMaterial.tlogEntries", text));
+    }
     about(&statement, certificate, &mut problems);
     problems.extend(
         rules::contradictions(facts, &spec, plan.as_ref())

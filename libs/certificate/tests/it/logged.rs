@@ -12,7 +12,7 @@ use model::{
 use crate::fixture::{BEGAN, Office, facts, promoted, rolled_back};
 
 /// An audit log with a witness.
-struct Log {
+pub struct Log {
     keys: Vec<SigningKey>,
     witness: SigningKey,
 }
@@ -22,7 +22,7 @@ const ORIGIN: &str = "acme/code-audit/test";
 const OTHERS: usize = 5;
 
 impl Log {
-    fn new() -> Log {
+    pub fn new() -> Log {
         let key = |name: &str, kind| SigningKey::generate(name, kind).unwrap();
         Log {
             keys: vec![key(ORIGIN, KeyKind::Ed25519), key(ORIGIN, KeyKind::MlDsa44)],
@@ -96,7 +96,7 @@ fn text(record: &AuditRecord) -> String {
     String::from_utf8(record.to_leaf()).unwrap()
 }
 
-async fn logged(office: &Office, log: &Log) -> (Certificate, Deployment) {
+pub async fn logged(office: &Office, log: &Log) -> (Certificate, Deployment) {
     let (facts, _) = facts(&promoted());
     let certificate = office.issue(&promoted()).await;
     let entry = text(&record(&certificate, &facts));

@@ -9,6 +9,7 @@
 )]
 
 mod fixture;
+mod interop;
 mod issuing;
 mod keys;
 mod logged;

@@ -58,6 +58,9 @@ const CHANGES: &[(&str, &str, Change)] = &[
     ("a hint at another key", "bundle.verificationMaterial.publicKey.hint", |file| {
         file["bundle"]["verificationMaterial"]["publicKey"]["hint"] = json!("AAAA")
     }),
+    ("an entry of another log", "bundle.verificationMaterial.tlogEntries", |file| {
+        file["bundle"]["verificationMaterial"]["tlogEntries"] = json!([{"logIndex": "1"}])
+    }),
     ("the summary in place of the certificate", "bundle.dsseEnvelope.payload", |file| {
         file["bundle"]["dsseEnvelope"]["payload"] = file["vsa"]["payload"].clone();
         file["bundle"]["dsseEnvelope"]["signatures"][0] = file["vsa"]["signatures"][0].clone();
