@@ -361,4 +361,6 @@ pub struct AuditFence {
     pub size: u64,
     /// Its root, in base64.
     pub root: String,
+    /// The folder on its machine: whoever goes on there needs not wait until the owner is surely silent.
+    pub place: String,
 }

@@ -85,6 +85,8 @@ pub(crate) async fn on_await(ctx: Ctx, request: AuditAwait, meta: Meta) -> Resul
         if let Some((index, leaves)) = found {
             if request.level == AuditLevel::Included {
                 reach(&ctx, &ctx.included, index + u64::from(leaves), &meta).await?;
+            } else if let Some(why) = ctx.refuses() {
+                return Err(Error::Refusing(why));
             }
             return Ok(AuditAwaited { index, leaves });
         }

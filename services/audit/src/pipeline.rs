@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub counted: Mutex<Counted>,
     /// Why nothing is taken now, and what says so to whoever asks for readiness.
     pub trouble: Mutex<Option<(String, chassis::Latch)>>,
+    /// When it was last sure that this copy is the writer.
+    pub sure: Mutex<tokio::time::Instant>,
     /// Why a person should look.
     pub alarms: Mutex<std::collections::BTreeMap<&'static str, String>>,
     /// Held while the checkpoint's file is written.
@@ -98,7 +100,16 @@ impl Shared {
 
     /// Why nothing is taken now.
     pub fn refuses(&self) -> Option<String> {
+        let unsure = lock(&self.sure).elapsed();
+        if unsure > fence::LEASE {
+            return Some(format!("for {} s nobody confirmed that this copy is the writer", unsure.as_secs()));
+        }
         lock(&self.trouble).as_ref().map(|(why, _)| why.clone())
+    }
+
+    /// This copy is the writer, as of now.
+    pub fn confirmed(&self) {
+        *lock(&self.sure) = tokio::time::Instant::now();
     }
 
     /// Sets or clears an alarm.
@@ -157,6 +168,7 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
         recent: Mutex::default(),
         counted: Mutex::new(opened.admission.counted().clone()),
         trouble: Mutex::default(),
+        sure: Mutex::new(tokio::time::Instant::now()),
         alarms: Mutex::default(),
         showing: Mutex::default(),
         config,

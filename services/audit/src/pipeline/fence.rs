@@ -1,4 +1,10 @@
 //! One writer at a time, wherever it runs: by compare-and-set on what is signed next.
+//!
+//! A writer that could not confirm its claim for [`LEASE`] acknowledges nothing more, and one that takes over from
+//! another place waits for longer than that: what an old writer acknowledged is never missing from the new one's log
+//! because both acknowledged at once.
+
+use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use bus::{BucketHandle, WriteError, subjects::buckets};
 use ledger::{Checkpoint, Store};
@@ -7,8 +13,12 @@ use model::{Digest, audit::AuditFence};
 use super::Ctx;
 use crate::Error;
 
+/// How long a claim that is not confirmed is good for acknowledging. Longer than a leader of the broker takes to fail over.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+
 /// Our claim to write the log.
 pub(crate) struct Fence {
+    ctx: Ctx,
     bucket: BucketHandle<AuditFence>,
     key: String,
     claim: AuditFence,
@@ -30,7 +40,11 @@ impl Fence {
                 origin: origin.clone(),
                 size: store.size(),
                 root: store.root().to_string(),
+                place: place(&ctx.config.state_dir),
             };
+            let elsewhere = known
+                .as_ref()
+                .is_some_and(|(fence, _)| fence.place != claim.place && !fence.owner.is_empty());
             let claimed = match known {
                 None => bucket.create(&key, &claim).await,
                 Some((fence, revision)) => {
@@ -39,7 +53,16 @@ impl Fence {
                 }
             };
             match claimed {
-                Ok(revision) => return Ok(Fence { bucket, key, claim, revision }),
+                Ok(revision) => {
+                    if elsewhere {
+                        tracing::warn!(
+                            "taking over from another place, waiting until its writer is surely silent"
+                        );
+                        tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
+                    }
+                    ctx.confirmed();
+                    return Ok(Fence { ctx: ctx.clone(), bucket, key, claim, revision });
+                }
                 Err(WriteError::Raced) => {}
                 Err(WriteError::Unavailable(error)) => return Err(error.into()),
             }
@@ -50,27 +73,51 @@ impl Fence {
     pub async fn announce(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let next =
             AuditFence { size: checkpoint.size, root: checkpoint.root.to_string(), ..self.claim.clone() };
+        self.write(next).await
+    }
+
+    /// The log is still ours.
+    pub async fn confirm(&mut self) -> Result<(), Error> {
+        self.look(&self.claim.clone()).await
+    }
+
+    /// Lets go, so that another place needs not wait.
+    pub async fn release(&mut self) -> Result<(), Error> {
+        let next = AuditFence { owner: String::new(), ..self.claim.clone() };
+        self.write(next).await
+    }
+
+    async fn write(&mut self, next: AuditFence) -> Result<(), Error> {
         match self.bucket.update(&self.key, &next, self.revision).await {
             Ok(revision) => {
                 (self.claim, self.revision) = (next, revision);
+                self.ctx.confirmed();
                 Ok(())
             }
-            Err(WriteError::Raced) => {
-                // An announcement whose answer was lost looks like another's.
-                match self.bucket.get(&self.key).await? {
-                    Some((found, revision)) if found == next => {
-                        (self.claim, self.revision) = (next, revision);
-                        Ok(())
-                    }
-                    Some((found, _)) => {
-                        Err(Error::Fenced(format!("{} in epoch {}", found.owner, found.epoch)))
-                    }
-                    None => Err(Error::Fenced("its fence was deleted".to_owned())),
-                }
-            }
+            // An announcement whose answer was lost looks like another's.
+            Err(WriteError::Raced) => self.look(&next).await,
             Err(WriteError::Unavailable(error)) => Err(error.into()),
         }
     }
+
+    async fn look(&mut self, expected: &AuditFence) -> Result<(), Error> {
+        match self.bucket.get(&self.key).await? {
+            Some((found, revision)) if found == *expected => {
+                (self.claim, self.revision) = (found, revision);
+                self.ctx.confirmed();
+                Ok(())
+            }
+            Some((found, _)) => Err(Error::Fenced(format!("{} in epoch {}", found.owner, found.epoch))),
+            None => Err(Error::Fenced("its fence was deleted".to_owned())),
+        }
+    }
+}
+
+/// The folder on this machine; a copy elsewhere is another place.
+fn place(folder: &Path) -> String {
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let inode = std::fs::metadata(folder).map(|found| (found.dev(), found.ino())).unwrap_or_default();
+    Digest::of_bytes(format!("{machine} {inode:?}").as_bytes()).short()
 }
 
 /// What was announced is the beginning of what this folder has.

@@ -93,7 +93,7 @@ impl Sequencer {
                     None => break,
                 },
             }
-            if Instant::now() >= due && self.signer.is_some() && self.wants_signing() {
+            if Instant::now() >= due && self.signer.is_some() {
                 due = Instant::now() + ctx.config.checkpoint_every.0;
                 self.sign()?;
             }
@@ -111,10 +111,11 @@ impl Sequencer {
             let signed = wait(&mut self.signing).await;
             self.signed(signed)?;
         }
-        if self.wants_signing() {
-            self.sign()?;
-            let signed = wait(&mut self.signing).await;
-            self.signed(signed)?;
+        self.sign()?;
+        let signed = wait(&mut self.signing).await;
+        self.signed(signed)?;
+        if let Some(signer) = &mut self.signer {
+            signer.release().await;
         }
         Ok(())
     }
@@ -123,8 +124,8 @@ impl Sequencer {
         self.pending.iter().map(|frame| frame.entries.len() as u64).sum::<u64>() + self.handed
     }
 
-    fn wants_signing(&self) -> bool {
-        let unsigned = self.signer.as_ref().is_some_and(|signer| signer.size() > *self.ctx.included.borrow());
+    fn wants_signing(&self, signer: &Signer) -> bool {
+        let unsigned = signer.size() > *self.ctx.included.borrow();
         !self.pending.is_empty()
             || unsigned
             || self.ctx.reader().checkpoint().is_ok_and(|shown| shown.is_none())
@@ -351,7 +352,12 @@ impl Sequencer {
             self.pending.push(Arc::unwrap_or_clone(frame));
             self.ctx.accepted.send_replace(next);
         }
+        let unsure = self.ctx.refuses();
         for waiting in waiting {
+            if let Some(why) = &unsure {
+                let _ = waiting.reply.send(Err(Error::Refusing(why.clone())));
+                continue;
+            }
             // Whoever gave up waiting asks again and is told the same.
             let _ = waiting.reply.send(Ok(waiting.receipts));
         }
@@ -366,12 +372,14 @@ impl Sequencer {
         }
     }
 
-    /// Has what is pending put into the tiles and signed, while more is accepted.
+    /// Has what is pending put into the tiles and signed, while more is accepted; when there is nothing, makes sure that
+    /// this copy is still the writer.
     fn sign(&mut self) -> Result<(), Error> {
         let Some(mut signer) = self.signer.take() else { return Ok(()) };
         if let Some(writer) = &mut self.writer {
             writer.rotate()?;
         }
+        let wanted = self.wants_signing(&signer);
         let frames = std::mem::take(&mut self.pending);
         self.handed = frames.iter().map(|frame| frame.entries.len() as u64).sum();
         let (back, signing) = oneshot::channel();
@@ -386,7 +394,7 @@ impl Sequencer {
                 }
             }
             if outcome.is_ok() {
-                outcome = signer.publish().await;
+                outcome = if wanted { signer.publish().await } else { signer.confirm().await };
             }
             let _ = back.send(Signed { signer, left, outcome });
         };

@@ -68,6 +68,21 @@ impl Signer {
         Ok(())
     }
 
+    /// This copy is still the writer.
+    pub async fn confirm(&mut self) -> Result<(), Error> {
+        self.fence.confirm().await
+    }
+
+    /// The orderly end.
+    pub async fn release(&mut self) {
+        if let Err(error) = self.fence.release().await {
+            tracing::warn!(
+                error = chassis::chain(&error),
+                "the log was not let go of, the next writer waits"
+            );
+        }
+    }
+
     /// How many leaves are in the tiles.
     pub fn size(&self) -> u64 {
         self.integrator.as_ref().map_or(0, Integrator::size)
