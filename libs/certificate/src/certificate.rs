@@ -90,7 +90,7 @@ impl Certificate {
         files.extend(
             self.documents.plan.iter().map(|plan| ("plan.json".to_owned(), plan.clone().into_bytes())),
         );
-        for inclusion in &self.log {
+        if let Some(inclusion) = &self.log {
             files.push(("audit-entry.json".to_owned(), inclusion.entry.clone().into_bytes()));
             files.push(("deployment.tlog-proof".to_owned(), inclusion.proof.clone().into_bytes()));
         }

@@ -1,0 +1,221 @@
+//! The keys that sign certificates: shown, trusted, replaced, revoked.
+
+use std::path::PathBuf;
+
+use bus::subjects;
+use certificate::{
+    Trust, TrustedKey,
+    keys::{
+        Passphrase,
+        file::{self, Keyring},
+    },
+    verify::short,
+};
+use clap::{Args, Subcommand};
+use model::{Span, audit::AuditStatusRequest};
+
+use super::files;
+use crate::{
+    cli::Global,
+    client::Client,
+    commands::read,
+    failure::Failure,
+    home::Home,
+    output::{self, paint},
+};
+
+/// `certificate keys`
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// List the keys that the engine's certifiers sign with; of a folder with --keys
+    List(Folder),
+    /// Take the engine's keys and its audit log into a trust file, once, from an engine that you trust
+    #[command(
+        after_help = "Compare the fingerprints with those on the certifier's host: codectl certificate keys list --keys FOLDER\n\n\
+                      Example:\n  codectl certificate keys trust             # into trust.json of the engine's home\n  \
+                      codectl certificate keys trust --to prod-trust.json"
+    )]
+    Trust(TakeTrust),
+    /// Make new keys; the old ones stay valid for a while. Certifiers sign with the new ones from then on
+    #[command(
+        after_help = "Example:\n  codectl certificate keys rotate --keys /var/lib/code/agents/keys --overlap 14d"
+    )]
+    Rotate(Rotate),
+    /// Say that a key may be in other hands: what no witness saw before is no longer valid
+    Revoke(Revoke),
+}
+
+/// A folder of keys.
+#[derive(Debug, Args)]
+pub struct Folder {
+    /// The folder of the keys, on the certifier's host. Needs no engine.
+    #[arg(long, value_name = "FOLDER")]
+    pub keys: Option<PathBuf>,
+}
+
+/// `certificate keys trust`
+#[derive(Debug, Args)]
+pub struct TakeTrust {
+    /// The trust file. Default: `trust.json` in the engine's home.
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Certificates are to be valid without the audit log's proof.
+    #[arg(long)]
+    pub without_log: bool,
+}
+
+/// `certificate keys rotate`
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// The folder of the keys. Default: that of the engine in this home.
+    #[arg(long, value_name = "FOLDER")]
+    pub keys: Option<PathBuf>,
+    /// File with the passphrase. Default: `passphrase` beside the keys.
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// How long the old keys stay valid.
+    #[arg(long, default_value = "14d")]
+    pub overlap: Span,
+}
+
+/// `certificate keys revoke`
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The key's id, or its beginning.
+    pub id: String,
+    /// The folder of the keys. Default: that of the engine in this home.
+    #[arg(long, value_name = "FOLDER")]
+    pub keys: Option<PathBuf>,
+}
+
+/// Does it.
+pub async fn run(global: &Global, keys: Keys) -> Result<u8, Failure> {
+    match keys {
+        Keys::List(folder) => list(global, &folder).await,
+        Keys::Trust(take) => trust(global, &take).await,
+        Keys::Rotate(asked) => rotate(global, &asked),
+        Keys::Revoke(asked) => {
+            let folder = folder(global, asked.keys.as_ref());
+            let ring = file::revoke(&folder, &asked.id, output::now()).map_err(failed)?;
+            show(&ring.keys);
+            output::note(format!(
+                "{} certifiers make a new key by themselves; give verifiers a new trust file: codectl certificate keys trust",
+                paint::warn("note:")
+            ));
+            Ok(0)
+        }
+    }
+}
+
+fn failed(error: certificate::Error) -> Failure {
+    Failure::from(model::Fault::new(error.code(), chassis::chain(&error)))
+}
+
+fn folder(global: &Global, named: Option<&PathBuf>) -> PathBuf {
+    named.cloned().unwrap_or_else(|| Home::of(global).0.join("agents/keys"))
+}
+
+async fn list(global: &Global, asked: &Folder) -> Result<u8, Failure> {
+    let keys = match &asked.keys {
+        Some(folder) => Keyring::read(folder).map_err(failed)?.keys,
+        None => published(&Client::connect(global).await?).await?,
+    };
+    show(&keys);
+    Ok(0)
+}
+
+fn show(keys: &[TrustedKey]) {
+    if output::json() {
+        output::document(&keys);
+        return;
+    }
+    if keys.is_empty() {
+        output::line("no keys yet; they are made when the first certificate is signed");
+    }
+    for key in keys {
+        let until = match (key.revoked, key.valid_until) {
+            (Some(at), _) => paint::bad(format!("revoked {at}")),
+            (None, Some(until)) => paint::warn(format!("until {until}")),
+            (None, None) => paint::good("in force"),
+        };
+        output::line(format!(
+            "{:<18} {}  from {}  {until}",
+            key.algorithm.as_str(),
+            short(&key.id),
+            key.valid_from
+        ));
+        output::line(paint::faint(format!("  {}", key.id)));
+    }
+}
+
+/// The keys that certifiers told, oldest first.
+async fn published(client: &Client) -> Result<Vec<TrustedKey>, Failure> {
+    let mut keys = Vec::new();
+    for entry in client.bus.bucket(&subjects::buckets::SIGNING_KEYS).all().await? {
+        let Some(value) = entry.value else { continue };
+        let key: TrustedKey = serde_json::from_value(value)
+            .map_err(|error| Failure::other(format!("signing key {}: {error}", entry.key)))?;
+        key.key().map_err(failed)?;
+        keys.push(key);
+    }
+    keys.sort_by(|one, two| (one.valid_from, &one.id).cmp(&(two.valid_from, &two.id)));
+    Ok(keys)
+}
+
+/// Everything a verifier needs, as the engine tells it.
+pub async fn of_engine(client: &Client, without_log: bool) -> Result<Trust, Failure> {
+    let keys = published(client).await?;
+    let log = if without_log {
+        None
+    } else {
+        let state = client.ask(&subjects::audit::STATUS, &AuditStatusRequest::default()).await.map_err(
+            |failure| {
+                let hint = "\n  is the audit service running? without a log: --without-log";
+                Failure {
+                    text: format!("asking for the audit log's keys: {}{hint}", failure.text),
+                    ..failure
+                }
+            },
+        )?;
+        let logs: Vec<String> = state.keys.iter().map(|key| format!("log {key}\n")).collect();
+        Some(format!("{}quorum none\n", logs.concat()))
+    };
+    Ok(Trust { keys, log })
+}
+
+async fn trust(global: &Global, take: &TakeTrust) -> Result<u8, Failure> {
+    let client = Client::connect(global).await?;
+    let trust = of_engine(&client, take.without_log).await?;
+    if trust.keys.is_empty() {
+        return Err(Failure::other(
+            "no certifier has told a key yet; they do when the first deployment is over",
+        ));
+    }
+    trust.ready().map_err(failed)?;
+    let path = take.to.clone().unwrap_or_else(|| files::trust_file(global));
+    let mut text = serde_json::to_vec_pretty(&trust).map_err(|error| Failure::other(error.to_string()))?;
+    text.push(b'\n');
+    files::put(&path, &text)?;
+    if output::json() {
+        output::document(&trust);
+        return Ok(0);
+    }
+    show(&trust.keys);
+    for line in trust.log.iter().flat_map(|log| log.lines()) {
+        output::line(paint::faint(format!("  {line}")));
+    }
+    output::line(format!("{} {}", paint::good("wrote"), path.display()));
+    let hint =
+        "compare these fingerprints with those on the certifier's host; add witnesses of the log by hand";
+    output::line(paint::faint(hint));
+    Ok(0)
+}
+
+fn rotate(global: &Global, asked: &Rotate) -> Result<u8, Failure> {
+    let folder = folder(global, asked.keys.as_ref());
+    let place = asked.passphrase_file.clone().unwrap_or_else(|| folder.join("passphrase"));
+    let passphrase = Passphrase::new(read(&place)?);
+    let ring = file::rotate(&folder, &passphrase, output::now(), asked.overlap.0).map_err(failed)?;
+    show(&ring.keys);
+    Ok(0)
+}
