@@ -25,6 +25,7 @@ use crate::{
     heart::{
         decoy, learning, matter,
         question::{Asked, check},
+        replay,
         rules::Rule,
     },
     metrics::Counts,
@@ -245,7 +246,7 @@ pub async fn on_replay(ctx: Ctx, request: ConsultationRequest, _: Meta) -> Resul
     };
     let rules: BTreeMap<String, bool> =
         stored.consultation.ballots.iter().filter_map(answers_alike).collect();
-    let same = recorded == opinion && rules.values().all(|alike| *alike);
+    let same = replay::alike(&recorded, &opinion) && rules.values().all(|alike| *alike);
     Ok(ReplayReply { recorded, again: opinion, rules, same })
 }
 

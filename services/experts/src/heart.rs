@@ -6,6 +6,7 @@
 //! - [`prompt`]: the question in words for a model, with everything untrusted fenced as data.
 //! - [`rules`]: the deterministic experts.
 //! - [`matter`]: a plan as a question; a consultation as advice.
+//! - [`replay`]: whether an opinion computed again is the same.
 //! - [`decoy`]: a good and a bad plan that every expert can be tested with.
 //! - [`learning`]: what a deployment's end says about the votes on it.
 
@@ -14,4 +15,5 @@ pub mod learning;
 pub mod matter;
 pub mod prompt;
 pub mod question;
+pub mod replay;
 pub mod rules;

@@ -1,0 +1,64 @@
+//! What can go wrong while an opinion is computed.
+
+use model::{Code, Fault};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bus did not do what was asked.
+    #[error("{what}")]
+    Bus {
+        /// What was attempted.
+        what: &'static str,
+        /// The bus's trouble.
+        #[source]
+        source: bus::Error,
+    },
+    /// Settings, facts or records are not in the shape of `opinion`.
+    #[error("read the {what} of a question")]
+    Shape {
+        /// Which.
+        what: &'static str,
+        /// Where it breaks.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Nothing can be decided by this policy.
+    #[error(transparent)]
+    Policy(#[from] opinion::policy::BadPolicy),
+    /// The threads that compute could not be started.
+    #[error("start {threads} threads that compute: {reason}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+    /// A defect of ours: the computation did not end.
+    #[error("the computation did not end")]
+    Lost,
+}
+
+impl Error {
+    /// What the caller may do.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Bus { source, .. } => source.code(),
+            Error::Shape { .. } | Error::Policy(_) => Code::Invalid,
+            Error::Threads { .. } => Code::Unavailable,
+            Error::Lost => Code::Internal,
+        }
+    }
+}
+
+impl From<bus::Error> for Error {
+    fn from(source: bus::Error) -> Error {
+        Error::Bus { what: "subscribe", source }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::new(error.code(), chassis::chain(&error))
+    }
+}
