@@ -16,7 +16,7 @@ use crate::{
     limits::{self, Header},
     scenario::{Fault, Vendor},
     stage::{Open, Part, Stage},
-    vendor::{self, Call, Data, Ending, Event, Format, Framing, Question, Say, Wrong},
+    vendor::{self, Call, Counted, Data, Ending, Event, Format, Framing, Question, Say, Wrong},
 };
 
 /// An answer before it goes out.
@@ -38,7 +38,7 @@ pub(crate) async fn play(call: Call, format: &dyn Format, part: Part, open: Open
     if part.delay_ms > 0 {
         tokio::time::sleep(Duration::from_millis(part.delay_ms)).await;
     }
-    let mut draft = draft(&call, format, &part);
+    let mut draft = draft(&call, format, &part, stage);
     if !part.faults.contains(&Fault::NoHeaders) {
         let limited = part.faults.iter().find_map(|fault| match fault {
             Fault::RateLimit { seconds, .. } => Some(*seconds),
@@ -52,7 +52,7 @@ pub(crate) async fn play(call: Call, format: &dyn Format, part: Part, open: Open
     respond(draft, open)
 }
 
-fn draft(call: &Call, format: &dyn Format, part: &Part) -> Draft {
+fn draft(call: &Call, format: &dyn Format, part: &Part, stage: &Stage) -> Draft {
     let scripted = part.faults.iter().find_map(|fault| replaces(fault, call));
     let refused = |wrong: Wrong, headers: Vec<Header>| {
         let (status, body) = format.error(&wrong, part.number);
@@ -74,7 +74,8 @@ fn draft(call: &Call, format: &dyn Format, part: &Part) -> Draft {
         Ok(question) => question,
         Err(wrong) => return refused(wrong, Vec::new()),
     };
-    let say = say(&question, part);
+    let kept = question.keep.then(|| stage.keep(call.vendor, &question.model, &question.system));
+    let say = say(&question, part, kept);
     if question.stream {
         streamed(format, &question, &say, part)
     } else {
@@ -116,7 +117,8 @@ fn replaces(fault: &Fault, call: &Call) -> Option<Replaced> {
     Some(Replaced::Wrong(wrong, Vec::new()))
 }
 
-fn say(question: &Question, part: &Part) -> Say {
+/// `kept`: whether the system text was in the prompt cache; none where nothing is kept.
+fn say(question: &Question, part: &Part, kept: Option<bool>) -> Say {
     let faults = &part.faults;
     let has = |fault: &Fault| faults.contains(fault);
     let nonce = answer::nonce(&question.user).or_else(|| answer::nonce(&question.system)).unwrap_or_default();
@@ -142,7 +144,14 @@ fn say(question: &Question, part: &Part) -> Say {
         _ => None,
     });
     let tokens = |text: &str| (text.len() as u64).div_ceil(4);
-    let counted = (tokens(&question.system) + tokens(&question.user), tokens(&text));
+    let system = tokens(&question.system);
+    let counted = Counted {
+        input: system + tokens(&question.user),
+        cached: if kept == Some(true) { system } else { 0 },
+        // Only Anthropic counts, and charges for, what goes into its cache.
+        kept: if kept == Some(false) { system } else { 0 },
+        output: tokens(&text),
+    };
     Say {
         model: other.unwrap_or_else(|| question.model.clone()),
         number: part.number,

@@ -290,3 +290,33 @@ pub enum Fault {
     /// The model thinks aloud first.
     Thinking,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scenario_of_the_documentation_can_be_played() {
+        let page = include_str!("../../../docs/experts-providers.md");
+        let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let scenarios: Vec<&str> = blocks.filter(|block| block.contains("[[rules]]")).collect();
+
+        assert_eq!(scenarios.len(), 1);
+        let scenario: Scenario = toml::from_str(scenarios[0]).unwrap();
+        assert_eq!(scenario.rules.len(), 2);
+    }
+
+    #[test]
+    fn every_fault_is_documented() {
+        let page = include_str!("../../../docs/experts-providers.md");
+        let refused = serde_json::from_value::<Fault>(serde_json::json!({"kind": "no such fault"}));
+
+        // The complaint about an unknown name lists the known ones.
+        let complaint = refused.unwrap_err().to_string();
+        let kinds: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();
+
+        assert!(kinds.len() > 35, "{complaint}");
+        let missing: Vec<&&str> = kinds.iter().filter(|kind| !page.contains(&format!("`{kind}`"))).collect();
+        assert!(missing.is_empty(), "not documented: {missing:?}");
+    }
+}

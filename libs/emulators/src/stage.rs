@@ -1,10 +1,11 @@
 //! What is known while playing: the scenario, how often each rule was used, what was asked, who waits at which gate.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use model::Digest;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::{Notify, watch};
 
@@ -45,6 +46,8 @@ struct Inner {
     requests: VecDeque<Recorded>,
     gates: HashMap<String, Arc<Notify>>,
     released: Vec<String>,
+    /// Digests of what stands in the prompt caches.
+    kept: HashSet<Digest>,
 }
 
 /// What to do with one question.
@@ -71,6 +74,7 @@ impl Stage {
             requests: VecDeque::new(),
             gates: HashMap::new(),
             released: Vec::new(),
+            kept: HashSet::new(),
         };
         Stage { inner: Arc::new(Mutex::new(inner)), counts: Arc::new(watch::Sender::default()) }
     }
@@ -85,6 +89,7 @@ impl Stage {
         inner.used = vec![0; scenario.rules.len()];
         inner.random = StdRng::seed_from_u64(scenario.seed);
         inner.released.clear();
+        inner.kept.clear();
         inner.scenario = scenario;
     }
 
@@ -103,6 +108,11 @@ impl Stage {
             part.number = counts.asked;
         });
         (part, Open { counts: Arc::clone(&self.counts), finished: false })
+    }
+
+    /// Puts a system text into the vendor's prompt cache; whether it was there.
+    pub(crate) fn keep(&self, vendor: Vendor, model: &str, system: &str) -> bool {
+        !self.inner().kept.insert(Digest::of(&(vendor, model, system)))
     }
 
     pub(crate) fn requests(&self) -> Vec<Recorded> {

@@ -33,6 +33,8 @@ pub(crate) struct Question {
     pub counts: bool,
     /// The answer comes as one JSON array in pieces.
     pub array: bool,
+    /// The system text may be kept in the vendor's prompt cache.
+    pub keep: bool,
 }
 
 /// What is answered.
@@ -43,10 +45,22 @@ pub(crate) struct Say {
     pub number: usize,
     pub created: i64,
     pub ending: Ending,
-    /// Tokens read and written; none: they are not told.
-    pub tokens: Option<(u64, u64)>,
+    /// None: they are not told.
+    pub tokens: Option<Counted>,
     pub novelties: bool,
     pub thinking: bool,
+}
+
+/// Tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Read, all of them.
+    pub input: u64,
+    /// Of these, from the prompt cache.
+    pub cached: u64,
+    /// Of these, into the prompt cache.
+    pub kept: u64,
+    pub output: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -140,9 +140,58 @@ fn malformed(detail: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    const ALL: [Dialect; 8] = [
+        Dialect::Anthropic,
+        Dialect::OpenaiChat,
+        Dialect::OpenaiResponses,
+        Dialect::Gemini,
+        Dialect::Deepseek,
+        Dialect::Openrouter,
+        Dialect::Ollama,
+        Dialect::OpenaiCompatible,
+    ];
+
+    /// Documents made of the fields that the formats look for, in places where they do not belong.
+    fn document() -> impl Strategy<Value = Value> {
+        let words = "type error message content choices delta finish_reason stop_reason usage output candidates parts text \
+             status response done code details promptFeedback index refusal length content_block_delta message_start \
+             response.completed STOP blockReason";
+        let word = prop::sample::select(words.split_whitespace().collect::<Vec<_>>());
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            word.clone().prop_map(Value::from),
+            ".{0,4}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((word.clone(), inner), 0..5)
+                    .prop_map(|all| all.into_iter().map(|(key, one)| (key.to_owned(), one)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_breaks_a_format(name in "[a-z_.]{0,20}", documents in prop::collection::vec(document(), 1..4)) {
+            for dialect in ALL {
+                let wire = of(dialect);
+                let mut heard = Heard::default();
+                for document in &documents {
+                    let _ = wire.reply(document);
+                    let _ = wire.event(&name, document, &mut heard);
+                    let _ = wire.failure(500, &HeaderMap::new(), document);
+                }
+            }
+        }
+    }
 
     #[test]
     fn configured_fields_are_merged_into_the_request() {

@@ -102,6 +102,7 @@ impl Format for Messages {
             schema,
             counts: true,
             array: false,
+            keep: body.to_string().contains("\"cache_control\""),
         })
     }
 
@@ -120,7 +121,7 @@ impl Format for Messages {
         message["content"] = blocks.into();
         message["stop_reason"] = reason(say).into();
         message["stop_details"] = details(say);
-        message["usage"] = usage(say, say.tokens.map(|(_, out)| out));
+        message["usage"] = usage(say, say.tokens.map(|counted| counted.output));
         if say.novelties {
             message["novelty"] = novelty();
         }
@@ -171,7 +172,7 @@ impl Format for Messages {
             block(index, json!({"type": "text", "text": ""}), deltas, &mut events);
         }
         let delta = json!({"stop_reason": reason(say), "stop_sequence": null, "stop_details": details(say)});
-        let out = say.tokens.map_or(0, |(_, out)| out);
+        let out = say.tokens.map_or(0, |counted| counted.output);
         events.push(Event::new(
             "message_delta",
             json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": out}}),
@@ -254,12 +255,13 @@ fn details(say: &Say) -> Value {
 }
 
 fn usage(say: &Say, out: Option<u64>) -> Value {
-    let (input, _) = say.tokens.unwrap_or_default();
+    let counted = say.tokens.unwrap_or_default();
     json!({
-        "input_tokens": input,
+        // Unlike everybody else's, its count leaves the cache out.
+        "input_tokens": counted.input - counted.cached - counted.kept,
         "output_tokens": out.unwrap_or_default(),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": counted.kept,
+        "cache_read_input_tokens": counted.cached,
         "service_tier": "standard",
     })
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Call, Data, Ending, Event, Format, Question, Say, Wrong, key, message_of, messages, not_strict, novelty,
-    pieces, required, status_of, unknown,
+    Call, Counted, Data, Ending, Event, Format, Question, Say, Wrong, key, message_of, messages, not_strict,
+    novelty, pieces, required, status_of, unknown,
 };
 use crate::scenario::Vendor;
 
@@ -120,6 +120,12 @@ impl Format for Chat {
             schema,
             counts: body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true)),
             array: false,
+            keep: match self.0 {
+                Vendor::Openai => body.get("prompt_cache_key").is_some(),
+                Vendor::Openrouter => body.to_string().contains("\"cache_control\""),
+                Vendor::Deepseek => true,
+                Vendor::Anthropic | Vendor::Gemini | Vendor::Ollama => false,
+            },
         })
     }
 
@@ -286,15 +292,15 @@ impl Chat {
     }
 
     fn usage(&self, say: &Say) -> Option<Value> {
-        let (input, output) = say.tokens?;
+        let Counted { input, cached, output, .. } = say.tokens?;
         let mut usage =
             json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output});
         if self.0 == Vendor::Deepseek {
-            usage["prompt_cache_hit_tokens"] = 0.into();
-            usage["prompt_cache_miss_tokens"] = input.into();
+            usage["prompt_cache_hit_tokens"] = cached.into();
+            usage["prompt_cache_miss_tokens"] = (input - cached).into();
         }
         if self.0 != Vendor::Ollama {
-            usage["prompt_tokens_details"] = json!({"cached_tokens": 0});
+            usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
             usage["completion_tokens_details"] = json!({"reasoning_tokens": 0});
         }
         if self.0 == Vendor::Openrouter {

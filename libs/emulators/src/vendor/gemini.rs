@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Call, Ending, Event, Format, Question, Say, Wrong, content, key, message_of, novelty, pieces, status_of,
-    unknown,
+    Call, Counted, Ending, Event, Format, Question, Say, Wrong, content, key, message_of, novelty, pieces,
+    status_of, unknown,
 };
 
 pub(super) struct Generate;
@@ -88,6 +88,7 @@ impl Format for Generate {
             schema,
             counts: true,
             array: stream && !call.query.contains("alt=sse"),
+            keep: true,
         })
     }
 
@@ -228,8 +229,11 @@ fn candidate(parts: Vec<Value>, ending: Option<Ending>, say: &Say) -> Value {
 }
 
 fn usage(say: &Say) -> Option<Value> {
-    let (input, output) = say.tokens?;
-    Some(
-        json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output}),
-    )
+    let Counted { input, cached, output, .. } = say.tokens?;
+    let mut usage =
+        json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output});
+    if cached > 0 {
+        usage["cachedContentTokenCount"] = cached.into();
+    }
+    Some(usage)
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Call, Ending, Event, Format, Framing, Question, Say, Wrong, message_of, messages, novelty, pieces,
-    required, status_of,
+    Call, Counted, Ending, Event, Format, Framing, Question, Say, Wrong, message_of, messages, novelty,
+    pieces, required, status_of,
 };
 
 pub(super) struct Native;
@@ -23,6 +23,7 @@ impl Format for Native {
             schema,
             counts: true,
             array: false,
+            keep: false,
         })
     }
 
@@ -79,7 +80,7 @@ fn end(body: &mut Value, say: &Say) {
     body["done_reason"] = if say.ending == Ending::Length { "length" } else { "stop" }.into();
     body["total_duration"] = 5_000_000.into();
     body["load_duration"] = 1_000_000.into();
-    if let Some((input, output)) = say.tokens {
+    if let Some(Counted { input, output, .. }) = say.tokens {
         body["prompt_eval_count"] = input.into();
         body["prompt_eval_duration"] = 1_000_000.into();
         body["eval_count"] = output.into();

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Call, Ending, Event, Format, Question, Say, Wrong, chat::openai_error, content, key, not_strict, novelty,
-    pieces, required, unknown,
+    Call, Counted, Ending, Event, Format, Question, Say, Wrong, chat::openai_error, content, key, not_strict,
+    novelty, pieces, required, unknown,
 };
 
 pub(super) struct Responses;
@@ -75,6 +75,7 @@ impl Format for Responses {
             schema,
             counts: true,
             array: false,
+            keep: body.get("prompt_cache_key").is_some(),
         })
     }
 
@@ -217,10 +218,10 @@ fn message(say: &Say, status: &str, part: Value) -> Value {
 }
 
 fn usage(say: &Say) -> Value {
-    let Some((input, output)) = say.tokens else { return Value::Null };
+    let Some(Counted { input, cached, output, .. }) = say.tokens else { return Value::Null };
     json!({
         "input_tokens": input,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens": output,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": input + output,

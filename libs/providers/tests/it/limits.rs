@@ -177,3 +177,27 @@ async fn the_estimate_is_not_below_what_it_costs() {
         assert!(estimate >= cost && cost > 0, "{name}: {estimate} for {cost}");
     }
 }
+
+#[tokio::test]
+async fn a_system_text_in_the_vendors_cache_costs_less_from_the_second_question_on() {
+    let emulator = emulator(vec![]).await;
+    let mut keeping = catalogue(&emulator, "");
+    for model in keeping.experts.values_mut() {
+        model.prompt_cache = true;
+        model.price = toml::from_str("input = 10.0\noutput = 0.1\ncached = 1.0\ncache_write = 12.0").unwrap();
+    }
+    let circle = open(&keeping);
+    let mut ask = question();
+    ask.system = "You judge deployments by these rules. ".repeat(100);
+
+    for (name, vendor) in EXPERTS {
+        let first = soon(expert(&circle, name).ask(&ask)).await.unwrap().usage;
+        let second = soon(expert(&circle, name).ask(&ask)).await.unwrap().usage;
+
+        // Whoever has no such cache, or no way to ask for it, says so by its counts.
+        let keeps = vendor != Vendor::Ollama && name != "openai-compatible";
+        assert_eq!(second.cached_tokens > 900, keeps, "{name}: {second:?}");
+        assert_eq!(second.input_tokens, first.input_tokens, "{name}");
+        assert_eq!(second.cost_micro_usd < first.cost_micro_usd / 2, keeps, "{name}: {first:?} {second:?}");
+    }
+}
