@@ -194,6 +194,9 @@ pub enum Command {
     /// Turn a foreign file into a spec
     #[command(subcommand)]
     Import(Import),
+    /// Read, prove and check the audit log
+    #[command(subcommand)]
+    Audit(crate::commands::audit::Audit),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  codectl completions bash > /etc/bash_completion.d/codectl")]
     Completions {

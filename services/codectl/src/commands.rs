@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod apply;
+pub mod audit;
 pub mod events;
 pub mod local;
 pub mod plan;

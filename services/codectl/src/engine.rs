@@ -47,6 +47,8 @@ impl Engine {
 
         let defaults = Defaults(home);
         let mut engine = Engine { process, services: Vec::new(), server, health };
+        let audit = defaults.audit(load(&sources)?.1);
+        engine.add(&common, audit, audit::start).await?;
         let traffic = defaults.traffic(load(&sources)?.1);
         engine.add(&common, traffic, traffic::start).await?;
         let agents = defaults.agents(load(&sources)?.1);
@@ -102,6 +104,13 @@ impl Engine {
 }
 
 impl Defaults<'_> {
+    fn audit(&self, mut config: audit::AuditConfig) -> audit::AuditConfig {
+        if config.state_dir == audit::AuditConfig::default().state_dir {
+            config.state_dir = self.0.join("audit");
+        }
+        config
+    }
+
     fn traffic(&self, mut config: traffic::TrafficConfig) -> traffic::TrafficConfig {
         if config.state_dir == traffic::TrafficConfig::default().state_dir {
             config.state_dir = self.0.join("traffic");

@@ -71,6 +71,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Validate(file) => commands::local::validate(&file),
         Command::Schema => commands::local::schema(),
         Command::Import(import) => commands::local::import(import),
+        Command::Audit(audit) => commands::audit::audit(global, audit).await,
         Command::Completions { shell } => commands::local::completions(shell),
         Command::Doctor => doctor::doctor(),
     }

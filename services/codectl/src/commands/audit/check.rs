@@ -1,0 +1,315 @@
+//! What is checked offline.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use ledger::{ProofFile, SignedCheckpoint, policy::Trust, store::Reader, verify};
+use model::audit::AuditRecord;
+use serde::Serialize;
+
+use super::{Check, Consistency, Verify, Witness, log_folder, policy, text};
+use crate::{
+    cli::Global,
+    failure::Failure,
+    output::{self, paint},
+};
+
+/// It holds, it does not, it cannot be told.
+const HOLDS: u8 = 0;
+const BROKEN: u8 = 1;
+
+/// `audit check`
+pub fn check(global: &Global, check: &Check) -> Result<u8, Failure> {
+    let policy = policy(global, &check.trust)?;
+    let proof: ProofFile = parse(&check.proof)?;
+    let entry = fs::read(&check.entry)
+        .map_err(|error| Failure::invalid(format!("reading {}: {error}", check.entry.display())))?;
+    match proof.check(&entry, &policy) {
+        Ok(proven) => {
+            if output::json() {
+                output::document(&serde_json::json!({ "valid": true, "proven": proven }));
+            } else {
+                let (index, size, origin) = (proven.index, proven.size, &proven.origin);
+                output::line(format!("{} entry {index} of {size} in {origin}", paint::good("VALID")));
+                output::line(vouched(&proven.trust));
+            }
+            Ok(HOLDS)
+        }
+        Err(error) => {
+            broken(&chassis::chain(&error));
+            Ok(BROKEN)
+        }
+    }
+}
+
+fn vouched(trust: &Trust) -> String {
+    let log: Vec<&str> = trust.log.iter().map(|signed| signed.kind).collect();
+    let witnesses: Vec<&str> = trust.witnesses.iter().map(|signed| signed.name.as_str()).collect();
+    let witnesses = if witnesses.is_empty() { "no witness".to_owned() } else { witnesses.join(", ") };
+    paint::faint(format!("  signed by the log with {}; cosigned by {witnesses}", log.join(" and ")))
+}
+
+fn broken(why: &str) {
+    if output::json() {
+        output::document(&serde_json::json!({ "valid": false, "why": why }));
+    } else {
+        output::line(format!("{} {why}", paint::bad("INVALID")));
+    }
+}
+
+fn parse<T: std::str::FromStr<Err = ledger::Error>>(path: &Path) -> Result<T, Failure> {
+    text(path)?.parse().map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))
+}
+
+/// A checkpoint, from a file of its own or from a proof.
+fn checkpoint(path: &Path) -> Result<SignedCheckpoint, Failure> {
+    match text(path)?.parse::<ProofFile>() {
+        Ok(proof) => Ok(proof.checkpoint),
+        Err(_) => parse(path),
+    }
+}
+
+#[derive(Serialize)]
+struct Verified {
+    valid: bool,
+    #[serde(flatten)]
+    report: verify::Report,
+    /// Counts of sources that are missing or stand there twice.
+    counts: Vec<String>,
+    /// The first entry in which another copy differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differs: Option<u64>,
+}
+
+/// `audit verify`
+pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
+    let folder = log_folder(global, verify.log.as_ref());
+    let policy = policy(global, &verify.trust)?;
+    let known = verify.known.iter().map(|path| checkpoint(path)).collect::<Result<Vec<_>, _>>()?;
+    let unreadable = |error: ledger::Error| Failure::invalid(chassis::chain(&error));
+    let mut counts = Counts::default();
+    let report = verify::verify(&folder, &policy, &known, |index, leaf| counts.see(index, leaf))
+        .map_err(unreadable)?;
+    let differs = match &verify.against {
+        None => None,
+        Some(other) => {
+            let one = Reader::new(&folder, report.size);
+            let shown = Reader::new(other, 0).checkpoint().map_err(unreadable)?;
+            let shown =
+                shown.ok_or_else(|| Failure::invalid(format!("{} has no checkpoint", other.display())))?;
+            let other = Reader::new(other, shown.unverified().size);
+            verify::first_difference(&one, &other).map_err(unreadable)?
+        }
+    };
+    let counts = counts.complaints();
+    let valid = report.is_clean() && counts.is_empty() && differs.is_none();
+    let verified = Verified { valid, report, counts, differs };
+    if output::json() {
+        output::document(&verified);
+    } else {
+        print(&verified);
+    }
+    Ok(if valid { HOLDS } else { BROKEN })
+}
+
+fn print(verified: &Verified) {
+    let Verified { valid, report, counts, differs } = verified;
+    let verdict = if *valid { paint::good("VALID") } else { paint::bad("INVALID") };
+    output::line(format!("{verdict} {}: {} entries, root {}", report.origin, report.size, report.root));
+    if let Some(trust) = &report.trust {
+        output::line(vouched(trust));
+    }
+    for finding in &report.findings {
+        let last = finding.index + finding.entries.max(1) - 1;
+        let place = if finding.entries > 1 {
+            format!("{}..{last}", finding.index)
+        } else {
+            finding.index.to_string()
+        };
+        output::line(format!("  {} {}", paint::bad(format!("entry {place}:")), finding.what));
+        if let (Some(expected), Some(found)) = (&finding.expected, &finding.found) {
+            output::line(paint::faint(format!("    expected {expected}, found {found}")));
+        }
+    }
+    if report.count > report.findings.len() as u64 {
+        output::line(format!("  and {} more", report.count - report.findings.len() as u64));
+    }
+    for count in counts {
+        output::line(format!("  {} {count}", paint::bad("count:")));
+    }
+    if let Some(index) = differs {
+        output::line(format!("  {} the copies differ from here on", paint::bad(format!("entry {index}:"))));
+    }
+}
+
+/// What a leaf says of its count, and nothing else: a million of them are read in a second or two.
+#[derive(serde::Deserialize)]
+struct Count<'a> {
+    #[serde(borrow)]
+    source: std::borrow::Cow<'a, str>,
+    counter: u64,
+    part: u32,
+    parts: u32,
+    #[serde(borrow)]
+    action: std::borrow::Cow<'a, str>,
+}
+
+/// The counts of every source, without a gap.
+#[derive(Default)]
+struct Counts {
+    sources: BTreeMap<String, Source>,
+    complaints: Vec<String>,
+}
+
+#[derive(Default)]
+struct Source {
+    /// All parts up to here are there, or their hole is told.
+    counted: u64,
+    /// Parts seen of counts beyond.
+    ahead: BTreeMap<u64, u32>,
+    /// Told to be missing.
+    holes: BTreeMap<u64, u64>,
+}
+
+impl Counts {
+    fn see(&mut self, index: u64, leaf: &[u8]) {
+        let Ok(count) = serde_json::from_slice::<Count<'_>>(leaf) else {
+            self.complaints.push(format!("entry {index} is not a fact"));
+            return;
+        };
+        if count.action == "audit.hole"
+            && let Ok(record) = serde_json::from_slice::<AuditRecord>(leaf)
+            && let (Some(from), Some(to)) = (record.detail["from"].as_u64(), record.detail["to"].as_u64())
+        {
+            let source = self.sources.entry(record.subject).or_default();
+            source.holes.insert(from, to);
+            source.settle();
+        }
+        if !self.sources.contains_key(count.source.as_ref()) {
+            self.sources.insert(count.source.clone().into_owned(), Source::default());
+        }
+        let Some(source) = self.sources.get_mut(count.source.as_ref()) else { return };
+        let told =
+            source.holes.range(..=count.counter).next_back().is_some_and(|(_, to)| *to >= count.counter);
+        if count.counter <= source.counted && !told {
+            let twice =
+                format!("{} of {} stands there twice, again at entry {index}", count.counter, count.source);
+            self.complaints.push(twice);
+            return;
+        }
+        if told && count.counter <= source.counted {
+            return;
+        }
+        let parts = source.ahead.entry(count.counter).or_default();
+        *parts += 1;
+        if *parts != count.part && count.parts > 1 {
+            let order = format!(
+                "part {} of count {} of {} is out of order at entry {index}",
+                count.part, count.counter, count.source
+            );
+            self.complaints.push(order);
+        }
+        if *parts == count.parts && count.counter == source.counted + 1 {
+            source.ahead.remove(&count.counter);
+            source.counted += 1;
+            source.settle();
+        }
+    }
+
+    fn complaints(mut self) -> Vec<String> {
+        for (name, source) in &self.sources {
+            if let Some((next, _)) = source.ahead.first_key_value()
+                && *next > source.counted + 1
+            {
+                let missing = format!("{} to {} of {name} are missing", source.counted + 1, next - 1);
+                self.complaints.push(missing);
+            }
+        }
+        self.complaints
+    }
+}
+
+impl Source {
+    fn settle(&mut self) {
+        loop {
+            let next = self.counted + 1;
+            if self.ahead.remove(&next).is_some() {
+                self.counted = next;
+            } else if let Some(to) = self.holes.get(&next) {
+                self.counted = *to;
+            } else {
+                break;
+            }
+        }
+    }
+}
+
+/// `audit consistency`
+pub fn consistency(global: &Global, consistency: &Consistency) -> Result<u8, Failure> {
+    let policy = policy(global, &consistency.trust)?;
+    let folder = log_folder(global, consistency.log.as_ref());
+    let (old, new) = (checkpoint(&consistency.old)?, checkpoint(&consistency.new)?);
+    let outcome = extends(&policy, &folder, &old, &new);
+    match outcome {
+        Ok(()) => {
+            let (old, new) = (old.unverified(), new.unverified());
+            if output::json() {
+                output::document(&serde_json::json!({ "valid": true, "old": old, "new": new }));
+            } else {
+                output::line(format!(
+                    "{} {} entries extend {}",
+                    paint::good("CONSISTENT"),
+                    new.size,
+                    old.size
+                ));
+            }
+            Ok(HOLDS)
+        }
+        Err(error @ ledger::Error::Missing(_)) => Err(Failure::invalid(chassis::chain(&error))),
+        Err(error) => {
+            broken(&chassis::chain(&error));
+            Ok(BROKEN)
+        }
+    }
+}
+
+fn extends(
+    policy: &ledger::Policy,
+    folder: &Path,
+    old: &SignedCheckpoint,
+    new: &SignedCheckpoint,
+) -> Result<(), ledger::Error> {
+    policy.check(old)?;
+    policy.check(new)?;
+    let (old, new) = (old.unverified(), new.unverified());
+    if old.origin != new.origin {
+        return Err(ledger::Error::Inconsistent(format!("{} and {} are two logs", old.origin, new.origin)));
+    }
+    if old.size > new.size {
+        return Err(ledger::Error::Inconsistent(format!(
+            "the newer has {} entries, the older {}",
+            new.size, old.size
+        )));
+    }
+    Reader::new(folder, new.size).consistency(old.size)?.verify(&old.root, &new.root)
+}
+
+/// `audit witness`
+pub async fn witness(witness: Witness) -> Result<u8, Failure> {
+    let settings = audit::witness::Settings {
+        listen: witness.listen,
+        state_dir: witness.state,
+        name: witness.name,
+        logs: witness.logs,
+    };
+    let failed = |error: audit::Error| Failure::other(chassis::chain(&error));
+    let running = audit::witness::serve(settings, chassis::Clock::system()).await.map_err(failed)?;
+    output::line(format!("witness on http://{}", running.address));
+    running.keys.iter().for_each(|key| output::line(key.to_string()));
+    let stop = running.stopper();
+    let mut signals = chassis::Signals::listen().map_err(|error| Failure::other(error.to_string()))?;
+    tokio::select! {
+        () = running.wait() => {}
+        _ = signals.next() => stop.cancel(),
+    }
+    Ok(0)
+}
