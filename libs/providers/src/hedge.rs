@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, stream::FuturesUnordered};
+use futures::{Stream, stream::FuturesUnordered};
 use model::{
     Span,
     expert::{ExpertId, Usage},
@@ -76,9 +76,10 @@ pub struct Outcome {
 
 /// Asks every seat at once. Outcomes come as they happen; dropping the stream cancels what is under way.
 pub fn fan_out(seats: Vec<Seat>, hedging: Hedging) -> impl Stream<Item = Outcome> + Send {
-    let asked: FuturesUnordered<_> =
-        seats.into_iter().map(|seat| async move { ask_seat(&seat, &hedging).await }).collect();
-    asked.map(|outcome| outcome)
+    seats
+        .into_iter()
+        .map(|seat| async move { ask_seat(&seat, &hedging).await })
+        .collect::<FuturesUnordered<_>>()
 }
 
 /// Asks one seat: its expert, and its fallback when that one is late or fails. The first answer wins, the other question
@@ -109,7 +110,7 @@ pub async fn ask_seat(seat: &Seat, hedging: &Hedging) -> Outcome {
             tokio::select! {
                 biased;
                 result = &mut asked_first => {
-                    if result.is_ok() {
+                    if !wants_another(&result) {
                         return Outcome { abandoned: Some(second.who().clone()), ..Outcome::of(first, first, result) };
                     }
                     Outcome::of(first, first, result).or(Outcome::of(first, second, asked_second.await))

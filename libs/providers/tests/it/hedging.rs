@@ -117,6 +117,38 @@ async fn a_refusal_is_an_answer_and_nobody_else_is_asked() {
 }
 
 #[tokio::test]
+async fn a_late_refusal_is_an_answer_too() {
+    let refuses = Rule {
+        vendor: Some(Vendor::Openrouter),
+        ..always(&[Fault::Hold { gate: "late".into() }, Fault::Moderation])
+    };
+    let emulator = emulator(vec![refuses, held(Vendor::Gemini, "later")]).await;
+    let circle = circle(&emulator, "");
+    let seat = seat(&circle, "openrouter", Some("gemini"));
+
+    let outcome = tokio::spawn(async move { ask_seat(&seat, &AT_ONCE).await });
+    soon(emulator.until(|counts| counts.open == 2)).await;
+    emulator.release("late");
+    let outcome = soon(outcome).await.unwrap();
+
+    assert_eq!(outcome.result.unwrap_err().class, Class::Blocked);
+    assert_eq!(outcome.abandoned.unwrap().name, token("gemini"));
+}
+
+#[tokio::test]
+async fn both_down_is_told_with_both_reasons() {
+    let down = |vendor, fault: Fault| Rule { vendor: Some(vendor), ..always(&[fault]) };
+    let rules = vec![down(Vendor::Anthropic, Fault::Quota), down(Vendor::Gemini, Fault::Overloaded)];
+    let emulator = emulator(rules).await;
+    let circle = circle(&emulator, "");
+
+    let outcome = soon(ask_seat(&seat(&circle, "anthropic", Some("gemini")), &Hedging::default())).await;
+
+    assert_eq!(outcome.instead.unwrap().class, Class::Quota);
+    assert_eq!(outcome.result.unwrap_err().class, Class::Overloaded);
+}
+
+#[tokio::test]
 async fn nobody_is_late_before_one_and_a_half_times_its_usual_time() {
     let emulator = emulator(vec![]).await;
     let circle = circle(&emulator, "");
