@@ -1,7 +1,7 @@
 //! Turns the experts' answers on a question into one opinion, and says what it is worth.
 //!
 //! Pure arithmetic on values: it must never ask a model, reach the network, read a clock or draw chance, and never
-//! derive a verdict from prose. The only I/O is where it is named: [`batch::read`] reads two files of votes, `pool`
+//! derive a verdict from prose. The only I/O is where it is named: [`batch::read`] reads two files of votes, [`pool`]
 //! asks the system for its processors. Experts err together: no posterior here multiplies independent likelihoods.
 //!
 //! - [`parse()`]: bytes from a model into an answer in the closed schema, or no answer.
@@ -16,7 +16,9 @@ pub mod cluster;
 pub mod kernel;
 pub mod likelihood;
 pub mod parse;
+pub mod pattern;
 pub mod policy;
+pub mod pool;
 pub mod rank;
 pub mod record;
 pub mod schema;

@@ -12,3 +12,6 @@ mod crowd;
 mod kernels;
 mod panels;
 mod parsing;
+mod patterns;
+mod pools;
+mod simulated;
