@@ -1,5 +1,7 @@
 //! What can be typed. `--help` of each command teaches by example.
 
+pub mod experts;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -181,6 +183,12 @@ pub enum Command {
         after_help = "Example:\n  codectl drift default.process.shop   # exit status 1 when something differs"
     )]
     Drift(Target),
+    /// Show, verify and export the signed certificate of a deployment
+    #[command(subcommand)]
+    Certificate(crate::commands::certificate::Command),
+    /// Ask the circle of experts, and look at what they said
+    #[command(subcommand)]
+    Experts(experts::Experts),
     /// Follow everything that happens
     #[command(after_help = "Example:\n  codectl events --output json\n  codectl events dep-… --all")]
     Events(Events),

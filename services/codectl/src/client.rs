@@ -57,9 +57,23 @@ impl Client {
         Req: Message,
         Rep: Message,
     {
-        self.bus.call(call, request, self.timeout).await.map_err(|error| match error {
-            bus::Error::NoResponders { .. } => Failure::unreachable(format!(
-                "NATS answers at {}, but no orchestrator does\n  is it still starting? see `codectl up` and its log",
+        self.ask_within(call, request, self.timeout).await
+    }
+
+    /// Asks what may take longer than other questions.
+    pub async fn ask_within<Req, Rep>(
+        &self,
+        call: &Call<Req, Rep>,
+        request: &Req,
+        within: Duration,
+    ) -> Result<Rep, Failure>
+    where
+        Req: Message,
+        Rep: Message,
+    {
+        self.bus.call(call, request, within.max(self.timeout)).await.map_err(|error| match error {
+            bus::Error::NoResponders { subject } => Failure::unreachable(format!(
+                "NATS answers at {}, but nobody answers {subject}\n  is it still starting? see `codectl up` and its log",
                 self.url
             )),
             bus::Error::Timeout { after, .. } => Failure::unreachable(format!(

@@ -3,7 +3,9 @@
 pub mod act;
 pub mod apply;
 pub mod audit;
+pub mod certificate;
 pub mod events;
+pub mod experts;
 pub mod local;
 pub mod plan;
 pub mod show;

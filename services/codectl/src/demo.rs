@@ -1,7 +1,10 @@
 //! The whole story in one terminal, on real processes under constant load: a first release, a plan, a canary, a bad
-//! release that is taken back, an orchestrator that is killed in the middle. It asserts what it tells: the exit status
-//! is 0 only when every act ended as it should and no request failed that should not have.
+//! release that is taken back, a risky one that experts hold back, an orchestrator that is killed in the middle, and
+//! what the certificates prove. It asserts what it tells: the exit status is 0 only when every act ended as it should and
+//! no request failed that should not have.
 
+mod advice;
+mod certificate;
 mod load;
 mod releases;
 mod stage;
@@ -64,8 +67,10 @@ async fn tell(stage: &mut Stage, client: &Client, demo: &Demo, ledger: &mut Ledg
     first_release(stage, client, &load, ledger).await?;
     canary(stage, client, &load, ledger).await?;
     bad_release(stage, client, &load, ledger).await?;
+    advice::tell(4, stage, client, &load, ledger).await?;
     killed_orchestrator(stage, client, &load, ledger).await?;
     look_back(client).await?;
+    certificate::tell(7, stage, client, ledger).await?;
     let counts = load.end().await;
     ledger.check(
         counts.requests > 0 && counts.lost == 0,
@@ -75,6 +80,10 @@ async fn tell(stage: &mut Stage, client: &Client, demo: &Demo, ledger: &mut Ledg
         ),
     );
     Ok(())
+}
+
+fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure {
+    move |error| Failure::other(format!("{what}: {error}"))
 }
 
 fn act(number: u32, title: &str) {
@@ -121,6 +130,8 @@ async fn canary(stage: &Stage, client: &Client, load: &Load, ledger: &mut Ledger
         .map(|gate| gate.text.clone())
         .collect();
     ledger.check(!shares.is_empty(), format!("measured: {}", shares.join("; ")));
+    let advice = view.advice.as_ref().map(|advice| format!("{}, {}", advice.source, advice.action.as_str()));
+    ledger.check(advice.is_some(), format!("experts advised: {}", advice.unwrap_or_default()));
     Ok(())
 }
 
@@ -164,7 +175,7 @@ async fn killed_orchestrator(
     load: &Load,
     ledger: &mut Ledger,
 ) -> Result<(), Failure> {
-    act(4, "4.0.0 while the orchestrator is killed with -9 in the middle");
+    act(5, "4.0.0 while the orchestrator is killed with -9 in the middle");
     let first = stage.orchestrator(client).await?;
     stage.hand_over(client).await?;
     output::line(format!(
@@ -243,7 +254,7 @@ async fn killed_orchestrator(
 }
 
 async fn look_back(client: &Client) -> Result<(), Failure> {
-    act(5, "looking back");
+    act(6, "looking back");
     let request = ListRequest { target: None, active: false, limit: Some(10) };
     let list = client.ask(&subjects::orchestrator::LIST, &request).await?;
     output::line(paint::faint("$ codectl list"));

@@ -1,4 +1,5 @@
-//! The whole engine in one process: a NATS server of its own, the orchestrator, the agents, the data plane.
+//! The whole engine in one process: a NATS server of its own, orchestrator, agents, data plane, experts and a consensus
+//! worker.
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
@@ -53,6 +54,10 @@ impl Engine {
         engine.add(&common, traffic, traffic::start).await?;
         let agents = defaults.agents(load(&sources)?.1);
         engine.add(&common, agents, agents::start).await?;
+        let consensus = load::<consensus::ConsensusConfig>(&sources)?.1;
+        engine.add(&common, consensus, consensus::start).await?;
+        let experts = defaults.experts(load(&sources)?.1);
+        engine.add(&common, experts, experts::start).await?;
         let orchestrator = load::<orchestrator::Config>(&sources)?.1;
         engine.add(&common, orchestrator, orchestrator::start).await?;
         Ok(engine)
@@ -126,6 +131,17 @@ impl Defaults<'_> {
         }
         if config.platforms == plain.platforms && Path::new("/var/run/docker.sock").exists() {
             config.platforms.push("docker".to_owned());
+        }
+        config
+    }
+}
+
+impl Defaults<'_> {
+    /// Models are asked when there is a catalogue of them in the engine's folder.
+    fn experts(&self, mut config: experts::ExpertsConfig) -> experts::ExpertsConfig {
+        let catalogue = self.0.join("experts.toml");
+        if config.catalogue.is_none() && catalogue.exists() {
+            config.catalogue = Some(catalogue);
         }
         config
     }

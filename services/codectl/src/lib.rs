@@ -67,6 +67,8 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Lock(lock) => commands::target::lock(global, lock).await,
         Command::Diff(file) => commands::plan::diff(global, &file).await,
         Command::Drift(target) => commands::target::drift(global, target).await,
+        Command::Certificate(command) => commands::certificate::run(global, command).await,
+        Command::Experts(command) => commands::experts::experts(global, command).await,
         Command::Events(events) => commands::events::events(global, events).await,
         Command::Validate(file) => commands::local::validate(&file),
         Command::Schema => commands::local::schema(),

@@ -9,7 +9,7 @@ use model::{
 use crate::{
     cli::{Global, SpecFile},
     client::Client,
-    commands::document,
+    commands::{document, experts},
     failure::Failure,
     output::{self, paint, screen},
 };
@@ -106,6 +106,9 @@ pub fn show(reply: &PlanReply) {
                 output::line(format!("        {}", paint::faint(&finding.cure)));
             }
         }
+    }
+    if let Some(advice) = &reply.advice {
+        experts::advice(advice);
     }
     for obstacle in &reply.obstacles {
         output::line(format!("{} {obstacle}", paint::warn("obstacle:")));

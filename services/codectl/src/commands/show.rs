@@ -10,6 +10,7 @@ use model::{
 use crate::{
     cli::{Global, List, Which},
     client::Client,
+    commands::experts,
     failure::Failure,
     output::{self, paint, screen, steps},
 };
@@ -37,6 +38,9 @@ pub async fn status(global: &Global, which: Which) -> Result<u8, Failure> {
         let lines = steps::tree(&view, &steps::Progress::new());
         let (width, _) = screen::size().unwrap_or((usize::MAX, 0));
         lines.iter().skip(1).for_each(|line| output::line(screen::cut(line, width)));
+        if let Some(advice) = &view.advice {
+            experts::advice(advice);
+        }
         output::line("");
         explanation(&view);
     }

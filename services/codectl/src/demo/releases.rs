@@ -8,27 +8,42 @@ pub struct Release {
     pub version: &'static str,
     error_rate: &'static str,
     pause: &'static str,
+    experts: &'static str,
+    hooks: &'static str,
 }
+
+/// Cannot be undone; nothing in it says that a person has to approve it.
+const DROPS_A_COLUMN: &str = "
+hooks:
+  - name: drop-column
+    when: beforePromotion
+    command: [\"true\"]
+    irreversible: true";
 
 impl Release {
     /// Works.
     pub fn good(version: &'static str) -> Release {
-        Release { version, error_rate: "0", pause: "2s" }
+        Release { version, error_rate: "0", pause: "2s", experts: "advise", hooks: "" }
     }
 
     /// Errs under load.
     pub fn bad(version: &'static str) -> Release {
-        Release { version, error_rate: "0.3", pause: "2s" }
+        Release { error_rate: "0.3", ..Release::good(version) }
     }
 
     /// Works, and pauses long enough to be killed in.
     pub fn slow(version: &'static str) -> Release {
-        Release { version, error_rate: "0", pause: "8s" }
+        Release { pause: "8s", ..Release::good(version) }
+    }
+
+    /// Has a step that cannot be undone, and needs the experts' approval.
+    pub fn without_return(version: &'static str) -> Release {
+        Release { experts: "require", hooks: DROPS_A_COLUMN, ..Release::good(version) }
     }
 
     /// The spec.
     pub fn spec(&self, greeter: &str, port: u16, ledger: &str) -> String {
-        let Release { version, error_rate, pause } = self;
+        let Release { version, error_rate, pause, experts, hooks } = self;
         format!(
             r#"apiVersion: code/v1
 name: greeter
@@ -73,7 +88,8 @@ strategy:
       - pause: {{duration: {pause}}}
       - setWeight: 50
       - pause: {{duration: 2s}}
-deadlines: {{total: 5m, step: 1m}}
+gates: {{experts: {experts}}}
+deadlines: {{total: 5m, step: 1m}}{hooks}
 "#
         )
     }

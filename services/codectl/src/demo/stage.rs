@@ -13,7 +13,7 @@ use futures::StreamExt;
 
 use crate::{client::Client, engine, failure::Failure, home::Home, output, output::paint};
 
-use super::releases::Release;
+use super::{failed, releases::Release};
 
 /// One orchestrator in a process of its own.
 #[derive(Clone, Debug)]
@@ -38,10 +38,6 @@ pub struct Stage {
     /// Where the greeter's instances write down that they were started.
     pub ledger: PathBuf,
     greeter: PathBuf,
-}
-
-fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure {
-    move |error| Failure::other(format!("{what}: {error}"))
 }
 
 impl Stage {
@@ -111,6 +107,11 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Err(Failure::other("the engine was not ready within 30 s"))
+    }
+
+    /// Where the demo keeps its files.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
     }
 
     /// The spec of a release.

@@ -1,0 +1,363 @@
+//! How consultations look to a person.
+
+use std::path::Path;
+
+use model::expert::{
+    Action, AnswerStatus, AskingStep, Ballot, Consultation, ConsultationLine, ConsultationReply,
+    ExpertsReply, Observation, Opinion, PlanAdvice, ReplayReply, Stance, TestReply, Weight,
+};
+use opinion::batch::Evaluation;
+
+use super::{dollars, share};
+use crate::{
+    commands::show::ago,
+    output::{self, paint, screen},
+};
+
+/// Longest text of an expert in a table, in characters, where the terminal has no width.
+const TEXT: usize = 160;
+
+/// A table: widths follow from the cells, the last column takes what is left of the line.
+fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
+    let mut all = vec![head.map(|cell| paint::faint(cell))];
+    all.extend(rows);
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        all.iter().map(|row| screen::visible(&row[column])).max().unwrap_or_default()
+    });
+    let width = screen::size().map_or(TEXT, |(width, _)| width.max(80));
+    for row in all {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| screen::pad(cell, width)).collect();
+        output::line(screen::cut(format!("  {}", cells.join("  ")).trim_end(), width));
+    }
+}
+
+fn row(name: &str, text: impl AsRef<str>) {
+    output::line(format!("  {} {}", paint::faint(format!("{name:<9}")), text.as_ref()));
+}
+
+fn action(action: Action) -> String {
+    let text = action.as_str().replace('_', " ");
+    match action {
+        Action::Approve => paint::good(text),
+        Action::Reject => paint::bad(text),
+        Action::NeedsChange | Action::Escalate | Action::NoQuorum => paint::warn(text),
+    }
+}
+
+fn stance(status: AnswerStatus, stance: Option<Stance>) -> String {
+    match (status, stance) {
+        (AnswerStatus::Ok, Some(Stance::Approve)) => paint::good("approve"),
+        (AnswerStatus::Ok, Some(Stance::Reject)) => paint::bad("reject"),
+        (AnswerStatus::Ok, Some(Stance::NeedsChange)) => paint::warn("needs change"),
+        (AnswerStatus::Abstained, _) | (_, Some(Stance::Abstain)) => "abstains".to_owned(),
+        (status, _) => paint::faint(status.as_str().replace('_', " ")),
+    }
+}
+
+fn weight(weight: Weight) -> String {
+    match weight {
+        Weight::Info => paint::faint(weight.as_str()),
+        Weight::Minor => weight.as_str().to_owned(),
+        Weight::Major => paint::warn(weight.as_str()),
+        Weight::Blocking => paint::bad(weight.as_str()),
+    }
+}
+
+/// Text of an expert is foreign: one line, and nothing that moves a cursor.
+fn foreign(text: &str) -> String {
+    let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What happens to one expert.
+pub fn step(step: &AskingStep) -> String {
+    match step {
+        AskingStep::Asked {} => paint::moving("is asked"),
+        AskingStep::Hedged { stand_in } => paint::warn(format!("{stand_in} answers in its place")),
+        AskingStep::Answered { status, stance: vote } => stance(*status, *vote),
+        AskingStep::Stopped {} => paint::faint("is not waited for any more"),
+        AskingStep::Formed { action: formed } => action(*formed),
+    }
+}
+
+/// The whole of a consultation: opinion, verdicts, findings, dissent, costs.
+pub fn consultation(consultation: &Consultation) {
+    let (question, opinion) = (&consultation.question, &consultation.opinion);
+    output::line(format!("{}  {}", action(opinion.action), opinion.reason));
+    row("question", foreign(&question.text));
+    row(
+        "asked",
+        format!(
+            "by {} {}, took {:.1} s, cost {}  {}",
+            question.caller,
+            ago(consultation.asked_at),
+            consultation.took_ms as f64 / 1000.0,
+            dollars(consultation.cost_micro_usd),
+            paint::faint(&question.id)
+        ),
+    );
+    output::line("");
+    let rows = consultation.ballots.iter().map(ballot).collect();
+    table(["EXPERT", "FAMILY", "VERDICT", "SAYS IT IS SURE", "TOOK", "COST", "WHY"], rows);
+    output::line("");
+    verdict(consultation, opinion);
+    findings(consultation);
+    dissent(opinion);
+    for alarm in &opinion.alarms {
+        output::line(format!("  {} {}", paint::warn("alarm:"), foreign(alarm)));
+    }
+}
+
+fn ballot(ballot: &Ballot) -> [String; 7] {
+    let answer = ballot.answer.as_ref();
+    let why = match answer {
+        Some(answer) => foreign(&answer.rationale),
+        None => foreign(&ballot.reason),
+    };
+    let cost = match ballot.usage.cost_micro_usd {
+        0 if ballot.cached => "cached".to_owned(),
+        0 => String::new(),
+        cost => dollars(cost),
+    };
+    [
+        ballot.expert.name.to_string(),
+        ballot.expert.family.to_string(),
+        stance(ballot.status, answer.map(|answer| answer.verdict)),
+        answer.map_or(String::new(), |answer| format!("{} %", answer.confidence_pct)),
+        format!("{:.1} s", ballot.took_ms as f64 / 1000.0),
+        cost,
+        screen::cut(&why, TEXT),
+    ]
+}
+
+fn verdict(consultation: &Consultation, opinion: &Opinion) {
+    let percent = |state: &str| opinion.posterior.get(state).copied().unwrap_or(0.0) * 100.0;
+    row(
+        "votes",
+        format!(
+            "{}; {} count, worth {:.1} independent ones (errors correlate {:.2} across, {:.2} within families)",
+            share(consultation),
+            opinion.votes,
+            opinion.effective_votes,
+            opinion.correlation.0,
+            opinion.correlation.1
+        ),
+    );
+    row(
+        "chances",
+        format!(
+            "safe {:.0} %, unsafe {:.0} %, fixable {:.0} %; disagreement {:.0} %",
+            percent("safe"),
+            percent("unsafe"),
+            percent("fixable"),
+            opinion.entropy * 100.0
+        ),
+    );
+    if !opinion.fragile_without.is_empty() {
+        let without = opinion.fragile_without.join(", ");
+        row("fragile", paint::warn(format!("it would be another opinion without {without}")));
+    }
+    let strategies: Vec<&str> = opinion.strategies.iter().map(|one| one.as_str()).collect();
+    if !strategies.is_empty() {
+        let shares: Vec<String> = opinion.canary_steps_pct.iter().map(u16::to_string).collect();
+        row(
+            "advice",
+            format!(
+                "{}; canary shares {} %, {} min each",
+                strategies.join(" before ").replace('_', "-"),
+                shares.join(", "),
+                opinion.bake_minutes
+            ),
+        );
+    }
+}
+
+/// The most serious first, with who found it.
+fn findings(consultation: &Consultation) {
+    let mut found: Vec<(&str, &Observation)> = consultation
+        .ballots
+        .iter()
+        .filter_map(|ballot| ballot.answer.as_ref().map(|answer| (ballot.expert.name.as_str(), answer)))
+        .flat_map(|(name, answer)| answer.findings.iter().map(move |finding| (name, finding)))
+        .collect();
+    if found.is_empty() {
+        return;
+    }
+    found.sort_by_key(|(_, finding)| std::cmp::Reverse(finding.severity));
+    output::line(format!("\n{}", paint::strong("findings")));
+    for (name, finding) in found {
+        let on = if finding.evidence_ref.is_empty() {
+            String::new()
+        } else {
+            paint::faint(format!(" [{}]", finding.evidence_ref))
+        };
+        let text = foreign(&finding.statement);
+        output::line(format!("  {:<8} {text}{on} {}", weight(finding.severity), paint::faint(name)));
+    }
+}
+
+fn dissent(opinion: &Opinion) {
+    if opinion.dissent.is_empty() {
+        return;
+    }
+    output::line(format!("\n{}", paint::strong("dissent")));
+    for group in &opinion.dissent {
+        let vote = stance(AnswerStatus::Ok, Some(group.stance));
+        output::line(format!("  {vote}  {}", group.experts.join(", ")));
+        output::line(format!("    {}: “{}”", group.quoted, foreign(&group.quote)));
+    }
+}
+
+/// What came after the opinion was formed.
+pub fn afterwards(reply: &ConsultationReply) {
+    for late in &reply.late {
+        let vote = stance(late.status, late.answer.as_ref().map(|answer| answer.verdict));
+        let after = late.took_ms as f64 / 1000.0;
+        output::line(format!(
+            "  {} {} {vote} after {after:.1} s, not counted",
+            paint::faint("late:"),
+            late.expert.name
+        ));
+    }
+    if let Some(outcome) = reply.line.outcome {
+        output::line(format!(
+            "  {} the deployment was {}",
+            paint::faint("outcome:"),
+            paint::verdict(outcome)
+        ));
+    }
+}
+
+/// Lists, newest first.
+pub fn lines(consultations: &[ConsultationLine]) {
+    let rows = consultations.iter().map(|line| {
+        [
+            line.question.to_string(),
+            line.action.map_or_else(|| paint::faint("open"), action),
+            line.votes.to_string(),
+            dollars(line.cost_micro_usd),
+            ago(line.at),
+            line.caller.clone(),
+            line.outcome.map_or(String::new(), paint::verdict),
+            foreign(&line.text),
+        ]
+    });
+    table(["QUESTION", "OPINION", "VOTES", "COST", "ASKED", "BY", "OUTCOME", "TEXT"], rows.collect());
+}
+
+/// Who can be asked.
+pub fn experts(reply: &ExpertsReply) {
+    let rows = reply.experts.iter().map(|one| {
+        let right = match one.right {
+            Some(right) => format!("{:.0} % of {}", right * 100.0, one.outcomes),
+            None => paint::faint("no outcome yet"),
+        };
+        let state = match one.state.as_str() {
+            "ready" => paint::good("ready"),
+            state => paint::faint(state),
+        };
+        [
+            one.expert.name.to_string(),
+            one.expert.family.to_string(),
+            one.expert.version.clone(),
+            one.provider.clone(),
+            right,
+            state,
+        ]
+    });
+    table(["EXPERT", "FAMILY", "VERSION", "BY WAY OF", "WAS RIGHT", "STATE"], rows.collect());
+    let limit = match reply.daily_micro_usd {
+        0 => "no limit".to_owned(),
+        limit => format!("of {}", dollars(limit)),
+    };
+    output::line(format!("\n  spent today: {} ({limit})", dollars(reply.spent_micro_usd)));
+    for (caller, spent) in &reply.callers {
+        output::line(format!("    {caller}: {}", dollars(*spent)));
+    }
+}
+
+/// What each expert said to the good and to the bad plan.
+pub fn tests(reply: &TestReply) {
+    let rows = reply.results.iter().map(|one| {
+        let said = |(status, vote, _): &(AnswerStatus, Option<Stance>, String)| stance(*status, *vote);
+        let why = [&one.good.2, &one.bad.2].into_iter().find(|why| !why.is_empty());
+        [
+            if one.passed { paint::good("✓") } else { paint::bad("✗") },
+            one.expert.name.to_string(),
+            one.expert.version.clone(),
+            said(&one.good),
+            said(&one.bad),
+            format!("{:.1} s", one.took_ms as f64 / 1000.0),
+            dollars(one.usage.cost_micro_usd),
+            why.map(|why| foreign(why)).unwrap_or_default(),
+        ]
+    });
+    table(["", "EXPERT", "VERSION", "GOOD PLAN", "BAD PLAN", "SLOWER", "COST", "REMARK"], rows.collect());
+}
+
+/// Whether it is still the same.
+pub fn replay(reply: &ReplayReply) {
+    let same = if reply.same { paint::good("the same") } else { paint::bad("not the same") };
+    output::line(format!(
+        "{same}: {} then, {} now",
+        action(reply.recorded.action),
+        action(reply.again.action)
+    ));
+    for (rule, alike) in &reply.rules {
+        let sign = if *alike { paint::good("✓") } else { paint::bad("✗") };
+        output::line(format!("  {sign} the rules for {rule} answer as recorded"));
+    }
+    if reply.recorded != reply.again {
+        output::line(format!("  then: {}\n  now:  {}", reply.recorded.reason, reply.again.reason));
+    }
+}
+
+/// Methods of agreement on a team's own history.
+pub fn evaluation(folder: &Path, evaluation: &Evaluation) {
+    output::line(format!(
+        "{}: {} votes by {} on {} items with {} labels, {} of them known",
+        folder.display(),
+        evaluation.votes,
+        evaluation.workers,
+        evaluation.items,
+        evaluation.labels,
+        evaluation.known
+    ));
+    let rows = evaluation.scores.iter().map(|score| {
+        [
+            score.method.name().to_owned(),
+            format!("{:.3}", score.accuracy),
+            format!("{:.3}", score.calibration_error),
+        ]
+    });
+    table(["METHOD", "ACCURACY", "CALIBRATION ERROR"], rows.collect());
+    if let Some(correlation) = evaluation.correlation {
+        output::line(format!("  errors of two workers correlate {correlation:.2} on average"));
+    }
+}
+
+/// Advice on a plan, where a plan or a deployment is shown.
+pub fn advice(advice: &PlanAdvice) {
+    output::line(format!(
+        "\n{}  {}  {}",
+        paint::strong("experts"),
+        action(advice.action),
+        paint::faint(format!("by {}, cost {}", advice.source, dollars(advice.cost_micro_usd)))
+    ));
+    output::line(format!("  {}", foreign(&advice.reason)));
+    let width = screen::size().map_or(TEXT, |(width, _)| width.max(80));
+    for voice in &advice.voices {
+        let vote = screen::pad(&stance(voice.status, voice.stance), 13);
+        let line = format!("  {:<16} {vote} {}", voice.expert.as_str(), paint::faint(foreign(&voice.text)));
+        output::line(screen::cut(&line, width));
+    }
+    for concern in advice.findings.iter().filter(|concern| concern.weight >= Weight::Minor) {
+        let who: Vec<&str> = concern.experts.iter().map(|one| one.as_str()).collect();
+        let text = foreign(&concern.statement);
+        output::line(format!("      {} {text} {}", weight(concern.weight), paint::faint(who.join(", "))));
+    }
+    if !advice.fragile_without.is_empty() {
+        output::line(format!("  fragile: another opinion without {}", advice.fragile_without.join(", ")));
+    }
+}
