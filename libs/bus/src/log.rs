@@ -1,8 +1,11 @@
 //! Journals: appended only on top of what the writer knew, read back from the leader.
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{collections::HashMap, str::FromStr, time::Duration};
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::{
+    HeaderMap,
+    jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+};
 use bytes::Bytes;
 use futures::{StreamExt, future::try_join_all};
 use model::{Digest, Record, Token};
@@ -10,6 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use wire::Message;
 
 use crate::{AppendError, Bus, Error, Log, SHARDS, frame};
+
+/// Messages asked for at once when the last entries are read.
+const BATCH: usize = 100;
 
 /// A record and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +105,7 @@ impl Bus {
     }
 
     /// The last entry of every journal, in no order. A little old when a follower of the broker answers: for lists
-    /// and sweeps, never to decide on. Bounded by the broker timeout per 500 journals.
+    /// and sweeps, never to decide on. Bounded by the broker timeout per 100 records.
     pub async fn last_of_each<E>(&self, log: &Log<E>) -> Result<Vec<Entry<E>>, Error>
     where
         E: Serialize + DeserializeOwned,
@@ -122,18 +128,12 @@ impl Bus {
         let mut all = Vec::new();
         for (after, entries) in read.0.iter_mut().zip(try_join_all(shards).await?) {
             *after = entries.iter().map(|entry| entry.seq).max().unwrap_or(0).max(*after);
-            let mut last: BTreeMap<String, Entry<E>> = BTreeMap::new();
-            for entry in entries {
-                let older = last.get(&entry.record.id).is_none_or(|known| known.seq < entry.seq);
-                if older {
-                    last.insert(entry.record.id.clone(), entry);
-                }
-            }
-            all.extend(last.into_values());
+            all.extend(entries);
         }
         Ok((all, read))
     }
 
+    /// In memory is one message per journal and one batch, however much was written since.
     async fn last_of_shard<E>(&self, log: &Log<E>, shard: u32, after: u64) -> Result<Vec<Entry<E>>, Error>
     where
         E: Serialize + DeserializeOwned,
@@ -159,23 +159,37 @@ impl Bus {
             .await
             .map_err(|error| failed(error.into()))?;
         let total = consumer.cached_info().num_pending;
-        let mut entries = Vec::new();
-        while (entries.len() as u64) < total {
-            let want = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(entries.len()).min(500);
+        let mut last: HashMap<String, Last> = HashMap::new();
+        let mut seen = 0;
+        while seen < total {
+            let want = usize::try_from(total - seen).unwrap_or(usize::MAX).min(BATCH);
             let batch = consumer.batch().max_messages(want).expires(self.shared.settings.broker_timeout.0);
             let mut batch = batch.messages().await.map_err(|error| failed(error.into()))?;
-            let before = entries.len();
+            let before = seen;
             while let Some(message) = batch.next().await {
                 let message = message.map_err(failed)?;
                 let seq = message.info().map_err(failed)?.stream_sequence;
-                entries
-                    .push(Entry { seq, record: frame::decode(message.headers.as_ref(), &message.payload)? });
+                let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+                // A copy: a slice would keep the whole buffer that was read from the connection.
+                let payload = Bytes::copy_from_slice(&message.payload);
+                last.insert(id, Last { seq, headers: message.message.headers, payload });
+                seen += 1;
             }
-            if entries.len() == before {
+            if seen == before {
                 // Fewer than were counted: a journal grew meanwhile and its older last entry is no longer the last.
                 break;
             }
         }
-        Ok(entries)
+        let read = |last: Last| {
+            Ok(Entry { seq: last.seq, record: frame::decode(last.headers.as_ref(), &last.payload)? })
+        };
+        last.into_values().map(read).collect()
     }
+}
+
+/// The newest message of one journal so far.
+struct Last {
+    seq: u64,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
 }

@@ -11,6 +11,9 @@ use tracing::{debug, warn};
 
 use crate::{Bus, Error};
 
+/// Entries asked for at once: what lies in memory when who reads is slow.
+const BATCH: i64 = 100;
+
 /// One stored message.
 pub(crate) struct Stored {
     pub seq: u64,
@@ -123,6 +126,7 @@ async fn reader(bus: &Bus, name: &str, filter: &str, next: u64) -> Result<pull::
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next.max(1) },
         // Half of it is the heartbeat: how soon a silent leader is noticed.
         max_expires: Duration::from_secs(4),
+        max_batch: BATCH,
         ..Default::default()
     };
     let made = bus.stream(name).await?.create_consumer(config).await;

@@ -1,6 +1,6 @@
 //! Who is in memory: the tasks of what is not over, and one line for each of the newest that ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use model::{DeploymentId, ReplicaId, Timestamp, view::Summary};
 
@@ -34,13 +34,15 @@ pub struct Roster {
     active: HashMap<DeploymentId, Known>,
     /// By when they were asked for, so that the oldest is forgotten first.
     ended: BTreeMap<(Timestamp, DeploymentId), Summary>,
+    /// The same by name alone, for records that come by late.
+    over: HashSet<DeploymentId>,
     remembered: usize,
 }
 
 impl Roster {
     /// Nobody yet; `remembered` lines of ended ones are kept.
     pub fn new(remembered: usize) -> Roster {
-        Roster { active: HashMap::new(), ended: BTreeMap::new(), remembered }
+        Roster { active: HashMap::new(), ended: BTreeMap::new(), over: HashSet::new(), remembered }
     }
 
     /// How many have a task.
@@ -63,6 +65,11 @@ impl Roster {
         self.ended.contains_key(&(state.received, state.id.clone()))
     }
 
+    /// The deployment of this name is remembered as ended. One that was forgotten is not: then its journal tells.
+    pub fn is_over(&self, id: &DeploymentId) -> bool {
+        self.over.contains(id)
+    }
+
     /// It has a task from now on.
     pub fn begin(&mut self, inbox: Inbox, state: &Deployment) {
         self.active.insert(state.id.clone(), Known::new(inbox, state));
@@ -82,9 +89,12 @@ impl Roster {
 
     /// It ended. Saying it again changes nothing.
     pub fn remember(&mut self, summary: Summary) {
+        self.over.insert(summary.deployment.clone());
         self.ended.insert((summary.received, summary.deployment.clone()), summary);
         while self.ended.len() > self.remembered {
-            self.ended.pop_first();
+            if let Some(((_, id), _)) = self.ended.pop_first() {
+                self.over.remove(&id);
+            }
         }
     }
 

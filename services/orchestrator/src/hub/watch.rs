@@ -50,6 +50,8 @@ impl Hub {
                 Ok(())
             }
             None if closing(&entry).is_some() => Ok(()),
+            // Our own task ended before its last records came by: its journal need not be read for each of them.
+            None if self.roster().is_over(&id) => Ok(()),
             None => self.find(&id, entry).await,
         }
     }
