@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod crash;
-mod export;
-mod postgres;
 mod process;
 mod replay;
 mod service;

@@ -1,1 +1,205 @@
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::json;
 
+use super::*;
+
+fn act(actor: &str, action: &str, subject: &str, at: i64) -> AuditRecord {
+    AuditRecord {
+        v: 1,
+        source: "gateway".to_owned(),
+        counter: 1,
+        part: 1,
+        parts: 1,
+        at: Timestamp(at),
+        actor: actor.to_owned(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        outcome: AuditOutcome::Done,
+        reason: None,
+        cause: None,
+        trace: None,
+        detail: serde_json::Value::Null,
+        payload: None,
+    }
+}
+
+const HOUR: i64 = 3600 * 1000;
+const MINUTE: i64 = 60 * 1000;
+
+/// Sixty days of twelve people and some robots at work, with attacks in between; each record says what it is.
+///
+/// People work 7:00 to 18:00 UTC with their own beginning, err now and then (up to three denials in a row), come back
+/// late in one evening of a hundred, and have bad days with up to three rollbacks in an hour. What is labelled is what
+/// was planted; everything that a rule says elsewhere is a false alarm.
+fn replay(seed: u64) -> Vec<(AuditRecord, Option<&'static str>)> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut acts: Vec<(AuditRecord, Option<&'static str>)> = Vec::new();
+    let begins: Vec<i64> = (0..12).map(|_| random.random_range(6..9)).collect();
+    for day in 0..60i64 {
+        let midnight = day * 24 * HOUR;
+        for (number, begin) in begins.iter().enumerate() {
+            let person = format!("person-{number}");
+            for _ in 0..random.random_range(5..25) {
+                let at = midnight + random.random_range(begin * HOUR..(begin + 10) * HOUR);
+                let kind = ["deployment.received", "deployment.approved", "spec.read", "certificate.read"];
+                let kind = kind[random.random_range(0..kind.len())];
+                acts.push((act(&person, kind, &format!("dep-{}", random.random_range(0..500)), at), None));
+            }
+            if random.random_bool(0.2) {
+                let at = midnight + begin * HOUR + random.random_range(0..8 * HOUR);
+                for slip in 0..random.random_range(1..4) {
+                    let mut slip = act(&person, "login.tried", &person, at + slip * 5000);
+                    slip.outcome = AuditOutcome::Denied;
+                    acts.push((slip, None));
+                }
+            }
+            if random.random_bool(0.01) {
+                acts.push((act(&person, "spec.read", "dep-1", midnight + 20 * HOUR), None));
+            }
+        }
+        if random.random_bool(0.3) {
+            let at = midnight + random.random_range(8..16) * HOUR;
+            for number in 0..random.random_range(1..4) {
+                acts.push((
+                    act(
+                        "rep-1",
+                        "deployment.rollback_began",
+                        &format!("dep-{number}"),
+                        at + number * 9 * MINUTE,
+                    ),
+                    None,
+                ));
+            }
+        }
+        if random.random_bool(0.3) {
+            let mut granted = act("person-0", "role.granted", "person-5", midnight + 9 * HOUR);
+            granted.detail = json!({ "role": "reader" });
+            acts.push((granted, None));
+        }
+    }
+    plant(&mut acts, &mut random);
+    acts.sort_by_key(|(record, _)| record.at);
+    acts
+}
+
+fn plant(acts: &mut Vec<(AuditRecord, Option<&'static str>)>, random: &mut StdRng) {
+    for attack in 0..40i64 {
+        let day = 20 + attack;
+        let midnight = day * 24 * HOUR;
+        // Guessing passwords: six to twenty tries, two to eight seconds apart; the label is on the fifth.
+        let (mut at, mallory) = (midnight + random.random_range(0..24 * HOUR), format!("mallory-{attack}"));
+        for number in 0..random.random_range(6..20) {
+            let mut guess = act(&mallory, "login.tried", &format!("victim-{attack}"), at);
+            guess.outcome = AuditOutcome::Denied;
+            acts.push((guess, (number == 4).then_some("brute-force")));
+            at += random.random_range(2000..8000);
+        }
+        // A stolen key after it was revoked.
+        let key = format!("key-{attack}");
+        acts.push((act("person-1", "key.revoked", &key, midnight + 10 * HOUR), None));
+        let mut used = act(
+            "rep-9",
+            "deployment.received",
+            "dep-x",
+            midnight + 10 * HOUR + random.random_range(1..3 * HOUR),
+        );
+        used.detail = json!({ "key": key });
+        acts.push((used, Some("revoked-key")));
+        // Someone gives themselves or a friend more than they had.
+        let friend = format!("friend-{attack}");
+        let mut granted = act("person-2", "role.granted", &friend, midnight + 11 * HOUR);
+        granted.detail = json!({ "role": "admin" });
+        acts.push((granted, None));
+        acts.push((
+            act(&friend, "deployment.approved", "dep-y", midnight + 11 * HOUR + 5 * MINUTE),
+            Some("privilege-jump"),
+        ));
+        // In the middle of the night.
+        let person = format!("person-{}", attack % 12);
+        let at = midnight + random.random_range(HOUR..3 * HOUR);
+        acts.push((act(&person, "deployment.approved", "dep-z", at), Some("unusual-hour")));
+        // A bad release, again and again; the label is on the fourth.
+        if attack % 4 == 0 {
+            let at = midnight + 17 * HOUR + 30 * MINUTE;
+            for number in 0..4 {
+                acts.push((
+                    act("rep-1", "deployment.rollback_began", "dep-w", at + number * 6 * MINUTE),
+                    (number == 3).then_some("many-rollbacks"),
+                ));
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Score {
+    planted: u32,
+    found: u32,
+    false_alarms: u32,
+}
+
+fn score(seed: u64) -> (BTreeMap<&'static str, Score>, usize) {
+    let acts = replay(seed);
+    let mut detector = Detector::new(Rules::default());
+    let mut scores: BTreeMap<&'static str, Score> = BTreeMap::new();
+    for (record, label) in &acts {
+        let alerts = detector.see(record);
+        if let Some(label) = label {
+            let score = scores.entry(label).or_default();
+            score.planted += 1;
+            score.found += u32::from(alerts.iter().any(|alert| alert.rule == *label));
+        }
+        for alert in alerts.iter().filter(|alert| Some(alert.rule) != *label) {
+            // The rest of an attack that was found, such as the sixteenth guess, is no false alarm.
+            let same = alert.actor.starts_with("mallory");
+            scores.entry(alert.rule).or_default().false_alarms += u32::from(!same);
+        }
+    }
+    (scores, acts.len())
+}
+
+#[test]
+fn what_was_planted_is_found_and_little_else() {
+    let (mut total, mut acts) = (BTreeMap::<&str, Score>::new(), 0);
+    for seed in 1..=5 {
+        let (scores, count) = score(seed);
+        acts += count;
+        for (rule, one) in scores {
+            let sum = total.entry(rule).or_default();
+            sum.planted += one.planted;
+            sum.found += one.found;
+            sum.false_alarms += one.false_alarms;
+        }
+    }
+    for (rule, Score { planted, found, false_alarms }) in &total {
+        println!("{rule}: {found} of {planted} found, {false_alarms} false alarms in {acts} acts");
+    }
+
+    assert_eq!(total.len(), 5);
+    for (rule, score) in &total {
+        assert!(f64::from(score.found) >= 0.95 * f64::from(score.planted), "{rule}: {score:?}");
+        assert!(f64::from(score.false_alarms) <= 0.001 * acts as f64, "{rule}: {score:?}");
+    }
+}
+
+#[test]
+fn three_mistyped_passwords_are_no_attack() {
+    let mut detector = Detector::new(Rules::default());
+    let alerts: usize = (0..3)
+        .map(|number| {
+            let mut slip = act("ada", "login.tried", "ada", number * 1000);
+            slip.outcome = AuditOutcome::Denied;
+            detector.see(&slip).len()
+        })
+        .sum();
+
+    assert_eq!(alerts, 0);
+}
+
+#[test]
+fn what_the_rules_wrote_is_not_looked_at_again() {
+    let mut detector = Detector::new(Rules { rollbacks: 1, ..Rules::default() });
+    let alert = act("audit", "alert.many-rollbacks", "dep-1", 0);
+
+    assert_eq!(detector.see(&alert), []);
+}
