@@ -112,6 +112,11 @@ pub fn check(certificate: &Certificate, trust: &Ready) -> Result<Verified, Vec<P
     );
     let summary: Option<Statement<Summary>> =
         also.as_ref().and_then(|signed| read(&signed.payload, "vsa", &mut problems));
+    if signed.is_none()
+        && let Some(summary) = &summary
+    {
+        changed(summary, &envelope.digest(), &mut problems);
+    }
     let documents = documents(certificate, &mut problems);
 
     let (Some(signed), Some(statement), Some(also), Some(summary), Some((spec, plan))) =
@@ -216,6 +221,17 @@ fn signatures(
         hints.push(hint(key));
     }
     (problems.len() == before).then_some(Signed { payload, keys, hints })
+}
+
+/// The summary still holds: it tells which of the two was changed.
+fn changed(summary: &Statement<Summary>, found: &Digest, problems: &mut Vec<Problem>) {
+    let named = summary.predicate.input_attestations.first().and_then(|input| input.digest.get("sha256"));
+    if let Some(named) = named.filter(|named| format!("sha256:{named}") != found.to_string()) {
+        let text = format!(
+            "was changed after it was signed: the summary, whose signatures hold, names sha256:{named}, here is {found}"
+        );
+        problems.push(Problem::new("bundle.dsseEnvelope", text));
+    }
 }
 
 fn read<P: DeserializeOwned>(

@@ -9,7 +9,7 @@ use certificate::Certificate;
 
 use crate::{
     fixture::{Office, promoted, rejected, rolled_back},
-    logged,
+    log,
 };
 
 fn from_root(path: &str) -> PathBuf {
@@ -65,8 +65,8 @@ async fn other_software_agrees_on_every_part() {
 
 #[tokio::test]
 async fn the_rfc_agrees_on_the_proof() {
-    let (office, log) = (Office::open(), logged::Log::new());
-    let (certificate, _) = logged::logged(&office, &log).await;
+    let (office, kept) = (Office::open(), log::Log::new());
+    let (certificate, _) = log::logged(&office, &kept).await;
     let folder = tempfile::tempdir().unwrap();
     export(&certificate, &office, folder.path());
 

@@ -12,6 +12,7 @@ mod fixture;
 mod interop;
 mod issuing;
 mod keys;
+mod log;
 mod logged;
 mod mutations;
 mod removals;

@@ -36,6 +36,9 @@ const CHANGES: &[(&str, &str, Change)] = &[
     ("another verdict in the payload", "bundle.dsseEnvelope.signatures[0].sig", |file| {
         rewrite(&mut file["bundle"]["dsseEnvelope"], "\"ada\"", "\"eve\"")
     }),
+    ("another statement under a summary that holds", "bundle.dsseEnvelope", |file| {
+        rewrite(&mut file["bundle"]["dsseEnvelope"], "\"bob\"", "\"eve\"")
+    }),
     ("a signature that is no base64", "bundle.dsseEnvelope.signatures[0].sig", |file| {
         file["bundle"]["dsseEnvelope"]["signatures"][0]["sig"] = json!("!")
     }),

@@ -7,7 +7,11 @@ use certificate::{
     deployment::{Gate, Step},
     verify::short,
 };
-use model::{Outcome, deployment::Mode, step::Stage};
+use model::{
+    Outcome,
+    deployment::Mode,
+    step::{Agent, Stage},
+};
 
 use crate::output::{paint, screen};
 
@@ -96,12 +100,20 @@ fn what(facts: &Deployment, lines: &mut Vec<String>) {
     }
     match &facts.plan {
         Some(plan) => {
-            let done = |step: &&Step| step.outcome == Some(Outcome::Succeeded);
-            let (good, all) = (facts.steps.iter().filter(done).count(), facts.steps.len());
-            let tries: u32 = facts.steps.iter().map(|step| step.attempts.saturating_sub(1)).sum();
-            let again = if tries > 0 { format!(", {tries} tries more than once") } else { String::new() };
-            lines.push(row("plan", format!("{plan}")));
-            lines.push(row("", format!("{good} of {all} steps succeeded{again}")));
+            // The step that makes the certificate cannot have ended in it.
+            let steps: Vec<&Step> = facts.steps.iter().filter(|step| step.agent != Agent::Certifier).collect();
+            let good = steps.iter().filter(|step| step.outcome == Some(Outcome::Succeeded)).count();
+            let idle = steps.iter().filter(|step| step.attempts == 0).count();
+            let tries: u32 = steps.iter().map(|step| step.attempts.saturating_sub(1)).sum();
+            let mut text = format!("{good} of {} steps succeeded", steps.len());
+            if idle > 0 {
+                text += &format!(", {idle} were not begun");
+            }
+            if tries > 0 {
+                text += &format!(", {tries} attempts were repeated");
+            }
+            lines.push(row("plan", plan));
+            lines.push(row("", text));
         }
         None => lines.push(row("plan", "there was none")),
     }
