@@ -125,8 +125,10 @@ fn new_id(kind: &str) -> Result<Token, Error> {
 /// Who can be asked, and what is left to spend.
 pub async fn on_list(ctx: Ctx, _: ExpertsRequest, _: Meta) -> Result<ExpertsReply, Error> {
     let (records, accounts) = (ctx.store.records().await?, ctx.store.accounts().await?);
+    let of_rules = ctx.store.records_of_rules().await?;
     let view = |(expert, provider, state): (ExpertId, String, String)| {
-        let (outcomes, right) = worth(&records, &expert);
+        let records = if Rule::of(&expert).is_some() { &of_rules } else { &records };
+        let (outcomes, right) = worth(records, &expert);
         ExpertView { expert, provider, state, outcomes, right }
     };
     let today = ctx.clock.now().0.div_euclid(24 * 3600 * 1000);
@@ -261,8 +263,7 @@ pub async fn on_closed(ctx: Ctx, summary: Summary, _: Meta) -> Result<(), Error>
     let cause = cause(&ctx, &summary).await?;
     let Some(truth) = learning::truth(verdict, cause.as_ref()) else { return Ok(()) };
     let ballots = ctx.store.stored(&id, &digest).await?.consultation.ballots;
-    let policy = &ctx.config.policy;
-    ctx.store.learn(&id, |records| records.learn(&ballots, truth, policy)).await
+    ctx.store.learn(&id, &ballots, truth, &ctx.config.policy).await
 }
 
 fn now(ctx: &Ctx) -> Timestamp {

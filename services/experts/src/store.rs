@@ -7,11 +7,14 @@ use model::{
     Digest, Record, Timestamp, Token, Verdict,
     expert::{Ballot, Consultation, ConsultationEvent, ConsultationLine, ExpertId},
 };
-use opinion::{Facts, Policy, Records};
+use opinion::{Facts, Policy, Records, State};
 use providers::Accounts;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::{Attempt, Error};
+use crate::{
+    error::{Attempt, Error},
+    heart::rules::Rule,
+};
 
 /// How often a lost race is run again.
 const TRIES: u32 = 50;
@@ -61,7 +64,10 @@ pub struct Story {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Learnt {
+    /// Of models and programs: what their votes weigh follows from it.
     records: Records,
+    /// Of rules, to be shown: what a rule checks is so or is not, whatever traffic shows later.
+    rules: Records,
     from: Vec<String>,
 }
 
@@ -168,9 +174,14 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(|source| Error::Stored { id: id.to_string(), source })
     }
 
-    /// What experts were worth so far.
+    /// What models and programs were worth so far.
     pub async fn records(&self) -> Result<Records, Error> {
         Ok(self.read::<Learnt>(&self.experts, "records").await?.0.records)
+    }
+
+    /// How often rules were right, to be shown. Their votes do not weigh by it.
+    pub async fn records_of_rules(&self) -> Result<Records, Error> {
+        Ok(self.read::<Learnt>(&self.experts, "records").await?.0.rules)
     }
 
     /// What was spent and set aside.
@@ -179,12 +190,21 @@ impl Store {
     }
 
     /// Learns from one end; hearing of it again teaches nothing.
-    pub async fn learn(&self, id: &Token, learn: impl Fn(&mut Records)) -> Result<(), Error> {
+    pub async fn learn(
+        &self,
+        id: &Token,
+        ballots: &[Ballot],
+        truth: State,
+        policy: &Policy,
+    ) -> Result<(), Error> {
+        let (rules, others): (Vec<Ballot>, Vec<Ballot>) =
+            ballots.iter().cloned().partition(|ballot| Rule::of(&ballot.expert).is_some());
         self.change(&self.experts, "records", |learnt: &mut Learnt| {
             if learnt.from.iter().any(|known| known == id.as_str()) {
                 return false;
             }
-            learn(&mut learnt.records);
+            learnt.records.learn(&others, truth, policy);
+            learnt.rules.learn(&rules, truth, policy);
             learnt.from.push(id.to_string());
             let surplus = learnt.from.len().saturating_sub(LEARNT);
             learnt.from.drain(..surplus);

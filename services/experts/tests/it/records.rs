@@ -3,7 +3,8 @@
 use bus::subjects;
 use experts::heart::decoy;
 use model::{
-    DeploymentId, Digest, Phase, Timestamp, Verdict,
+    DeploymentId, Digest, Event, Phase, Record, Timestamp, Verdict,
+    deployment::{Cause, CauseKind},
     expert::{ExpertView, ExpertsRequest},
     view::Summary,
 };
@@ -56,6 +57,54 @@ async fn an_end_teaches_once_however_often_it_is_heard() {
 
     assert_eq!((expert.outcomes, expert.right), (2, Some(1.0)));
     assert_eq!(stage.show(deployment.as_str()).await.line.outcome, Some(Verdict::Promoted));
+}
+
+/// A rule checks what is in a plan. That traffic showed something else later is what measuring gates are for, and no reason
+/// to trust the rule's next check less.
+#[tokio::test]
+async fn rules_are_shown_how_often_they_were_right_and_weigh_as_before() {
+    let stage = Stage::models(0, Vec::new()).await;
+    let mut last = None;
+    for _ in 0..4 {
+        let deployment = DeploymentId::new();
+        let asked = stage.ask(decoy::good(&token(deployment.as_str()), "ann", 30_000)).await;
+        let id = deployment.as_str();
+        journal_of_a_failure(&stage, &deployment).await;
+        let summary = closed(&deployment, Verdict::RolledBack);
+        stage.nats.bus.say(&subjects::deployment::CLOSED, id, &summary, id).await.unwrap();
+        last = Some(asked);
+    }
+    let expert = eventually("all four ends were learnt from", PATIENCE, || async {
+        let expert = reliability(&stage).await;
+        if expert.outcomes >= 4 { Ok(expert) } else { Err(format!("{expert:?}")) }
+    })
+    .await;
+
+    let next = stage.ask(decoy::good(&token("next"), "ann", 30_000)).await;
+
+    assert_eq!(expert.right, Some(0.0));
+    assert_eq!(next.opinion.action, model::expert::Action::Approve, "{:#?}", next.opinion);
+    assert_eq!(next.opinion.posterior, last.unwrap().opinion.posterior);
+}
+
+async fn journal_of_a_failure(stage: &Stage, deployment: &DeploymentId) {
+    let cause = Cause {
+        kind: CauseKind::Failed,
+        step: None,
+        gate: None,
+        text: "a third of all requests failed".into(),
+        at: Timestamp(2),
+    };
+    let record = Record {
+        id: deployment.to_string(),
+        version: 1,
+        writer: "test".into(),
+        at: Timestamp(2),
+        trace: None,
+        events: vec![Event::Decided { verdict: Verdict::RolledBack, cause: Some(cause) }],
+    };
+    let journal = &subjects::deployment::JOURNAL;
+    stage.nats.bus.append(journal, deployment.as_str(), &record, 0).await.unwrap();
 }
 
 #[tokio::test]
