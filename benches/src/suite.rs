@@ -23,7 +23,7 @@ pub struct Program {
 }
 
 /// All of them, in the order they are run.
-pub const PROGRAMS: [Program; 5] = [
+pub const PROGRAMS: [Program; 6] = [
     Program {
         name: "bus",
         package: "benches",
@@ -43,6 +43,11 @@ pub const PROGRAMS: [Program; 5] = [
         name: "start",
         package: "benches",
         about: "the whole engine's start against a bare nats-server's",
+    },
+    Program {
+        name: "experts",
+        package: "benches",
+        about: "processor time and memory of asking an expert, against LiteLLM",
     },
     Program { name: "proxy_vs_nginx", package: "loadtests", about: "the data plane against nginx" },
 ];
