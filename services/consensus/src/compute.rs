@@ -1,7 +1,12 @@
 //! The arithmetic, on threads of its own: opinions on full answers, and tables of votes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use model::expert::{Action, ExpertId, Opinion, Vote, WeighRequest, WeighVotes, WeighedVotes};
-use opinion::{Facts, Panel, Policy, Records, Said, Tally};
+use opinion::{
+    Facts, Panel, Policy, Records, Said, Tally,
+    pool::{Pool, Threads},
+};
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,56 +19,34 @@ const ROWS: usize = 512;
 
 /// Threads that compute.
 pub struct Compute {
-    pool: rayon::ThreadPool,
+    pool: Pool,
 }
 
 impl Compute {
-    /// Starts the threads; 0 is one per processor. With `pin` each stays on a processor of its own.
+    /// Starts the threads; 0 is one per core. With `pin` each stays on a processor of its own.
     pub fn start(threads: usize, pin: bool) -> Result<Compute, Error> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if threads == 0 { cores } else { threads };
-        let failed = |reason: String| Error::Threads { threads, reason };
-        let mut builder = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|number| format!("consensus-{number}"))
-            // Whoever waits for a result learns of a panic by its absence.
-            .panic_handler(|_| tracing::error!("a computation panicked"));
-        if pin {
-            builder = builder.start_handler(move |number| stay_on(number % cores));
-        }
-        let pool = builder.build().map_err(|error| failed(error.to_string()))?;
+        let pool = Pool::start(Threads { count: threads, pinned: pin })?;
         Ok(Compute { pool })
     }
 
-    /// How many threads there are.
-    pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+    /// The threads.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
-    /// Computes elsewhere; the caller's thread is free meanwhile.
+    /// Computes elsewhere; the caller's thread is free meanwhile. A panic is [`Error::Lost`] and the threads go on.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (say, said) = oneshot::channel();
-        self.pool.spawn(move || {
-            // Nobody waits any more if this fails.
-            let _ = say.send(work());
+        self.pool.hand_over(move || {
+            if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
+                // Nobody waits any more if this fails.
+                let _ = say.send(done);
+            }
         });
         said.await.map_err(|_| Error::Lost)
-    }
-}
-
-/// Failing costs speed and nothing else.
-fn stay_on(processor: usize) {
-    use nix::{
-        sched::{CpuSet, sched_setaffinity},
-        unistd::Pid,
-    };
-    let mut set = CpuSet::new();
-    let pinned = set.set(processor).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-    if let Err(error) = pinned {
-        tracing::warn!(processor, %error, "a thread could not be bound to a processor");
     }
 }
 

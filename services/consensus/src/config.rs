@@ -5,13 +5,20 @@ use model::fault::Complaint;
 use serde::{Deserialize, Serialize};
 
 /// `[consensus]`, `CODE_CONSENSUS_*`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConsensusConfig {
-    /// Threads that compute, apart from those that speak to the bus. 0 to 1024. Default 0: one per processor.
+    /// Threads that compute, apart from those that speak to the bus. 0 to 1024. Default 0: one per core.
     pub threads: usize,
-    /// Bind each thread to a processor. Default false: a worker that shares its host is better left to the scheduler.
+    /// Bind each thread to a processor, whole cores first. Several workers on one host would bind theirs to the same
+    /// ones: say false there. Default true.
     pub pin: bool,
+}
+
+impl Default for ConsensusConfig {
+    fn default() -> Self {
+        ConsensusConfig { threads: 0, pin: true }
+    }
 }
 
 impl Config for ConsensusConfig {

@@ -27,13 +27,8 @@ pub enum Error {
     #[error(transparent)]
     Policy(#[from] opinion::policy::BadPolicy),
     /// The threads that compute could not be started.
-    #[error("start {threads} threads that compute: {reason}")]
-    Threads {
-        /// How many.
-        threads: usize,
-        /// What the system said.
-        reason: String,
-    },
+    #[error(transparent)]
+    Threads(#[from] opinion::pool::NoThreads),
     /// A defect of ours: the computation did not end.
     #[error("the computation did not end")]
     Lost,
@@ -45,7 +40,7 @@ impl Error {
         match self {
             Error::Bus { source, .. } => source.code(),
             Error::Shape { .. } | Error::Policy(_) => Code::Invalid,
-            Error::Threads { .. } => Code::Unavailable,
+            Error::Threads(_) => Code::Unavailable,
             Error::Lost => Code::Internal,
         }
     }

@@ -28,14 +28,14 @@ pub async fn open(service: &Service<ConsensusConfig>) -> Result<Arc<Worker>, Err
     let compute = Compute::start(service.config.threads, service.config.pin)?;
     let begun = Instant::now();
     let calibration = compute.run(move || opinion::kernel::calibrate(&mut || begun.elapsed())).await?;
-    tracing::info!(threads = compute.threads(), pinned = service.config.pin, "{calibration}");
+    tracing::info!(threads = %compute.pool(), "{calibration}");
     Ok(Arc::new(Worker { compute, counts: Counts::new(&service.metrics) }))
 }
 
 impl Worker {
     /// How many calls are worked on at once.
     pub fn at_once(&self) -> usize {
-        self.compute.threads() * PER_THREAD
+        self.compute.pool().threads() * PER_THREAD
     }
 }
 
