@@ -53,6 +53,8 @@ pub struct Pair {
     pub classic: Arc<dyn Signer>,
     /// ML-DSA-65.
     pub quantum: Arc<dyn Signer>,
+    /// Both are in force from here on, by the clock of whoever made them.
+    pub since: Timestamp,
 }
 
 /// Counts what this process tells the audit log. A record whose fate is unknown keeps its count and goes first.
@@ -128,13 +130,19 @@ impl Office {
             Ok((ring, Files::Opened(classic, quantum)))
         })
         .await?;
-        let pair = match (files, vault) {
-            (Files::Known(pair), None) => pair,
-            (Files::Known(pair), Some(vault)) => Pair { classic: vault, quantum: pair.quantum },
-            (Files::Opened(_, quantum), Some(vault)) => Pair { classic: vault, quantum },
-            (Files::Opened(Some(classic), quantum), None) => Pair { classic, quantum },
+        let (classic, quantum): (Arc<dyn Signer>, _) = match (files, vault) {
+            (Files::Known(pair), None) => (pair.classic, pair.quantum),
+            (Files::Known(pair), Some(vault)) => (vault, pair.quantum),
+            (Files::Opened(_, quantum), Some(vault)) => (vault, quantum),
+            (Files::Opened(Some(classic), quantum), None) => (classic, quantum),
             (Files::Opened(None, _), None) => return Err(Error::trouble("no key signs certificates")),
         };
+        let of_these = ring
+            .keys
+            .iter()
+            .filter(|key| [classic.key().id(), quantum.key().id()].contains(&key.id.as_str()));
+        let since = of_these.map(|key| key.valid_from.0).max().unwrap_or(now);
+        let pair = Pair { classic, quantum, since };
         for key in &ring.keys {
             store.publish_key(key).await?;
         }

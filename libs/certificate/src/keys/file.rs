@@ -125,12 +125,13 @@ impl Keyring {
         }
     }
 
-    /// The key in this folder that signs at this instant: of those in force the newest whose private half is here.
+    /// The key in this folder that signs at this instant: of those that are not over the newest whose private half is
+    /// here. One that begins later by our clock counts: another host whose clock is ahead has made it.
     pub fn current(&self, folder: &Path, algorithm: Algorithm, now: At) -> Option<&TrustedKey> {
         let in_force = |key: &&TrustedKey| {
             key.algorithm == algorithm
                 && key.revoked.is_none()
-                && key.may_sign(now).is_ok()
+                && key.valid_until.is_none_or(|until| now < until)
                 && place(folder, &key.id).exists()
         };
         self.keys.iter().filter(in_force).max_by_key(|key| key.valid_from)

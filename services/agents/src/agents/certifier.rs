@@ -83,7 +83,8 @@ pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued>
     let certifier =
         Certifier { replica: engine.runner.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let keys = engine.office.keys(store, engine.now()).await?;
-    let facts = story.facts(observed, audit, certifier, engine.now())?;
+    // A clock that is behind that of whoever made the keys must not make the certificate older than them.
+    let facts = story.facts(observed, audit, certifier, engine.now().max(keys.since))?;
     if facts.deployment != *deployment {
         return Err(Error::trouble(format!("the journal of {deployment} is that of {}", facts.deployment)));
     }
