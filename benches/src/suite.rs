@@ -23,7 +23,7 @@ pub struct Program {
 }
 
 /// All of them, in the order they are run.
-pub const PROGRAMS: [Program; 6] = [
+pub const PROGRAMS: [Program; 7] = [
     Program {
         name: "bus",
         package: "benches",
@@ -33,6 +33,11 @@ pub const PROGRAMS: [Program; 6] = [
         name: "gate_rates",
         package: "benches",
         about: "false alarms and found regressions of the gates' judges",
+    },
+    Program {
+        name: "consensus",
+        package: "benches",
+        about: "what an opinion costs, the kernels against the peak, the methods on votes with a known truth",
     },
     Program {
         name: "deployments",
