@@ -8,6 +8,29 @@ use std::{
 
 use crate::Error;
 
+#[cfg(test)]
+thread_local! {
+    /// How many more files can be written before the disk is full; none: it never is.
+    pub(crate) static ROOM: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
+
+/// Fails when a test wants it to.
+#[cfg(test)]
+fn room() -> std::io::Result<()> {
+    match ROOM.get() {
+        Some(0) => Err(std::io::ErrorKind::StorageFull.into()),
+        left => {
+            ROOM.set(left.map(|left| left - 1));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(not(test))]
+fn room() -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Writes a file so that a reader, also one after a crash, sees the old or the new content whole. Durable when it
 /// returns, but for the folder's entry, for which [`sync_folder`] is called once per folder.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -19,6 +42,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let draft = Path::new(&draft);
     let write = || -> std::io::Result<()> {
         let mut file = File::create(draft)?;
+        room()?;
         file.write_all(bytes)?;
         file.sync_data()?;
         fs::rename(draft, path)

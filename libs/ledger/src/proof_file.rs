@@ -101,3 +101,47 @@ impl fmt::Display for ProofFile {
         write!(f, "\n{}", self.checkpoint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Note, VerifyingKey, witness::AddCheckpoint};
+
+    /// Texts that look like what is expected.
+    fn near() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("c2sp.org/tlog-proof@v1\n".to_owned()),
+            Just("index 7\n".to_owned()),
+            Just("extra YQ==\n".to_owned()),
+            Just("old 0\n".to_owned()),
+            Just("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n".to_owned()),
+            Just("\n".to_owned()),
+            Just("\u{2014} a AAAAAAA=\n".to_owned()),
+            Just("quorum none\n".to_owned()),
+            Just("group g 1 a\n".to_owned()),
+            Just("log a+00000000+AQ==\n".to_owned()),
+            "\\PC{0,20}",
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_breaks_a_reader(text in near()) {
+            let _ = text.parse::<VerifyingKey>();
+            let _ = text.parse::<Policy>();
+            let _ = text.parse::<AddCheckpoint>();
+            // What is read is written as it was.
+            if let Ok(proof) = text.parse::<ProofFile>() {
+                prop_assert_eq!(proof.to_string(), text.clone());
+            }
+            if let Ok(note) = text.parse::<Note>() {
+                prop_assert_eq!(note.to_string(), text);
+            }
+        }
+    }
+}

@@ -102,6 +102,44 @@ fn a_log_that_was_changed_while_nobody_wrote_is_not_continued() {
     assert!(error.contains("entry 299 was changed"), "{error}");
 }
 
+#[test]
+fn a_write_that_fails_anywhere_leaves_a_log_that_goes_on() {
+    let undisturbed = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open::<u64>(undisturbed.path()).unwrap();
+    store.integrate(&entries(0..200), &200).unwrap();
+    store.integrate(&entries(200..600), &600).unwrap();
+    let root = store.root();
+
+    let mut failures = 0;
+    for room in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open::<u64>(folder.path()).unwrap();
+        store.integrate(&entries(0..200), &200).unwrap();
+        store.publish(ORIGIN, &keys(), 1).unwrap();
+        disk::ROOM.set(Some(room));
+        let outcome =
+            store.integrate(&entries(200..600), &600).and_then(|()| store.publish(ORIGIN, &keys(), 2));
+        disk::ROOM.set(None);
+        if outcome.is_ok() {
+            break;
+        }
+        assert!(outcome.unwrap_err().is_disk_full());
+        failures += 1;
+
+        // What was signed still holds, and the same entries go on where it was.
+        let report = verify::verify(&folder.path().join("log"), &policy(), &[], |_, _| {}).unwrap();
+        assert!(report.is_clean(), "after {room} writes: {report:?}");
+        let (mut store, state) = Store::open::<u64>(folder.path()).unwrap();
+        assert!(state == 200 || state == 600, "{state}");
+        store.integrate(&entries(state..600), &600).unwrap();
+        store.publish(ORIGIN, &keys(), 3).unwrap();
+        assert_eq!(store.root(), root, "after {room} writes");
+        let report = verify::verify(&folder.path().join("log"), &policy(), &[], |_, _| {}).unwrap();
+        assert!(report.is_clean() && report.size == 600, "after {room} writes: {report:?}");
+    }
+    assert!(failures >= 8, "{failures}");
+}
+
 /// A log with a checkpoint at 300 and one at its end.
 struct Fixture {
     folder: tempfile::TempDir,

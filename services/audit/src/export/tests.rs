@@ -69,8 +69,11 @@ fn a_cef_line_is_spelled_as_the_format_says() {
     assert!(text.ends_with("reason=two\\nlines\\=1"), "{text}");
 }
 
+/// Header fields, then keys and values.
+type Parts = (Vec<String>, Vec<(String, String)>);
+
 /// Reads a line of CEF back, as a collector does: header fields, then keys and values.
-fn read_cef(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
+fn read_cef(line: &str) -> Option<Parts> {
     let (mut head, mut field, mut chars) = (Vec::new(), String::new(), line.chars());
     while head.len() < 7 {
         match chars.next()? {

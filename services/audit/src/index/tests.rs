@@ -27,7 +27,7 @@ fn entry(index: u64) -> AuditEntry {
         },
         subject: format!("dep-{}", index % 10),
         outcome,
-        reason: (index % 7 == 0).then(|| format!("100% of {index} failed_")),
+        reason: index.is_multiple_of(7).then(|| format!("100% of {index} failed_")),
         cause: Some(format!("dep-{}:{index}", index % 10)),
         trace: None,
         detail: serde_json::Value::Null,
