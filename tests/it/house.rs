@@ -29,12 +29,13 @@ const BESIDE: [(&str, &str); 3] =
 const MEASURES_THE_BROKER: [&str; 1] = ["benches"];
 
 /// Sources beside the chassis that read the environment, each with its reason.
-const READS_ENVIRONMENT: [(&str, &str); 7] = [
+const READS_ENVIRONMENT: [(&str, &str); 8] = [
     (
         "libs/bus/src/server.rs",
         "finds the broker's program for codectl and for tests, before there is a service",
     ),
     ("services/agents/src/deploy/secrets.rs", "secrets that a spec takes from the agents' environment"),
+    ("services/experts/src/keys.rs", "keys of providers, by the names that their catalogue gives"),
     ("services/codectl/src/", "a command line: NO_COLOR and where the person stands"),
     ("libs/platform/sample/", "a program that is deployed in tests, not a service"),
     ("examples/", "programs that are deployed, not services"),

@@ -57,6 +57,10 @@ pub struct Setting {
     pub scripted: Option<ScriptedPlatform>,
     /// Whether agents and a data plane are there from the beginning.
     pub hands: bool,
+    /// Whether experts and a consensus worker are there from the beginning.
+    pub experts: bool,
+    /// How long experts may take; none: as usual.
+    pub advice: Option<&'static str>,
 }
 
 impl Default for Setting {
@@ -68,6 +72,8 @@ impl Default for Setting {
             secrets_dir: None,
             scripted: None,
             hands: true,
+            experts: false,
+            advice: None,
         }
     }
 }
@@ -82,6 +88,8 @@ pub struct Cluster {
     pub agents: Option<Running>,
     /// The data plane, while it runs.
     pub traffic: Option<Running>,
+    /// Experts and a consensus worker, while they run.
+    pub experts: Vec<Running>,
     /// The environment of all its targets: no other engine has it.
     pub environment: String,
     /// Where the data plane listens for the first exposed module; further modules take [`Cluster::another_port`].
@@ -110,6 +118,7 @@ impl Cluster {
             orchestrators: Vec::new(),
             agents: None,
             traffic: None,
+            experts: Vec::new(),
             environment: format!("t{}", &unique[unique.len() - 10..]),
             port: free_port(),
             setting,
@@ -120,6 +129,9 @@ impl Cluster {
         if cluster.setting.hands {
             cluster.start_traffic().await;
             cluster.start_agents().await;
+        }
+        if cluster.setting.experts {
+            cluster.start_experts().await;
         }
         for _ in 0..cluster.setting.orchestrators {
             cluster.start_orchestrator().await;
@@ -140,8 +152,11 @@ impl Cluster {
     /// One more orchestrator in this process.
     pub async fn start_orchestrator(&mut self) {
         let bus = self.nats.connect("orchestrator").await;
-        let running =
-            start_in_process(orchestrator::Config::default(), bus, orchestrator::start).await.unwrap();
+        let mut config = orchestrator::Config::default();
+        if let Some(advice) = self.setting.advice {
+            config.advice = advice.parse().unwrap();
+        }
+        let running = start_in_process(config, bus, orchestrator::start).await.unwrap();
         self.orchestrators.push(running);
     }
 
@@ -165,6 +180,16 @@ impl Cluster {
         };
         let bus = self.nats.connect("agents").await;
         self.agents = Some(start_in_process(config, bus, start).await.unwrap());
+    }
+
+    /// Rules as experts, and a consensus worker.
+    pub async fn start_experts(&mut self) {
+        let bus = self.nats.connect("consensus").await;
+        let config = consensus::ConsensusConfig { threads: 1, pin: false };
+        self.experts.push(start_in_process(config, bus, consensus::start).await.unwrap());
+        let bus = self.nats.connect("experts").await;
+        let config = experts::ExpertsConfig::default();
+        self.experts.push(start_in_process(config, bus, experts::start).await.unwrap());
     }
 
     /// The data plane.
@@ -259,6 +284,7 @@ impl Drop for Cluster {
         self.orchestrators.clear();
         self.agents = None;
         self.traffic = None;
+        self.experts.clear();
         for child in self.processes.values_mut() {
             let _ = child.kill();
             let _ = child.wait();

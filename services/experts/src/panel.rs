@@ -143,7 +143,9 @@ fn read(config: &ExpertsConfig) -> Result<Catalogue, Error> {
         Figment,
         providers::{Format, Toml},
     };
-    let Some(path) = &config.catalogue else { return Ok(Catalogue::default()) };
+    // A variable that is set to nothing, as in a Compose file, is none.
+    let path = config.catalogue.as_ref().filter(|path| !path.as_os_str().is_empty());
+    let Some(path) = path else { return Ok(Catalogue::default()) };
     let failed = |reason: String| Error::Catalogue { path: path.clone(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     Figment::from(Toml::string(&text)).extract().map_err(|error| failed(error.to_string()))

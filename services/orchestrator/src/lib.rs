@@ -103,20 +103,18 @@ async fn live_among_others(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Re
 }
 
 async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {
-    use subjects::orchestrator::{
-        ADVICE, COMMAND, DRIFT, HISTORY, LIST, PLAN, REPORT, STATUS, SUBMIT, TARGET,
-    };
+    use subjects::orchestrator as ours;
     let rules = WorkRules { concurrency: hub.config.concurrency, ..WorkRules::default() };
-    service.work(&REPORT, None, rules, hub.clone(), handlers::on_report).await?;
-    service.work(&ADVICE, None, WorkRules::default(), hub.clone(), handlers::on_advice).await?;
-    service.answer(&SUBMIT, hub.clone(), handlers::on_submit).await?;
-    service.answer(&PLAN, hub.clone(), handlers::on_plan).await?;
-    service.answer(&STATUS, hub.clone(), handlers::on_status).await?;
-    service.answer(&LIST, hub.clone(), handlers::on_list).await?;
-    service.answer(&HISTORY, hub.clone(), handlers::on_history).await?;
-    service.answer(&COMMAND, hub.clone(), handlers::on_command).await?;
-    service.answer(&TARGET, hub.clone(), handlers::on_target).await?;
-    service.answer(&DRIFT, hub.clone(), handlers::on_drift).await?;
+    service.work(&ours::REPORT, None, rules, hub.clone(), handlers::on_report).await?;
+    service.work(&ours::ADVICE, None, WorkRules::default(), hub.clone(), handlers::on_advice).await?;
+    service.answer(&ours::SUBMIT, hub.clone(), handlers::on_submit).await?;
+    service.answer(&ours::PLAN, hub.clone(), handlers::on_plan).await?;
+    service.answer(&ours::STATUS, hub.clone(), handlers::on_status).await?;
+    service.answer(&ours::LIST, hub.clone(), handlers::on_list).await?;
+    service.answer(&ours::HISTORY, hub.clone(), handlers::on_history).await?;
+    service.answer(&ours::COMMAND, hub.clone(), handlers::on_command).await?;
+    service.answer(&ours::TARGET, hub.clone(), handlers::on_target).await?;
+    service.answer(&ours::DRIFT, hub.clone(), handlers::on_drift).await?;
     service.inbox("deployment", "submit", hub.clone(), handlers::on_inbox).await?;
     Ok(())
 }
