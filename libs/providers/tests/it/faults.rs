@@ -142,8 +142,9 @@ async fn who_never_answers_is_left_at_the_deadline() {
 
         assert_eq!(failure.class, Class::Timeout(Phase::Total), "{name}");
     }
-    let all = EXPERTS.len();
-    soon(emulator.until(|counts| counts.abandoned == all)).await;
+    // On a busy machine a question may not even arrive before its deadline.
+    soon(emulator.until(|counts| counts.open == 0)).await;
+    assert_eq!(emulator.counts().abandoned, emulator.counts().asked);
 }
 
 #[tokio::test]
@@ -185,11 +186,11 @@ async fn a_slow_drip_is_an_answer_until_the_deadline() {
 
 #[tokio::test]
 async fn signs_of_life_are_no_answer_but_keep_the_wait_alive() {
-    let emulator = emulator(vec![always(&[Fault::KeepAlive { times: 20, every_ms: 40 }])]).await;
+    let emulator = emulator(vec![always(&[Fault::KeepAlive { times: 40, every_ms: 60 }])]).await;
     let mut catalogue = catalogue(&emulator, "retries = 0");
     for provider in catalogue.providers.values_mut() {
         // Longer than between two signs, even on a busy machine, though shorter than all of them together.
-        provider.idle_timeout = model::Span::millis(700);
+        provider.idle_timeout = model::Span::millis(2000);
     }
     let circle = open(&catalogue);
 
