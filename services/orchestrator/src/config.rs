@@ -26,6 +26,9 @@ pub struct OrchestratorConfig {
     /// How long experts may take; then `advise` goes on without them and `require` rejects. 1 s to 30 min. Default
     /// 60 s.
     pub advice: Span,
+    /// Nothing that changes what runs is begun before the audit log has it on disk; the way back waits for nobody. Needs
+    /// the audit service. Default false; the engine of `codectl up` sets it.
+    pub audited: bool,
     /// How many calls and reports are handled side by side. 1 to 4096. Default 256.
     pub concurrency: usize,
 }
@@ -40,6 +43,7 @@ impl Default for OrchestratorConfig {
             remembered: 1000,
             experts: GateMode::Off,
             advice: Span::seconds(60),
+            audited: false,
             concurrency: 256,
         }
     }

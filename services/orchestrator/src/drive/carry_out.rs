@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use bus::subjects;
-use model::deployment::StepJob;
+use model::{
+    Phase,
+    audit::{AuditAwait, AuditLevel},
+    deployment::{StepJob, StepProgress},
+};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -20,6 +24,9 @@ const STOP_AGAIN: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How often the end of a deployment is tried to be announced before it is left to others.
 const ANNOUNCEMENTS: u32 = 8;
+
+/// How long one look at the audit log may take before the next.
+const AUDIT: Duration = Duration::from_secs(2);
 
 /// An effect that was carried out.
 pub(super) struct Done {
@@ -110,6 +117,7 @@ impl Drive {
             // It stays in the queue until its runner, or another after it, is done with it.
             return Ok(());
         }
+        self.recorded(job).await?;
         let mut message_id = message_id(job);
         if times > 0 {
             debug!(attempt = job.attempt, times, "no runner has taken a step, its job is sent again");
@@ -118,6 +126,36 @@ impl Drive {
         let lane = job.step.agent.as_str();
         let sent = self.hub.bus.send(&subjects::agents::STEP, Some(lane), job, &message_id).await;
         sent.attempt("send a step to its agent")
+    }
+
+    /// Nothing is begun before the audit log has what was decided, so that nothing is done unrecorded: when the log takes
+    /// nothing, the step is not sent and whoever watches is told why. The way back waits for nobody.
+    async fn recorded(&self, job: &StepJob) -> Result<(), Error> {
+        let going_back =
+            matches!(self.state.phase, Phase::RollingBack | Phase::RolledBack | Phase::NeedsHuman);
+        if !self.hub.config.audited || going_back {
+            return Ok(());
+        }
+        let request = AuditAwait {
+            journal: self.state.id.to_string(),
+            version: self.state.version,
+            level: AuditLevel::Accepted,
+        };
+        let kept = self.hub.bus.call(&subjects::audit::AWAIT, &request, AUDIT).await;
+        if let Err(error) = &kept {
+            let progress = StepProgress {
+                deployment: job.deployment.clone(),
+                step: job.step.id.clone(),
+                text: format!("not begun: the audit log does not have it: {}", chassis::chain(error)),
+                share: None,
+                traffic: Vec::new(),
+                gates: Vec::new(),
+            };
+            // Only for watchers; the error below is what counts.
+            let _ =
+                self.hub.bus.signal(&subjects::agents::PROGRESS, job.deployment.as_str(), &progress).await;
+        }
+        kept.map(|_| ()).attempt("have a step recorded by the audit log before it begins")
     }
 
     /// The owner tells where the deployment is, each phase once and a new owner again: the one before may have died

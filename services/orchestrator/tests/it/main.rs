@@ -1,6 +1,7 @@
 //! The orchestrator on a real nats-server, with obedient agents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod audited;
 mod jobs;
 mod life;
 mod many;
