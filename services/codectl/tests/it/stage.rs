@@ -99,6 +99,11 @@ impl Stage {
         self.run(&["up", "--detach"]).exits(0).says("ready");
     }
 
+    /// A file below the home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Answer {
         codectl(self.home.path(), arguments)
     }

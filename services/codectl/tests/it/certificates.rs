@@ -1,0 +1,87 @@
+//! Certificates as a person and a pipeline meet them.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    specs::Spec,
+    stage::{Answer, Stage},
+};
+
+/// The certificate of the newest deployment, as soon as there is one.
+fn show(stage: &Stage) -> Answer {
+    let began = Instant::now();
+    loop {
+        let answer = stage.run(&["certificate", "show"]);
+        if answer.code == 0 || began.elapsed() > Duration::from_secs(60) {
+            return answer.exits(0);
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_promotion_is_proven_without_its_engine_and_a_changed_byte_is_found() {
+    let stage = Stage::up();
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    show(&stage).says("PROMOTED").says("not verified");
+    stage.run(&["certificate", "verify"]).exits(2).says("codectl certificate keys trust");
+    stage.run(&["certificate", "keys", "trust"]).exits(0).says("ml-dsa-65").says("in force");
+    stage.run(&["certificate", "export", "--to", "shop"]).exits(0).says("cosign verify-blob-attestation");
+    stage.run(&["down"]).exits(0);
+
+    stage.run(&["certificate", "verify", "shop", "--promoted"]).exits(0).says("VALID").says("tester asked for it");
+    let told = stage.json(&["certificate", "verify", "shop"]);
+    assert_eq!((&told["valid"], &told["promoted"]), (&Value::from(true), &Value::from(true)));
+    assert!(told["log"]["index"].is_u64(), "{told}");
+
+    let place = stage.path("shop/certificate.json");
+    let text = fs::read_to_string(&place).unwrap();
+    fs::write(&place, text.replacen("\\\"replicas\\\":1", "\\\"replicas\\\":2", 1)).unwrap();
+    stage.run(&["certificate", "verify", "shop"]).exits(1).says("INVALID").says("documents.spec:");
+    let told = stage.json_of(&["certificate", "verify", "shop"], 1);
+    assert_eq!(told["problems"][0]["field"], "documents.spec");
+
+    fs::write(&place, text.split_at(text.len() / 2).0).unwrap();
+    stage.run(&["certificate", "verify", "shop"]).exits(1).says("certificate:");
+    stage.run(&["certificate", "verify", "nothing-there"]).exits(2);
+}
+
+#[test]
+fn a_release_that_went_back_gets_a_certificate_that_says_no() {
+    let stage = Stage::up();
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    let two = stage.spec("two", &Spec::new("2.0.0").never_ready());
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    stage.run(&["apply", &two, "--watch"]).exits(10);
+    show(&stage).says("ROLLED BACK");
+    stage.run(&["certificate", "keys", "trust"]).exits(0);
+
+    stage.run(&["certificate", "verify"]).exits(0).says("VALID").says("ROLLED BACK").says("because");
+    stage.run(&["certificate", "verify", "--promoted"]).exits(1).says("no certificate of a promotion");
+}
+
+#[test]
+fn keys_are_replaced_with_an_overlap_and_revoked_on_their_host() {
+    let stage = Stage::up();
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    show(&stage);
+
+    let keys = stage.json(&["certificate", "keys", "rotate", "--overlap", "1h"]);
+    let keys = keys.as_array().unwrap();
+    let old = keys[0]["id"].as_str().unwrap();
+    let revoked = stage.json(&["certificate", "keys", "revoke", old]);
+
+    assert_eq!(keys.len(), 4);
+    assert_eq!(keys.iter().filter(|key| key["validUntil"].is_null()).count(), 2);
+    assert!(revoked[0]["revoked"].is_string(), "{revoked}");
+    stage.run(&["certificate", "keys", "revoke", "nonsense"]).exits(2);
+    let listed = stage.json(&["certificate", "keys", "list"]);
+    assert_eq!(listed.as_array().unwrap().len(), 2, "the engine tells new keys when it signs with them");
+}
