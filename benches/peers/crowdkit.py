@@ -28,7 +28,8 @@ def enter() -> None:
         subprocess.run([sys.executable, "-m", "venv", str(HOME)], check=True, stdout=sys.stderr)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *NEEDS], check=True, stdout=sys.stderr)
         (HOME / "made").touch()
-    os.execv(str(python), [str(python), __file__, *sys.argv[1:]])
+    # -P: this script has the package's name, and must not be found in its place.
+    os.execv(str(python), [str(python), "-P", __file__, *sys.argv[1:]])
 
 
 def main() -> None:

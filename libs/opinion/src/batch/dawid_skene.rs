@@ -60,7 +60,23 @@ fn turns(
     logarithms: impl Fn(&mut [f64]),
     prior_of: impl Fn(&mut [f64]),
 ) -> Posterior {
-    let labels = votes.labels;
+    // The number of labels is spelt out for the usual ones, so that the loops over them are unrolled.
+    match votes.labels {
+        2 => turns_of(2, votes, ground, logarithms, prior_of),
+        3 => turns_of(3, votes, ground, logarithms, prior_of),
+        4 => turns_of(4, votes, ground, logarithms, prior_of),
+        labels => turns_of(labels, votes, ground, logarithms, prior_of),
+    }
+}
+
+#[inline(always)]
+fn turns_of(
+    labels: usize,
+    votes: &Votes,
+    ground: &[f64],
+    logarithms: impl Fn(&mut [f64]),
+    prior_of: impl Fn(&mut [f64]),
+) -> Posterior {
     let mut posterior = majority(votes);
     // What a vote says about each label lies together: [worker][vote][label].
     let mut says = vec![0.0; votes.workers * labels * labels];
@@ -73,7 +89,7 @@ fn turns(
             *cell = ground[label * labels + vote];
         }
         for item in 0..votes.items {
-            let shares = posterior.row(item);
+            let shares = &posterior.shares[item * labels..][..labels];
             for (mass, share) in log_prior.iter_mut().zip(shares) {
                 *mass += share;
             }
@@ -97,7 +113,7 @@ fn turns(
             }
         }
         let mut moved = 0.0f64;
-        for (item, shares) in posterior.rows_mut().enumerate() {
+        for (item, shares) in posterior.shares.chunks_exact_mut(labels.max(1)).enumerate() {
             scores.copy_from_slice(&log_prior);
             for (worker, vote) in votes.of(item) {
                 let cells = &says[(*worker as usize * labels + *vote as usize) * labels..][..labels];

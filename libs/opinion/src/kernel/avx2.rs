@@ -56,7 +56,8 @@ pub unsafe fn logarithms(counts: &Counts, out: &mut [f32; DIMS]) -> f32 {
         // SAFETY: `at + 8` is at most DIMS, the length of both arrays.
         let raw = unsafe { _mm256_loadu_si256(counts.as_ptr().add(at).cast()) };
         let size = _mm256_abs_epi32(raw);
-        let large = _mm256_cmpgt_epi32(size, most);
+        // `abs` leaves the least integer negative; the smaller of both as unsigned numbers is then not the size.
+        let large = _mm256_xor_si256(_mm256_min_epu32(size, most), size);
         let values = if _mm256_testz_si256(large, large) == 1 {
             // SAFETY: every index is from 0 to TABLE - 1.
             let found = unsafe { _mm256_i32gather_ps::<4>(table.as_ptr(), size) };

@@ -52,15 +52,24 @@ pub unsafe fn count(bytes: &[u8], counts: &mut Counts) {
 pub unsafe fn logarithms(counts: &Counts, out: &mut [f32; DIMS]) -> f32 {
     let table = table();
     let most = _mm512_set1_epi32(TABLE as i32 - 1);
+    // Nearly all counts are small: their logarithms stand in two registers.
+    let few = _mm512_set1_epi32(2 * LANES as i32 - 1);
+    // SAFETY: the table has 256 floats.
+    let (low, high) =
+        unsafe { (_mm512_loadu_ps(table.as_ptr()), _mm512_loadu_ps(table.as_ptr().add(LANES))) };
     let mut squares = _mm512_setzero_ps();
     for at in (0..DIMS).step_by(LANES) {
         // SAFETY: `at + 16` is at most DIMS, the length of both arrays.
         let raw = unsafe { _mm512_loadu_si512(counts.as_ptr().add(at).cast()) };
         let size = _mm512_abs_epi32(raw);
-        let values = if _mm512_cmpgt_epi32_mask(size, most) == 0 {
+        let sign = _mm512_and_si512(raw, _mm512_set1_epi32(i32::MIN));
+        // `abs` leaves the least integer negative, so comparisons are of unsigned numbers.
+        let values = if _mm512_cmpgt_epu32_mask(size, few) == 0 {
+            let found = _mm512_permutex2var_ps(low, size, high);
+            _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(found), sign))
+        } else if _mm512_cmpgt_epu32_mask(size, most) == 0 {
             // SAFETY: every index is from 0 to TABLE - 1.
             let found = unsafe { _mm512_i32gather_ps::<4>(size, table.as_ptr()) };
-            let sign = _mm512_and_si512(raw, _mm512_set1_epi32(i32::MIN));
             _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(found), sign))
         } else {
             let exact: [f32; LANES] = std::array::from_fn(|lane| scalar::logarithm(counts[at + lane]));

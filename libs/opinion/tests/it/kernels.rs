@@ -89,6 +89,7 @@ fn every_path_weighs_alike_small_and_large_counts() {
             0 => (random.next() % 100_000) as i32 - 50_000,
             1 => 255,
             2 => -256,
+            3 => [31, -32, i32::MIN, i32::MAX][random.below(4)],
             _ => random.below(9) as i32 - 4,
         };
     }
