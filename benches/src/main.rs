@@ -8,7 +8,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "benches")]
 struct Arguments {
-    /// Which ones: bus, gate_rates, consensus, deployments, start, experts, proxy_vs_nginx. Default all.
+    /// Which ones: bus, gate_rates, consensus, certificates, audit, deployments, start, experts, proxy_vs_nginx. Default
+    /// all.
     programs: Vec<String>,
     /// Fewer and smaller rounds.
     #[arg(long)]

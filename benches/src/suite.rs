@@ -23,7 +23,7 @@ pub struct Program {
 }
 
 /// All of them, in the order they are run.
-pub const PROGRAMS: [Program; 7] = [
+pub const PROGRAMS: [Program; 9] = [
     Program {
         name: "bus",
         package: "benches",
@@ -38,6 +38,16 @@ pub const PROGRAMS: [Program; 7] = [
         name: "consensus",
         package: "benches",
         about: "what an opinion costs, the kernels against the peak, the methods on votes with a known truth",
+    },
+    Program {
+        name: "certificates",
+        package: "benches",
+        about: "certificates verified and made per second, and their size",
+    },
+    Program {
+        name: "audit",
+        package: "benches",
+        about: "facts accepted and included per second, a million leaves checked",
     },
     Program {
         name: "deployments",
