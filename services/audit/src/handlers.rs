@@ -75,13 +75,12 @@ pub(crate) async fn on_await(ctx: Ctx, request: AuditAwait, meta: Meta) -> Resul
     let cause = format!("{}:{}", request.journal, request.version);
     let mut accepted = ctx.accepted.subscribe();
     let until = meta.deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
+    // What is not in the index now is found among the recent when it comes.
+    let mut known = ctx.index.of_cause(&cause).await?;
     loop {
         accepted.borrow_and_update();
         let recent = lock(&ctx.recent).of_cause(&cause);
-        let found = match recent {
-            Some(found) => Some(found),
-            None => ctx.index.of_cause(&cause).await?,
-        };
+        let found = recent.or_else(|| known.take());
         if let Some((index, leaves)) = found {
             if request.level == AuditLevel::Included {
                 reach(&ctx, &ctx.included, index + u64::from(leaves), &meta).await?;
@@ -114,6 +113,13 @@ pub(crate) async fn on_status(
     }
     let reader = ctx.reader();
     let checkpoint = blocking(move || Ok(reader.checkpoint()?)).await?;
+    let sources = lock(&ctx.counted).list();
+    let mut alarms: Vec<String> =
+        lock(&ctx.alarms).iter().map(|(about, why)| format!("{about}: {why}")).collect();
+    // Also those of before this start.
+    let lost = sources.iter().filter(|source| source.lost > 0);
+    alarms
+        .extend(lost.map(|source| format!("lost: {} counts of {} are missing", source.lost, source.source)));
     Ok(AuditStatus {
         origin: ctx.config.origin.clone(),
         accepted: *ctx.accepted.borrow(),
@@ -121,8 +127,8 @@ pub(crate) async fn on_status(
         checkpoint: checkpoint.map(|checkpoint| checkpoint.to_string()).unwrap_or_default(),
         keys: ctx.keys.iter().map(ToString::to_string).collect(),
         searchable: *ctx.searchable.borrow(),
-        sources: lock(&ctx.counted).list(),
-        alarms: lock(&ctx.alarms).iter().map(|(about, why)| format!("{about}: {why}")).collect(),
+        sources,
+        alarms,
     })
 }
 

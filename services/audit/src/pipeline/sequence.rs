@@ -112,8 +112,10 @@ impl Sequencer {
             self.signed(signed)?;
         }
         self.sign()?;
-        let signed = wait(&mut self.signing).await;
-        self.signed(signed)?;
+        if self.signing.is_some() {
+            let signed = wait(&mut self.signing).await;
+            self.signed(signed)?;
+        }
         if let Some(signer) = &mut self.signer {
             signer.release().await;
         }
@@ -376,8 +378,11 @@ impl Sequencer {
     /// this copy is still the writer.
     fn sign(&mut self) -> Result<(), Error> {
         let Some(mut signer) = self.signer.take() else { return Ok(()) };
-        if let Some(writer) = &mut self.writer {
-            writer.rotate()?;
+        if let Some(Err(error)) = self.writer.as_mut().map(Writer::rotate) {
+            // Tried again at the next turn; what is accepted meanwhile is safe where it is.
+            self.ctx.alarm("sign", Some(chassis::chain(&error)));
+            self.signer = Some(signer);
+            return Ok(());
         }
         let wanted = self.wants_signing(&signer);
         let frames = std::mem::take(&mut self.pending);
@@ -420,10 +425,16 @@ impl Sequencer {
             }
             Err(error) => self.ctx.alarm("sign", Some(chassis::chain(&error))),
         }
-        match &self.writer {
-            Some(writer) if integrated => writer.forget(&log::no_points()),
-            _ => Ok(()),
+        if integrated
+            && let Some(Err(error)) = self.writer.as_ref().map(|writer| writer.forget(&log::no_points()))
+        {
+            // Dropped with the next ones.
+            tracing::warn!(
+                error = chassis::chain(&error),
+                "a part of the journal that is in the tiles stays"
+            );
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The audit log as a service: a real nats-server, real files, real kills.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod crash;
 mod process;

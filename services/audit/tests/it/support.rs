@@ -28,7 +28,7 @@ pub fn fact(source: &str, counter: u64) -> AuditRecord {
         action: "call.denied".to_owned(),
         subject: format!("dep-{}", counter % 100),
         outcome: AuditOutcome::Done,
-        reason: (counter % 3 == 0).then(|| format!("because of {counter} 100%")),
+        reason: counter.is_multiple_of(3).then(|| format!("because of {counter} 100%")),
         cause: Some(format!("{source}:{counter}")),
         trace: None,
         detail: serde_json::json!({ "number": counter }),
