@@ -99,3 +99,55 @@ impl CertificateSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(settings: &CertificateSettings) -> Vec<String> {
+        let mut complaints = Vec::new();
+        settings.check(&mut complaints);
+        complaints.into_iter().map(|complaint| complaint.field).collect()
+    }
+
+    fn vault() -> VaultSettings {
+        VaultSettings {
+            address: "https://vault.internal:8200".to_owned(),
+            token: Secret::new("s.secret"),
+            ..VaultSettings::default()
+        }
+    }
+
+    #[test]
+    fn a_key_in_vault_needs_an_encrypted_way_and_one_token() {
+        let with = |change: fn(&mut VaultSettings)| {
+            let mut vault = vault();
+            change(&mut vault);
+            complaints(&CertificateSettings { vault: Some(vault), ..CertificateSettings::default() })
+        };
+
+        assert!(with(|_| ()).is_empty());
+        assert!(with(|vault| vault.address = "http://127.0.0.1:8200".to_owned()).is_empty());
+        for (change, field) in [
+            ((|vault| vault.address = "http://vault:8200".to_owned()) as fn(&mut VaultSettings), "address"),
+            (|vault| vault.token = Secret::default(), "token"),
+            (|vault| vault.token_file = Some("token".into()), "token"),
+            (|vault| vault.key = "../other?x".to_owned(), "key"),
+        ] {
+            assert_eq!(with(change), [format!("certificates.vault.{field}")]);
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = CertificateSettings {
+            passphrase: Secret::new("open sesame"),
+            vault: Some(vault()),
+            ..CertificateSettings::default()
+        };
+
+        let shown = format!("{settings:?} {}", serde_json::to_string(&settings).unwrap());
+
+        assert!(!shown.contains("open sesame") && !shown.contains("s.secret"), "{shown}");
+    }
+}
