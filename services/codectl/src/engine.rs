@@ -58,7 +58,9 @@ impl Engine {
         engine.add(&common, consensus, consensus::start).await?;
         let experts = defaults.experts(load(&sources)?.1);
         engine.add(&common, experts, experts::start).await?;
-        let orchestrator = load::<orchestrator::Config>(&sources)?.1;
+        let mut orchestrator = load::<orchestrator::Config>(&sources)?.1;
+        // The audit log runs beside it here.
+        orchestrator.audited = true;
         engine.add(&common, orchestrator, orchestrator::start).await?;
         Ok(engine)
     }
