@@ -36,6 +36,8 @@ pub type Ctx = Arc<Hub>;
 const REVIEW: Duration = Duration::from_secs(10);
 /// How long experts may take over a plan that is only looked at: less than a client waits by default.
 const ADVICE: Duration = Duration::from_secs(8);
+/// For how long looking at the same plan again is the same question, in milliseconds.
+const AGAIN_MS: i64 = 600_000;
 
 /// Journals a deployment. The same request id gives the same deployment, however often and wherever it is sent.
 pub async fn on_submit(hub: Ctx, submit: Submit, meta: Meta) -> Result<Submitted, Fault> {
@@ -111,8 +113,8 @@ pub async fn on_plan(hub: Ctx, request: PlanRequest, meta: Meta) -> Result<PlanR
     })
 }
 
-/// What experts say about a plan that is only looked at. The same plan is the same question, so that looking again
-/// costs nothing.
+/// What experts say about a plan that is only looked at. Looking again within ten minutes is the same question and costs
+/// nothing; later it is asked anew, because the experts who were silent then may answer now.
 async fn advice(
     hub: &Hub,
     spec: &DeploymentSpec,
@@ -127,7 +129,7 @@ async fn advice(
         return None;
     }
     let matter = Matter {
-        question: format!("plan-{}", plan.digest().short()).parse().ok()?,
+        question: format!("plan-{}-{}", plan.digest().short(), hub.clock.now().0 / AGAIN_MS).parse().ok()?,
         spec: Box::new(spec.clone()),
         baseline: target.snapshot.as_ref().map(|snapshot| Box::new(snapshot.spec.clone())),
         plan: Box::new(plan.clone()),

@@ -10,6 +10,7 @@
 )]
 
 mod certificates;
+mod experts;
 mod specs;
 mod stage;
 

@@ -6,11 +6,11 @@ use bus::{WorkRules, subjects};
 use experts::heart::decoy;
 use model::{
     DeploymentId, DeploymentSpec, Plan, Timestamp,
-    expert::{Action, AdviceJob, AdviceReport, Matter, Question},
+    expert::{Action, AdviceJob, AdviceReport, Matter, Question, Stance},
 };
 use testkit::eventually;
 
-use crate::stage::{PATIENCE, Setting, Stage, token};
+use crate::stage::{PATIENCE, Setting, Stage, token, waits};
 
 fn matter(question: &Question, until: Timestamp) -> Matter {
     let text = |kind: &str| {
@@ -72,6 +72,42 @@ async fn a_job_for_advice_is_reported_to_the_orchestrator_once() {
     assert_eq!(shown.line.consultation, report.advice.consultation);
     // The report has one name, however often it is sent.
     assert_eq!(reports.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_dies_while_it_asks_is_replaced_and_the_opinion_is_recorded_once() {
+    let mut stage =
+        Stage::models(2, vec![waits("ann", Stance::Approve), waits("ole", Stance::Approve)]).await;
+    let reports: Arc<Mutex<Vec<AdviceReport>>> = Arc::default();
+    let heard = Arc::clone(&reports);
+    let _hearing = stage
+        .nats
+        .bus
+        .work(&subjects::orchestrator::ADVICE, None, WorkRules::default(), move |report: AdviceReport, _| {
+            heard.lock().unwrap().push(report);
+            std::future::ready(Ok(()))
+        })
+        .await
+        .unwrap();
+    let deployment = DeploymentId::new();
+    let asked = decoy::good(&token(deployment.as_str()), "ann", 1000);
+    let job = AdviceJob { deployment: deployment.clone(), matter: matter(&asked, in_a_minute()) };
+    stage.nats.bus.send(&subjects::experts::ADVISE, None, &job, "asked").await.unwrap();
+    stage.vendors.until(|counts| counts.open == 2).await;
+
+    stage.service.take().unwrap().crash();
+    stage.vendors.until(|counts| counts.abandoned == 2).await;
+    assert!(reports.lock().unwrap().is_empty());
+    stage.play(Vec::new());
+    stage.start().await;
+
+    let report = eventually("experts report", PATIENCE, || async {
+        reports.lock().unwrap().first().cloned().ok_or("nothing yet")
+    })
+    .await;
+    assert_eq!((report.deployment.clone(), report.advice.votes), (deployment.clone(), 2));
+    let shown = stage.show(deployment.as_str()).await;
+    assert_eq!(shown.line.consultation, report.advice.consultation);
 }
 
 #[tokio::test]

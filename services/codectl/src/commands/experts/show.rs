@@ -19,7 +19,7 @@ const TEXT: usize = 160;
 
 /// A table: widths follow from the cells, the last column takes what is left of the line.
 fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
-    let mut all = vec![head.map(|cell| paint::faint(cell))];
+    let mut all = vec![head.map(paint::faint)];
     all.extend(rows);
     let widths: [usize; N] = std::array::from_fn(|column| {
         all.iter().map(|row| screen::visible(&row[column])).max().unwrap_or_default()
