@@ -336,9 +336,10 @@ pub fn first_difference(one: &Reader, other: &Reader) -> Result<Option<u64>, Err
     let size = one.size().min(other.size());
     for number in 0..size.div_ceil(WIDTH) {
         let Some(tile) = Tile::at_size(Some(0), number, size) else { break };
-        let hashes = |reader: &Reader| {
-            let own = Tile::at_size(Some(0), number, reader.size()).unwrap_or(tile);
-            reader.hashes(&own)
+        // The entries themselves: one copy may have been changed without its tiles.
+        let hashes = |reader: &Reader| -> Result<Vec<Hash>, Error> {
+            let own = Tile::at_size(None, number, reader.size()).unwrap_or(Tile { level: None, ..tile });
+            Ok(reader.bundle(&own)?.iter().map(|entry| leaf_hash(entry)).collect())
         };
         let (one, other) = (hashes(one)?, hashes(other)?);
         if let Some(at) = one.iter().zip(&other).take(tile.width.into()).position(|(one, other)| one != other)
