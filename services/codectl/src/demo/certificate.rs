@@ -1,5 +1,5 @@
 //! The end of the story: the certificate of the last release is verified with the network closed; then one byte of it
-//! is flipped.
+//! is changed.
 
 use std::{
     fs,
@@ -57,13 +57,13 @@ pub async fn tell(number: u32, stage: &Stage, client: &Client, ledger: &mut Ledg
     let flipped = stage.folder().join("flipped.json");
     let at = flip(&file, &flipped)?;
     output::line(paint::faint(format!(
-        "$ codectl certificate verify flipped.json   (bit 0 of byte {at} is flipped)"
+        "$ codectl certificate verify flipped.json   (byte {at} is another one)"
     )));
     let output = closed.verify(&[&flipped], &trust_file, true)?;
     show(&output);
     let named = String::from_utf8_lossy(&output.stdout).contains("bundle.dsseEnvelope");
     ledger
-        .check(output.status.code() == Some(1) && named, "one flipped bit: INVALID, and the field is named");
+        .check(output.status.code() == Some(1) && named, "one flipped byte: INVALID, and the field is named");
     Ok(())
 }
 
@@ -84,7 +84,7 @@ async fn fetch(client: &Client, deployment: &DeploymentId) -> Result<(Vec<u8>, b
     }
 }
 
-/// Writes the certificate with one bit of its signed text flipped; says which byte.
+/// Writes the certificate with one byte of its signed text changed; says which.
 fn flip(file: &[u8], place: &Path) -> Result<usize, Failure> {
     let certificate: Certificate = command::parse(file)?;
     let payload = certificate.bundle.dsse_envelope.payload.as_bytes();
