@@ -40,6 +40,12 @@ pub enum Experts {
         /// The question's id.
         question: Token,
     },
+    /// Look for patterns over past consultations: what recurs, contradicts or is copied, and who finds what first
+    Patterns {
+        /// The newest so many consultations, 1 to 1000.
+        #[arg(long, default_value_t = 200)]
+        limit: u32,
+    },
     /// Judge methods of agreement on a folder with label.csv and truth.csv; needs no engine
     #[command(
         after_help = "label.csv has the columns item,worker,label and truth.csv has item,truth.\n\nExample:\n  codectl experts evaluate our-panel/ --output json"

@@ -1,5 +1,6 @@
 //! Asking experts, and looking at what they said.
 
+mod patterns;
 mod show;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -41,6 +42,7 @@ pub async fn experts(global: &Global, command: Experts) -> Result<u8, Failure> {
         Experts::History { question: None, limit } => history(global, limit).await,
         Experts::History { question: Some(question), .. } => one(global, question).await,
         Experts::Replay { question } => replay(global, question).await,
+        Experts::Patterns { limit } => patterns::patterns(global, limit).await,
         Experts::Evaluate { folder } => evaluate(&folder),
     }
 }

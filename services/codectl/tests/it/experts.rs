@@ -35,6 +35,7 @@ fn rules_serve_without_a_key_and_what_they_said_can_be_looked_at_and_computed_ag
     assert!(!asked.out.contains("hunter22x"), "{}", asked.out);
     stage.run(&["experts", "history"]).exits(0).says("mine");
     stage.run(&["experts", "history", "mine"]).exits(0).says("abstains");
+    stage.run(&["experts", "patterns"]).exits(0).says("findings in 3 consultations");
     stage.run(&["experts", "replay", "mine"]).exits(0).says("the same");
     stage.run(&["experts", "history", "never-asked"]).exits(1).says("there is no consultation never-asked");
 }

@@ -18,7 +18,7 @@ use crate::{
 const TEXT: usize = 160;
 
 /// A table: widths follow from the cells, the last column takes what is left of the line.
-fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
+pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
     let mut all = vec![head.map(paint::faint)];
     all.extend(rows);
     let widths: [usize; N] = std::array::from_fn(|column| {
@@ -65,7 +65,7 @@ fn weight(weight: Weight) -> String {
 }
 
 /// Text of an expert is foreign: one line, and nothing that moves a cursor.
-fn foreign(text: &str) -> String {
+pub fn foreign(text: &str) -> String {
     let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
