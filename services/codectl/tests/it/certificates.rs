@@ -35,7 +35,11 @@ fn a_promotion_is_proven_without_its_engine_and_a_changed_byte_is_found() {
     stage.run(&["certificate", "export", "--to", "shop"]).exits(0).says("cosign verify-blob-attestation");
     stage.run(&["down"]).exits(0);
 
-    stage.run(&["certificate", "verify", "shop", "--promoted"]).exits(0).says("VALID").says("tester asked for it");
+    stage
+        .run(&["certificate", "verify", "shop", "--promoted"])
+        .exits(0)
+        .says("VALID")
+        .says("tester asked for it");
     let told = stage.json(&["certificate", "verify", "shop"]);
     assert_eq!((&told["valid"], &told["promoted"]), (&Value::from(true), &Value::from(true)));
     assert!(told["log"]["index"].is_u64(), "{told}");

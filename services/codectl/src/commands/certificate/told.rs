@@ -101,7 +101,8 @@ fn what(facts: &Deployment, lines: &mut Vec<String>) {
     match &facts.plan {
         Some(plan) => {
             // The step that makes the certificate cannot have ended in it.
-            let steps: Vec<&Step> = facts.steps.iter().filter(|step| step.agent != Agent::Certifier).collect();
+            let steps: Vec<&Step> =
+                facts.steps.iter().filter(|step| step.agent != Agent::Certifier).collect();
             let good = steps.iter().filter(|step| step.outcome == Some(Outcome::Succeeded)).count();
             let idle = steps.iter().filter(|step| step.attempts == 0).count();
             let tries: u32 = steps.iter().map(|step| step.attempts.saturating_sub(1)).sum();
