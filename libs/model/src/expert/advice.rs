@@ -132,8 +132,7 @@ impl PlanAdvice {
 
     /// One line for a person.
     pub fn summary(&self) -> String {
-        let voices = self.voices.len();
-        format!("{}: {} ({} of {voices} voted)", self.action.as_str(), self.reason, self.votes)
+        format!("{}: {}", self.action.as_str().replace('_', " "), self.reason)
     }
 }
 

@@ -32,7 +32,10 @@ pub(super) fn judge(sight: &Sight, said: &mut Said) {
     let approved = sight.spec.gates.approvals.is_some();
     let weight = if approved { Weight::Major } else { Weight::Blocking };
     said.find_if(sight.plan.no_return_after.is_some(), Topic::Rollback, weight, "plan", || {
-        let step = sight.plan.no_return_after.as_ref().map(ToString::to_string).unwrap_or_default();
+        let hook =
+            sight.spec.hooks.iter().find(|hook| hook.irreversible).map(|hook| format!("hook {}", hook.name));
+        let step = sight.plan.no_return_after.as_ref().map(ToString::to_string);
+        let step = hook.or(step).unwrap_or_default();
         let who = if approved { "people approve it, but" } else { "nobody has to approve it, and" };
         format!("after {step} there is no way back; {who} a fault found later needs a person")
     });

@@ -4,7 +4,7 @@
 //! wait for them has an end of its own: `advise` goes on without them then, `require` does not.
 
 use model::{
-    Event, Phase,
+    Event, Phase, Token,
     deployment::{CauseKind, Mode},
     expert::{AdviceReport, PlanAdvice, passes},
     spec::GateMode,
@@ -53,12 +53,16 @@ pub(super) fn holds_back(state: &Deployment, context: Context<'_>) -> Option<Vec
         Some(advice) => words(advice),
         None => state.advice.as_ref().map(|(_, summary)| summary.clone()).unwrap_or_default(),
     };
-    Some(reject(CauseKind::Advice, format!("the gate for experts requires an approval: {said}"), context))
+    Some(reject(CauseKind::Advice, format!("experts must approve and do not: {said}"), context))
 }
 
 fn words(advice: &PlanAdvice) -> String {
-    let gravest = advice.findings.first().map(|finding| format!(": {}", finding.statement));
-    format!("they say {}, {}{}", advice.action.as_str(), advice.reason, gravest.unwrap_or_default())
+    let gravest = advice.findings.first().map(|finding| {
+        let who: Vec<&str> = finding.experts.iter().map(Token::as_str).collect();
+        format!(": {} ({})", finding.statement, who.join(", "))
+    });
+    let action = advice.action.as_str().replace('_', " ");
+    format!("they say {action}{}; {}", gravest.unwrap_or_default(), advice.reason)
 }
 
 /// Experts answered. An answer that comes late, twice, or about another plan gives nothing.
