@@ -1,7 +1,7 @@
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use certificate::{
-    Algorithm, At, Certificate, Signer, Trust, issue,
+    Algorithm, At, Certificate, Signer, Trust, TrustedKey, issue,
     keys::{
         Passphrase,
         file::{self, Keyring},
@@ -126,6 +126,26 @@ async fn a_revoked_key_is_believed_nothing_that_no_log_saw_before() {
     assert!(ring.current(office.folder.path(), Algorithm::EcdsaP256, At(after(86_401))).is_none());
     let ring = file::ensure(office.folder.path(), &passphrase(), file::BOTH, after(86_401)).unwrap();
     assert!(ring.current(office.folder.path(), Algorithm::EcdsaP256, At(after(86_401))).is_some());
+}
+
+#[test]
+fn a_key_of_a_service_takes_over_with_an_overlap() {
+    let (office, service) = (Office::open(), Office::open());
+    let folder = office.folder.path();
+    let key = TrustedKey::new(service.classic.key(), At(after(100)));
+
+    for _ in 0..2 {
+        file::adopt(folder, key.clone(), Duration::from_secs(50)).unwrap();
+    }
+    let ring = Keyring::read(folder).unwrap();
+
+    assert_eq!(ring.keys.len(), 3);
+    assert_eq!(ring.keys[0].valid_until, Some(At(after(150))));
+    assert_eq!(ring.keys[1].valid_until, None, "the other kind of key is not its concern");
+    // Its private half is not here, so only the old one could sign here, and only until it is over.
+    let current = |at| ring.current(folder, Algorithm::EcdsaP256, At(after(at))).map(|key| key.id.clone());
+    assert_eq!(current(149), Some(ring.keys[0].id.clone()));
+    assert_eq!(current(150), None);
 }
 
 #[test]
