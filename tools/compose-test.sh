@@ -171,7 +171,7 @@ print(*(each.getsockname()[1] for each in taken))')
 export CODE_NATS_PORT_1=${ports[0]} CODE_NATS_PORT_2=${ports[1]} CODE_NATS_PORT_3=${ports[2]}
 export CODE_TRAFFIC_PORTS=${ports[3]} CODE_TRAFFIC_ADDRESS=127.0.0.1 CODE_NAME=$name
 export CODE_DOCKER_GROUP=${CODE_DOCKER_GROUP:-$(stat -c %g /var/run/docker.sock)}
-for service in nats orchestrator agents traffic codectl; do export "CODE_${service^^}_IMAGE=$prefix/$service:$tag"; done
+for service in nats orchestrator agents traffic experts consensus audit codectl; do export "CODE_${service^^}_IMAGE=$prefix/$service:$tag"; done
 servers=nats://127.0.0.1:${ports[0]},nats://127.0.0.1:${ports[1]},nats://127.0.0.1:${ports[2]}
 
 # The image is pinned by the digest of its configuration: a tag can be moved.

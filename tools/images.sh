@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-SERVICES=(orchestrator agents traffic experts consensus codectl greeter nats)
+SERVICES=(orchestrator agents traffic experts consensus audit codectl greeter nats)
 TARGET=x86_64-unknown-linux-gnu
 TARGET_DIR=target-static # apart from target/: other flags would rebuild everything there, again and again
 
