@@ -45,7 +45,7 @@ pub const PROGRAMS: [Program; 9] = [
         about: "certificates verified and made per second, and their size",
     },
     Program {
-        name: "audit",
+        name: "audit_load",
         package: "benches",
         about: "facts accepted and included per second, a million leaves checked",
     },
