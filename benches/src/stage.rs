@@ -36,7 +36,7 @@ impl Stage {
 /// A connection with streams large enough for long runs.
 pub async fn connect(url: &str, name: &str) -> Result<Bus> {
     const GIB: i64 = 1024 * 1024 * 1024;
-    let limits = StreamLimits { log: GIB, jobs: GIB, events: GIB, ..StreamLimits::default() };
+    let limits = StreamLimits { log: GIB / 2, jobs: GIB, events: GIB, ..StreamLimits::default() };
     let settings = Settings { url: url.to_owned(), name: name.to_owned(), limits, ..Settings::default() };
     Bus::connect(&settings).await.with_context(|| format!("connecting to {url}"))
 }

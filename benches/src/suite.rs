@@ -35,7 +35,7 @@ pub const PROGRAMS: [Program; 9] = [
         about: "false alarms and found regressions of the gates' judges",
     },
     Program {
-        name: "consensus",
+        name: "opinions",
         package: "benches",
         about: "what an opinion costs, the kernels against the peak, the methods on votes with a known truth",
     },
@@ -60,7 +60,7 @@ pub const PROGRAMS: [Program; 9] = [
         about: "the whole engine's start against a bare nats-server's",
     },
     Program {
-        name: "experts",
+        name: "asking",
         package: "benches",
         about: "processor time and memory of asking an expert, against LiteLLM",
     },

@@ -32,7 +32,7 @@ use opinion::{
 
 /// Weighs, compares and evaluates, and prints what it takes.
 #[derive(Parser)]
-#[command(name = "consensus")]
+#[command(name = "opinions")]
 struct Arguments {
     #[command(flatten)]
     options: Options,
@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     share_of_peak(&options, &mut figures);
     patterns(&mut figures);
     sets(&data, crowdkit, &options, &mut figures)?;
-    output::finish("consensus", "make bench ARGS=consensus", &options, figures)
+    output::finish("opinions", "make bench ARGS=opinions", &options, figures)
 }
 
 /// Processor time of this thread.

@@ -27,7 +27,7 @@ use tokio::{
 
 /// Asks an emulated vendor with our client, with LiteLLM's library, and through LiteLLM's proxy.
 #[derive(Parser)]
-#[command(name = "experts")]
+#[command(name = "asking")]
 struct Arguments {
     #[command(flatten)]
     options: Options,
@@ -76,7 +76,7 @@ async fn main() -> Result<()> {
             Figure::new("processor time of a question", "µs", Better::Less, micros(&ours, many)).note(note),
             Figure::new("memory", "MiB", Better::Less, mib(&ours)),
         ];
-        return output::finish("experts", "make bench ARGS=experts", &options, alone);
+        return output::finish("asking", "make bench ARGS=asking", &options, alone);
     }
     output::progress("LiteLLM's library");
     let library = measure(command(PYTHON, &[SCRIPT, "library", &base], few), few)
@@ -107,7 +107,7 @@ async fn main() -> Result<()> {
         cpu("LiteLLM's library", &library, few),
         memory("LiteLLM's library", &library),
     ];
-    output::finish("experts", "make bench ARGS=experts", &options, figures)
+    output::finish("asking", "make bench ARGS=asking", &options, figures)
 }
 
 fn micros(cost: &Cost, requests: usize) -> f64 {
