@@ -1,5 +1,7 @@
 //! The log's files are checked by a program in another language that shares no code with ours.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
