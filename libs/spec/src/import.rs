@@ -28,8 +28,10 @@ const COMMENTS: usize = 200;
 /// What the Compose file does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The application's name; none takes the Compose file's `name`, or `app`.
+    /// The application's name; none takes the Compose file's `name`, else `fallback`, else `app`.
     pub name: Option<Token>,
+    /// The name when nothing else gives one, such as that of the file's folder.
+    pub fallback: Option<Token>,
     /// The environment; none leaves it at the default.
     pub environment: Option<Token>,
     /// Values for `${VARIABLE}`. One that is missing becomes its default or nothing, as in Compose, with a note.
@@ -138,10 +140,13 @@ impl Import {
             Some(name) => name.clone(),
             None => match root.get("name").and_then(Node::scalar).filter(|name| !name.is_empty()) {
                 Some(name) => self.token(&name, "application", &Path::default().field("name"))?,
-                None => {
-                    self.note("the Compose file has no name; the application is named app");
-                    "app".parse().ok()?
-                }
+                None => match &options.fallback {
+                    Some(name) => name.clone(),
+                    None => {
+                        self.note("the Compose file has no name; the application is named app");
+                        "app".parse().ok()?
+                    }
+                },
             },
         };
         let mut modules = Vec::new();

@@ -7,7 +7,7 @@ mod told;
 use std::path::PathBuf;
 
 use bus::subjects;
-use certificate::{Certificate, Trust, Verified, verify::check};
+use certificate::{Certificate, Problem, Trust, Verified, verify::check};
 use clap::{Args, Subcommand};
 use model::{DeploymentId, certificate::CertificateEntry};
 use serde_json::json;
@@ -136,13 +136,19 @@ async fn show(global: &Global, which: &Which) -> Result<u8, Failure> {
 async fn verify(global: &Global, asked: &Verify) -> Result<u8, Failure> {
     let trust = files::trust(global, asked.trust.as_deref())?;
     let bytes = fetch(global, &asked.which).await?;
-    judge(&bytes, &trust, asked.promoted)
+    let folder = asked.which.certificate.as_deref().map(std::path::Path::new).filter(|path| path.is_dir());
+    let changed = folder.map_or_else(Vec::new, |folder| files::changed_parts(&bytes, &trust, folder));
+    judge(&bytes, &trust, asked.promoted, changed)
 }
 
-/// Verifies and tells; the exit status.
-fn judge(bytes: &[u8], trust: &Trust, promoted: bool) -> Result<u8, Failure> {
+/// Verifies and tells; the exit status. `changed`: parts beside the certificate that are not those it encloses.
+fn judge(bytes: &[u8], trust: &Trust, promoted: bool, changed: Vec<Problem>) -> Result<u8, Failure> {
     let ready = trust.ready().map_err(|error| Failure::invalid(format!("the trust file: {error}")))?;
-    match certificate::verify(bytes, &ready) {
+    let verified = match certificate::verify(bytes, &ready) {
+        Ok(_) if !changed.is_empty() => Err(changed),
+        verified => verified,
+    };
+    match verified {
         Ok(verified) => Ok(valid(&verified, promoted)),
         Err(problems) => {
             if output::json() {

@@ -41,7 +41,8 @@ pub fn import(import: Import) -> Result<u8, Failure> {
         Some(Err(error)) => Err(Failure::invalid(format!("--{field}: {error}"))),
     };
     let options = spec::import::Options {
-        name: token("name", name)?.or_else(|| folder(&file)),
+        name: token("name", name)?,
+        fallback: folder(&file),
         environment: token("environment", environment)?,
         variables: std::env::vars().collect(),
     };

@@ -44,6 +44,12 @@ fn a_promotion_is_proven_without_its_engine_and_a_changed_byte_is_found() {
     assert_eq!((&told["valid"], &told["promoted"]), (&Value::from(true), &Value::from(true)));
     assert!(told["log"]["index"].is_u64(), "{told}");
 
+    let part = stage.path("shop/spec.json");
+    let spec = fs::read(&part).unwrap();
+    fs::write(&part, [&spec[..], b" "].concat()).unwrap();
+    stage.run(&["certificate", "verify", "shop"]).exits(1).says("INVALID").says("spec.json:");
+    fs::write(&part, spec).unwrap();
+
     let place = stage.path("shop/certificate.json");
     let text = fs::read_to_string(&place).unwrap();
     fs::write(&place, text.replacen("\\\"replicas\\\":1", "\\\"replicas\\\":2", 1)).unwrap();

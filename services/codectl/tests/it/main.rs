@@ -254,6 +254,22 @@ fn what_is_imported_from_compose_is_a_valid_spec() {
 }
 
 #[test]
+fn an_imported_application_is_named_by_its_file_else_by_its_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("shop");
+    std::fs::create_dir(&folder).unwrap();
+    let (named, unnamed) = (folder.join("named.yaml"), folder.join("unnamed.yaml"));
+    let services = "services: {web: {image: 'web:1'}}\n";
+    std::fs::write(&named, format!("name: guestbook\n{services}")).unwrap();
+    std::fs::write(&unnamed, services).unwrap();
+
+    for (file, name) in [(named, "name: guestbook"), (unnamed, "name: shop")] {
+        let imported = codectl(home.path(), &["import", "compose", file.to_str().unwrap()]).exits(0);
+        assert!(imported.out.lines().any(|line| line == name), "{}", imported.out);
+    }
+}
+
+#[test]
 fn completions_and_schema_are_printed_and_a_closed_pipe_is_no_failure() {
     let home = scratch();
     for shell in ["bash", "zsh", "fish"] {

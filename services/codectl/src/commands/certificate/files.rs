@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use certificate::{Certificate, Trust};
+use certificate::{Certificate, Problem, Trust};
 
 use crate::{cli::Global, failure::Failure, home::Home};
 
@@ -13,6 +13,20 @@ use crate::{cli::Global, failure::Failure, home::Home};
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let path = if path.is_dir() { path.join("certificate.json") } else { path.to_owned() };
     fs::read(&path).map_err(|error| Failure::invalid(format!("reading {}: {error}", path.display())))
+}
+
+/// The parts of an exported folder that are not, byte for byte, those that its certificate encloses. What is missing is
+/// no lie; keys and trust are not compared, because trust comes by another way.
+pub fn changed_parts(bytes: &[u8], trust: &Trust, folder: &Path) -> Vec<Problem> {
+    let Ok(certificate) = parse(bytes) else { return Vec::new() };
+    let parts = certificate.files(trust).into_iter();
+    let parts = parts.filter(|(name, _)| name != "certificate.json" && !name.starts_with("trust/"));
+    let differs = |name: &str, part: &[u8]| fs::read(folder.join(name)).is_ok_and(|found| found != part);
+    let changed = parts.filter(|(name, part)| differs(name, part)).map(|(name, _)| Problem {
+        field: name,
+        text: "this file is not what the certificate encloses: it was changed after the export".to_owned(),
+    });
+    changed.collect()
 }
 
 /// A certificate, not verified.
@@ -31,7 +45,7 @@ pub fn trust(global: &Global, named: Option<&Path>) -> Result<Trust, Failure> {
     let path = named.map_or_else(|| trust_file(global), Path::to_owned);
     let text = fs::read_to_string(&path).map_err(|error| {
         let hint = if error.kind() == io::ErrorKind::NotFound {
-            "\n  get one once, from an engine that you trust: codectl certificate keys trust"
+            "\n  get one once, from an engine that you trust: codectl certificate keys trust; --trust FILE names another one"
         } else {
             ""
         };
