@@ -8,11 +8,11 @@ pub mod providers;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use model::{
-    GateResult, Outcome, StepKind, Token, deployment::StepJob, plan::Revision, spec::Analysis,
-    step::StepResult,
+    GateResult, Outcome, StepKind, Token, deployment::StepJob, plan::Revision, route::RevisionCount,
+    spec::Analysis, step::StepResult,
 };
 use tokio::time::Instant;
 
@@ -48,6 +48,7 @@ async fn judge(trial: &Trial<'_>, analysis: &Analysis, background: bool) -> Resu
     for metric in &analysis.metrics {
         meters.push(Meter::new(metric, trial, &heard, began)?);
     }
+    let mut shown = heard.window(trial.module);
     loop {
         let due = meters.iter().filter(|meter| !meter.has_ended()).map(Meter::due).min();
         let next = [due, end].into_iter().flatten().min();
@@ -70,7 +71,8 @@ async fn judge(trial: &Trial<'_>, analysis: &Analysis, background: bool) -> Resu
         }
         let gates: Vec<GateResult> = meters.iter().filter_map(Meter::gate).collect();
         let share = end.map(|_| began.elapsed().as_secs_f64() / room.as_secs_f64().max(0.001));
-        ctx.show_all(job, summary(&gates), share, traffic(&heard, trial), gates);
+        ctx.show_all(job, summary(&gates), share, traffic(&heard.since(&shown)), gates);
+        shown = heard.window(trial.module);
         if stop || meters.iter().any(Meter::decides_now) {
             return Ok(ended(&mut meters, ctx.now()));
         }
@@ -117,10 +119,10 @@ fn summary(gates: &[GateResult]) -> String {
     if texts.is_empty() { "nothing measured yet".to_owned() } else { texts.join("; ") }
 }
 
-/// The shares that really arrived since the step began, in percent.
-fn traffic(heard: &crate::counts::Heard, trial: &Trial<'_>) -> Vec<(String, f64)> {
-    let totals = heard.totals(trial.module);
-    let all: u64 = totals.values().map(|count| count.requests).sum();
+/// The shares that really arrived, in percent; who got nothing has no line.
+fn traffic(counts: &BTreeMap<Revision, RevisionCount>) -> Vec<(String, f64)> {
+    let all: u64 = counts.values().map(|count| count.requests).sum();
     let percent = |requests: u64| requests as f64 * 100.0 / all.max(1) as f64;
-    totals.iter().map(|(revision, count)| (revision.to_string(), percent(count.requests))).collect()
+    let asked = counts.iter().filter(|(_, count)| count.requests > 0);
+    asked.map(|(revision, count)| (revision.to_string(), percent(count.requests))).collect()
 }
