@@ -3,7 +3,6 @@
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use bus::{NatsServer, ServerSettings, subjects::audit as speech};
@@ -81,16 +80,17 @@ async fn kill_9_at_random_moments_loses_and_repeats_nothing() {
     let mut process = Process::start(&broker, folder.path(), None);
     included_or_nothing(bus).await;
 
-    let mut kills = 0;
+    // A fact is said and the process is killed over it, whatever it holds then.
+    let (mut kills, mut next_kill) = (0, random.random_range(20..60));
     for counter in 1..=FACTS {
         let record = fact("gateway", counter);
         bus.trail(&speech::TRAIL, "gateway", &format!("gateway:{counter}"), &record).await.unwrap();
-        if counter % 50 == 0 {
-            tokio::time::sleep(Duration::from_millis(random.random_range(0..120))).await;
+        if counter == next_kill {
             process.kill9();
             kills += 1;
+            next_kill += random.random_range(20..60);
             process = Process::start(&broker, folder.path(), None);
-            if counter % 100 == 0 {
+            if kills % 2 == 0 {
                 included_or_nothing(bus).await;
             }
         }
@@ -98,6 +98,7 @@ async fn kill_9_at_random_moments_loses_and_repeats_nothing() {
     included(bus, FACTS).await;
     drop(process);
 
+    assert!(kills >= 6, "only {kills} kills");
     let (report, records) = checked(folder.path());
     assert!(report.is_clean(), "{report:?}");
     let counts: Vec<u64> = records.iter().map(|record| record.counter).collect();

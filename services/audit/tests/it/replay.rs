@@ -86,7 +86,6 @@ fn fifty_thousand_messages_with_repeats_and_disorder_give_the_undisturbed_root()
 }
 
 #[test]
-#[ignore = "a minute: run with --ignored"]
 fn a_million_messages_with_repeats_and_disorder_give_the_undisturbed_root() {
     replay(1_000_000, 11);
 }
