@@ -1,9 +1,6 @@
 //! Certificates as a person and a pipeline meet them.
 
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use serde_json::Value;
 
@@ -14,14 +11,9 @@ use crate::{
 
 /// The certificate of the newest deployment, as soon as there is one.
 fn show(stage: &Stage) -> Answer {
-    let began = Instant::now();
-    loop {
-        let answer = stage.run(&["certificate", "show"]);
-        if answer.code == 0 || began.elapsed() > Duration::from_secs(60) {
-            return answer.exits(0);
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
+    let ask = || stage.run(&["certificate", "show"]);
+    stage.until("there is a certificate", || ask().code == 0);
+    ask().exits(0)
 }
 
 #[test]
