@@ -252,18 +252,20 @@ pub async fn on_replay(ctx: Ctx, request: ConsultationRequest, _: Meta) -> Resul
     Ok(ReplayReply { recorded, again: opinion, rules, same })
 }
 
-/// A deployment is over: what became of it is noted, and the experts' records learn from it. Safe to repeat.
+/// A deployment is over: the experts' records learn from it, then its end is noted, so that an end that is shown is
+/// one that was learnt from. Safe to repeat: a crash in between learns nothing twice.
 pub async fn on_closed(ctx: Ctx, summary: Summary, _: Meta) -> Result<(), Error> {
     let Some(verdict) = summary.verdict else { return Ok(()) };
     let Ok(id) = summary.deployment.as_str().parse::<Token>() else { return Ok(()) };
     let story = ctx.store.story(&id).await?;
     let Some(digest) = story.line(&id).and_then(|line| line.consultation) else { return Ok(()) };
-    let event = ConsultationEvent::Ended { verdict };
-    ctx.store.note(&id, event, now(&ctx), |story| story.ended.is_some()).await?;
     let cause = cause(&ctx, &summary).await?;
-    let Some(truth) = learning::truth(verdict, cause.as_ref()) else { return Ok(()) };
-    let ballots = ctx.store.stored(&id, &digest).await?.consultation.ballots;
-    ctx.store.learn(&id, &ballots, truth, &ctx.config.policy).await
+    if let Some(truth) = learning::truth(verdict, cause.as_ref()) {
+        let ballots = ctx.store.stored(&id, &digest).await?.consultation.ballots;
+        ctx.store.learn(&id, &ballots, truth, &ctx.config.policy).await?;
+    }
+    let event = ConsultationEvent::Ended { verdict };
+    ctx.store.note(&id, event, now(&ctx), |story| story.ended.is_some()).await
 }
 
 fn now(ctx: &Ctx) -> Timestamp {
