@@ -5,6 +5,7 @@
 //! wall measures the neighbours.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use model::expert::{
 use nix::time::{ClockId, clock_gettime};
 use opinion::{
     Facts, Panel, Policy, Records, Said, State,
-    batch::{Method, evaluate, read, score},
+    batch::{Method, Posterior, Rows, Stop, Votes, dawid_skene, evaluate, read, score},
     kernel::{self, DIMS, Kernel, Load},
     pattern::{Thresholds, analyse, sample::Sample},
     pool::{Pool, Threads},
@@ -474,6 +475,28 @@ struct Peer {
     seconds: f64,
 }
 
+/// The method that goes on longer than crowd-kit's.
+const UNTIL_STILL: &str = "Dawid-Skene until nothing moves";
+
+type Run = fn(&Votes) -> Posterior;
+
+/// What of ours is the same as a method of crowd-kit. Its Dawid-Skene ends when the likelihood hardly gains, so ours is
+/// run with that end, and beside it with the end of the reference.
+fn ours(method: Method) -> Vec<(&'static str, Run)> {
+    match method {
+        Method::DawidSkene => vec![
+            ("Dawid-Skene with crowd-kit's end", |votes| {
+                dawid_skene(votes, Rows::Smoothed, Stop::Gain(1e-5))
+            }),
+            (UNTIL_STILL, |votes| dawid_skene(votes, Rows::Smoothed, Stop::Still)),
+        ],
+        Method::OneCoin => vec![("one-coin", opinion::batch::one_coin)],
+        Method::Wawa => vec![("Wawa", opinion::batch::wawa)],
+        Method::Majority => vec![("majority", opinion::batch::majority)],
+        Method::DawidSkenePrior | Method::Ibcc => Vec::new(),
+    }
+}
+
 fn beside_crowdkit(data: &Path, folders: &[PathBuf], figures: &mut Vec<Figure>) -> Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/crowdkit.py");
     let names: Vec<String> = folders.iter().map(|folder| name_of(folder)).collect();
@@ -493,34 +516,33 @@ fn beside_crowdkit(data: &Path, folders: &[PathBuf], figures: &mut Vec<Figure>) 
     output::line(
         "\n| set | method | ours | crowd-kit | ours, ms | crowd-kit, ms | ratio |\n|---|---|---|---|---|---|---|",
     );
-    let mut sums: std::collections::BTreeMap<Method, (f64, f64, f64, f64, u32)> =
-        std::collections::BTreeMap::new();
+    let mut sums: BTreeMap<&str, (f64, f64, f64, f64, u32)> = BTreeMap::new();
     for peer in &peers {
         let (votes, truth) = read(&data.join(&peer.set))?;
-        let mut posterior = None;
-        let took = fastest(3, || posterior = Some(peer.method.run(&votes))).as_secs_f64();
-        let Some(posterior) = posterior else { continue };
-        let ours = score(peer.method, &posterior, &truth).accuracy;
-        output::line(format!(
-            "| {} | {} | {ours:.4} | {:.4} | {:.2} | {:.0} | {:.0} |",
-            peer.set,
-            peer.method.name(),
-            peer.accuracy,
-            took * 1e3,
-            peer.seconds * 1e3,
-            peer.seconds / took
-        ));
-        let sum = sums.entry(peer.method).or_default();
-        *sum = (sum.0 + took, sum.1 + peer.seconds, sum.2 + ours, sum.3 + peer.accuracy, sum.4 + 1);
+        for (name, run) in ours(peer.method) {
+            let mut posterior = None;
+            let took = fastest(3, || posterior = Some(run(&votes))).as_secs_f64();
+            let Some(posterior) = posterior else { continue };
+            let right = score(peer.method, &posterior, &truth).accuracy;
+            output::line(format!(
+                "| {} | {name} | {right:.4} | {:.4} | {:.2} | {:.0} | {:.0} |",
+                peer.set,
+                peer.accuracy,
+                took * 1e3,
+                peer.seconds * 1e3,
+                peer.seconds / took
+            ));
+            let sum = sums.entry(name).or_default();
+            *sum = (sum.0 + took, sum.1 + peer.seconds, sum.2 + right, sum.3 + peer.accuracy, sum.4 + 1);
+        }
     }
-    for (method, (ours, theirs, right, theirs_right, sets)) in sums {
+    for (name, (ours, theirs, right, theirs_right, sets)) in sums {
         let share = |sum: f64| sum / f64::from(sets);
-        figures.push(
-            Figure::new(format!("{} on {sets} sets", method.name()), "ms", Better::Less, ours * 1e3)
-                .against("crowd-kit", theirs * 1e3)
-                .aims(Aim::Ratio(100.0))
-                .note(format!("mean accuracy {:.4} against {:.4}", share(right), share(theirs_right))),
-        );
+        let figure = Figure::new(format!("{name} on {sets} sets"), "ms", Better::Less, ours * 1e3)
+            .against("crowd-kit", theirs * 1e3)
+            .note(format!("mean accuracy {:.4} against {:.4}", share(right), share(theirs_right)));
+        // crowd-kit does not go on until nothing moves, so that this row compares unlike work.
+        figures.push(if name == UNTIL_STILL { figure } else { figure.aims(Aim::Ratio(100.0)) });
     }
     Ok(())
 }

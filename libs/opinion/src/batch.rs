@@ -12,7 +12,7 @@ mod majority;
 mod one_coin;
 
 pub use crowd::{BadVotes, Truth, Votes, read};
-pub use dawid_skene::{Rows, dawid_skene, ibcc};
+pub use dawid_skene::{Rows, Stop, dawid_skene, ibcc};
 pub use drift::{Drift, drift, error_correlation};
 pub use evaluate::{Evaluation, Score, calibration_error, evaluate, score, temper_on, tempered};
 pub use gold::gold_pool;
@@ -102,8 +102,8 @@ impl Method {
             Method::Majority => majority(votes),
             Method::Wawa => wawa(votes),
             Method::OneCoin => one_coin(votes),
-            Method::DawidSkene => dawid_skene(votes, Rows::Smoothed),
-            Method::DawidSkenePrior => dawid_skene(votes, Rows::Prior),
+            Method::DawidSkene => dawid_skene(votes, Rows::Smoothed, Stop::Still),
+            Method::DawidSkenePrior => dawid_skene(votes, Rows::Prior, Stop::Still),
             Method::Ibcc => ibcc(votes),
         }
     }
