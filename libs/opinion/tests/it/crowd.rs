@@ -156,9 +156,11 @@ fn a_panel_of_five_with_twenty_known_cases_beats_what_is_told_nothing() {
         told_nothing += accuracy(&Method::DawidSkene.run(&panel)) / PANELS as f64;
     }
 
-    println!("20 known cases {pool:.3}, Dawid-Skene {told_nothing:.3}, majority {plain:.3}");
-    // 0.80 at two digits: the mean of 1000 panels itself scatters by 0.002.
-    assert!(pool >= 0.795, "{pool}");
+    println!(
+        "{PANELS} panels of 5, seed 20, accuracy on the other items: 20 known cases {pool:.3}, Dawid-Skene {told_nothing:.3}, majority {plain:.3}"
+    );
+    // The mean of 1000 panels scatters by 0.002.
+    assert!(pool >= 0.80, "{pool}");
     assert!(pool > told_nothing && told_nothing > plain, "{pool} {told_nothing} {plain}");
 }
 
