@@ -264,7 +264,7 @@ pub enum Action {
 /// What was made of the ballots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Opinion {
-    /// The recommended action: the one with the least expected loss.
+    /// The recommended action: the one with the least expected loss, unless a rule outranks the votes.
     pub action: Action,
     /// Why this action, in one sentence.
     pub reason: String,
@@ -295,8 +295,9 @@ pub struct Opinion {
     pub correlation: (f64, f64),
     /// Entropy of the votes, 0 (unanimous) to 1.
     pub entropy: f64,
-    /// Experts and families without whom the action would be another one.
-    pub fragile_without: Vec<String>,
+    /// What the votes and findings would recommend without each expert or family, where that is another action.
+    #[serde(default)]
+    pub turns_without: BTreeMap<String, Action>,
     /// Weight of each expert's vote, by name.
     pub weights: BTreeMap<String, f64>,
     /// Canary shares in percent: a careful quantile of the answers, clamped by policy.

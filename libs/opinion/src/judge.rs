@@ -71,22 +71,28 @@ pub(crate) fn judge(
     if tally.families < policy.quorum_families && !tally.only_rules {
         return (Action::NoQuorum, Cause::OneFamily);
     }
-    if tally.action == Action::Approve {
-        if signals.gate_failed {
-            return (Action::Reject, Cause::FailedGate);
-        }
-        if signals.blocked {
-            return (Action::NeedsChange, Cause::BlockingFinding);
-        }
-        if signals.dictated {
-            return (Action::Escalate, Cause::Dictated);
-        }
+    let (ruled, cause) = rule(tally.action, signals);
+    if cause != Cause::LeastLoss {
+        return (ruled, cause);
     }
     let decides = matches!(tally.action, Action::Approve | Action::Reject);
     if decides && signals.risk > Risk::Low && is_fragile(panel, said, tally) {
         return (Action::Escalate, Cause::Fragile);
     }
     (tally.action, Cause::LeastLoss)
+}
+
+/// What outranks the votes: a failed gate and a dictated approval turn an approval, a blocking finding whose evidence
+/// exists leaves nothing milder than a change.
+pub(crate) fn rule(voted: Action, signals: Signals) -> (Action, Cause) {
+    match voted {
+        Action::Approve if signals.gate_failed => (Action::Reject, Cause::FailedGate),
+        Action::Approve | Action::NeedsChange if signals.blocked => {
+            (Action::NeedsChange, Cause::BlockingFinding)
+        }
+        Action::Approve if signals.dictated => (Action::Escalate, Cause::Dictated),
+        voted => (voted, Cause::LeastLoss),
+    }
 }
 
 fn is_fragile(panel: &Panel, said: &[Said], tally: &Tally) -> bool {

@@ -85,7 +85,7 @@ fn weigh_with(
         effective_votes: tally.effective_votes,
         correlation: (policy.correlation_across, policy.correlation_within),
         entropy: entropy(&seated),
-        fragile_without: fragile(&panel, &said, &tally, &seated),
+        turns_without: turns(&panel, &said, &tally, &seated, facts, signals),
         weights: names(&seated).zip(weights).collect(),
         canary_steps_pct: numbers::canary_steps(&answers, policy),
         bake_minutes: numbers::bake_minutes(&answers, policy),
@@ -176,23 +176,41 @@ fn entropy(seated: &[&Ballot]) -> f64 {
     (nats / 3f64.ln()).clamp(0.0, 1.0).abs()
 }
 
-fn fragile(panel: &Panel, said: &[Said], tally: &Tally, seated: &[&Ballot]) -> Vec<String> {
-    let mut names = Vec::new();
+/// What votes and findings would come to without each voter and each family of several, where it is something else.
+fn turns(
+    panel: &Panel,
+    said: &[Said],
+    tally: &Tally,
+    seated: &[&Ballot],
+    facts: &Facts,
+    signals: Signals,
+) -> BTreeMap<String, Action> {
+    // The same words from two families are no longer that without one of them.
+    let signals = Signals { dictated: false, ..signals };
+    let (now, _) = judge::rule(tally.action, signals);
+    let blocking: Vec<bool> = seated.iter().map(|ballot| judge::blocks(ballot, facts)).collect();
+    let members = |family: u32| (0..seated.len()).filter(move |place| panel.family_of(*place) == family);
+    let mut turns = BTreeMap::new();
     for without in judge::left_out(panel, said, tally) {
-        if panel.tally_without(said, without).action == tally.action {
-            continue;
-        }
-        match without {
-            Without::Nobody => {}
-            Without::Seat(place) => names.push(seated[place].expert.name.to_string()),
-            Without::Family(family) => {
-                let member = (0..seated.len()).find(|place| panel.family_of(*place) == family);
-                names.extend(member.map(|place| format!("family {}", seated[place].expert.family)));
+        let (name, is_out): (String, Box<dyn Fn(usize) -> bool>) = match without {
+            Without::Nobody => continue,
+            Without::Seat(out) => (seated[out].expert.name.to_string(), Box::new(move |place| place == out)),
+            // Of a family of one its member is named.
+            Without::Family(out) if members(out).count() < 2 => continue,
+            Without::Family(out) => {
+                let Some(member) = members(out).next() else { continue };
+                let name = format!("family {}", seated[member].expert.family);
+                (name, Box::new(move |place| panel.family_of(place) == out))
             }
+        };
+        let blocked = blocking.iter().enumerate().any(|(place, blocks)| *blocks && !is_out(place));
+        let voted = panel.tally_without(said, without).action;
+        let (then, _) = judge::rule(voted, Signals { blocked, ..signals });
+        if then != now {
+            turns.insert(name, then);
         }
     }
-    names.sort();
-    names
+    turns
 }
 
 /// Kemeny's and Borda's order of the strategies that anyone named.
@@ -215,24 +233,25 @@ fn strategies(answers: &[(&Answer, f64)]) -> (Vec<Advice>, Vec<Advice>) {
 fn reason(cause: Cause, facts: &Facts, seated: &[&Ballot], tally: &Tally, policy: &Policy) -> String {
     match cause {
         Cause::LeastLoss => {
-            let percent = tally.posterior.map(|one| one * 100.0);
-            let least = tally.losses.iter().copied().fold(f64::INFINITY, f64::min);
-            format!(
-                "{} of {} voted, worth {:.1} votes: safe {:.0} %, unsafe {:.0} %, fixable {:.0} %; least expected loss \
-                 {least:.2}",
-                tally.votes,
-                seated.len(),
-                tally.effective_votes,
-                percent[0],
-                percent[1],
-                percent[2],
-            )
+            let [escalate, change, reject, approve] = tally.losses;
+            let losses = match tally.action {
+                Action::Approve => format!("approving has the least expected loss, {approve:.2}"),
+                other => {
+                    let least = escalate.min(change).min(reject);
+                    format!("{} loses least, {least:.2}; approving {approve:.2}", verb(other))
+                }
+            };
+            format!("{}; {losses}", votes(seated, tally))
         }
         Cause::FailedGate => format!("the votes approve, but failed: {}", facts.failed_gates.join(", ")),
         Cause::BlockingFinding => {
             let blocking = seated.iter().filter(|ballot| judge::blocks(ballot, facts));
             let names: Vec<&str> = blocking.map(|ballot| ballot.expert.name.as_str()).collect();
-            format!("the votes approve, but {} found something blocking, with evidence", names.join(", "))
+            let names = names.join(", ");
+            format!(
+                "{names} found something blocking whose evidence exists, which outranks all votes ({})",
+                votes(seated, tally)
+            )
         }
         Cause::Dictated => "the votes approve, but with the same text from several families".to_owned(),
         Cause::Fragile => "a single expert or family decides it, which the risk does not allow".to_owned(),
@@ -250,6 +269,25 @@ fn reason(cause: Cause, facts: &Facts, seated: &[&Ballot], tally: &Tally, policy
             )
         }
     }
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Approve => "approving",
+        Action::Reject => "rejecting",
+        Action::NeedsChange => "asking for a change",
+        Action::Escalate | Action::NoQuorum => "asking a human",
+    }
+}
+
+fn votes(seated: &[&Ballot], tally: &Tally) -> String {
+    let [safe, unsound, fixable] = tally.posterior.map(|one| one * 100.0);
+    format!(
+        "{} of {} voted, worth {:.1} votes: safe {safe:.0} %, unsafe {unsound:.0} %, fixable {fixable:.0} %",
+        tally.votes,
+        seated.len(),
+        tally.effective_votes,
+    )
 }
 
 /// How often each kind of failure kept an expert from answering.

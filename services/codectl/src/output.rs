@@ -83,6 +83,25 @@ pub fn note(text: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
 }
 
+/// Prints what is wrong with the arguments. They could not be read, so whether JSON is wanted is looked up in them.
+pub fn misused(error: &clap::Error) -> ExitCode {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let in_one_word = ["--output=json", "-o=json", "-ojson"];
+    let asked =
+        words.windows(2).any(|pair| matches!(pair[0].as_str(), "--output" | "-o") && pair[1] == "json")
+            || words.iter().any(|word| in_one_word.contains(&word.as_str()))
+            || std::env::var_os("CODE_OUTPUT").is_some_and(|form| form == "json");
+    if asked {
+        let text = error.render().to_string();
+        let text = text.trim().trim_start_matches("error: ");
+        let value = serde_json::json!({"error": text, "status": 2, "complaints": []});
+        note(value.to_string());
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(2)
+}
+
 /// Prints a failure the way it was asked for.
 pub fn failed(failure: &Failure) -> ExitCode {
     if json() {
@@ -93,14 +112,17 @@ pub fn failed(failure: &Failure) -> ExitCode {
     } else if failure.complaints.is_empty() {
         note(format!("{} {}", paint::bad("error:"), failure.text));
     } else {
-        let file = failure.file.as_deref().unwrap_or("spec");
+        let (before, place) = match &failure.file {
+            Some(file) => (format!("{file}:"), format!(" in {file}")),
+            None => Default::default(),
+        };
         for complaint in &failure.complaints {
-            let place = if complaint.line > 0 { "" } else { " " };
-            note(format!("{file}:{place}{complaint}"));
+            let gap = if complaint.line > 0 || before.is_empty() { "" } else { " " };
+            note(format!("{before}{gap}{complaint}"));
         }
         let count = failure.complaints.len();
         let word = if count == 1 { "mistake" } else { "mistakes" };
-        note(format!("{} {count} {word} in {file}", paint::bad("error:")));
+        note(format!("{} {count} {word}{place}", paint::bad("error:")));
     }
     ExitCode::from(failure.status)
 }

@@ -145,7 +145,8 @@ async fn advice(
         }
     };
     if let Some(advice) = advice.as_ref().filter(|_| !passes(gate, advice.as_ref())) {
-        obstacles.push(format!("the gate for experts would hold it back: {}", advice.summary()));
+        let action = advice.action.as_str().replace('_', " ");
+        obstacles.push(format!("the gate for experts would hold it back: they say {action}"));
     }
     advice
 }

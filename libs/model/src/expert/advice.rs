@@ -1,5 +1,7 @@
 //! Advice on a plan: what experts are shown, and what goes into the deployment's journal of what they said.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -73,9 +75,9 @@ pub struct PlanAdvice {
     pub votes: u32,
     /// What they are worth as independent votes.
     pub effective_votes: f64,
-    /// Experts and families without whom the action would be another one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fragile_without: Vec<String>,
+    /// What the experts would recommend without each expert or family, where that is another action.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub turns_without: BTreeMap<String, Action>,
     /// Recommended strategies, the best first; empty for no recommendation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strategies: Vec<Advice>,

@@ -205,6 +205,12 @@ fn a_blocking_finding_counts_only_with_real_evidence() {
 
     assert_eq!(decide("plan").action, Action::NeedsChange);
     assert_eq!(decide("plan").cause, "blocking_finding");
+    assert!(
+        decide("plan")
+            .reason
+            .contains("a found something blocking whose evidence exists, which outranks all votes")
+    );
+    assert_eq!(decide("plan").turns_without, [("a".to_owned(), Action::Approve)].into());
     assert_eq!(decide("invented").action, Action::Approve);
     assert_eq!(decide("").action, Action::Approve);
 }
@@ -228,7 +234,8 @@ fn what_one_expert_decides_goes_to_a_human_when_much_is_at_stake() {
     };
 
     assert_eq!(decide(Risk::Low).action, Action::Approve);
-    assert_eq!(decide(Risk::Low).fragile_without, ["a", "b", "family x", "family y"]);
+    let turns: Vec<String> = decide(Risk::Low).turns_without.into_keys().collect();
+    assert_eq!(turns, ["a", "b"]);
     assert_eq!(decide(Risk::High).action, Action::Escalate);
     assert_eq!(decide(Risk::High).cause, "fragile");
 }
@@ -458,7 +465,7 @@ proptest! {
             prop_assert!(facts.failed_gates.is_empty());
             prop_assert!(opinion.votes >= 2 || ballots.iter().any(|one| one.status == AnswerStatus::Abstained));
             prop_assert!(opinion.posterior["unsafe"] < 0.05);
-            prop_assert!(facts.risk == Risk::Low || opinion.fragile_without.is_empty());
+            prop_assert!(facts.risk == Risk::Low || opinion.turns_without.is_empty());
         }
     }
 }

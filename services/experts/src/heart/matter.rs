@@ -103,7 +103,7 @@ pub fn advice(consultation: &Consultation, stored: Option<Digest>, question: Tok
         findings: concerns(&consultation.ballots),
         votes: opinion.votes,
         effective_votes: opinion.effective_votes,
-        fragile_without: opinion.fragile_without.clone(),
+        turns_without: opinion.turns_without.clone(),
         strategies: opinion.strategies.clone(),
         canary_steps_pct: opinion.canary_steps_pct.clone(),
         bake_minutes: opinion.bake_minutes,

@@ -113,7 +113,7 @@ impl Simulation {
             findings: Vec::new(),
             votes: 3,
             effective_votes: 1.5,
-            fragile_without: Vec::new(),
+            turns_without: Default::default(),
             strategies: Vec::new(),
             canary_steps_pct: Vec::new(),
             bake_minutes: 0,

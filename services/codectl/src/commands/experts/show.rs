@@ -1,6 +1,6 @@
 //! How consultations look to a person.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use model::expert::{
     Action, AnswerStatus, AskingStep, Ballot, Consultation, ConsultationLine, ConsultationReply,
@@ -154,9 +154,8 @@ fn verdict(consultation: &Consultation, opinion: &Opinion) {
             opinion.entropy * 100.0
         ),
     );
-    if !opinion.fragile_without.is_empty() {
-        let without = opinion.fragile_without.join(", ");
-        row("fragile", paint::warn(format!("it would be another opinion without {without}")));
+    for turn in turns(&opinion.turns_without) {
+        row("fragile", paint::warn(turn));
     }
     let strategies: Vec<&str> = opinion.strategies.iter().map(|one| one.as_str()).collect();
     if !strategies.is_empty() {
@@ -171,6 +170,23 @@ fn verdict(consultation: &Consultation, opinion: &Opinion) {
             ),
         );
     }
+}
+
+/// One line per action that it would turn to: without whom.
+fn turns(without: &BTreeMap<String, Action>) -> Vec<String> {
+    let mut by_action: BTreeMap<Action, Vec<String>> = BTreeMap::new();
+    for (name, action) in without {
+        let who = if name.starts_with("family ") { name.clone() } else { format!("expert {name}") };
+        by_action.entry(*action).or_default().push(who);
+    }
+    let line = |(action, who): (Action, Vec<String>)| {
+        let turn = match action {
+            Action::Escalate => "would be for a human to decide".to_owned(),
+            action => format!("would turn to {}", action.as_str().replace('_', " ")),
+        };
+        format!("{turn} without {}", who.join(", or without "))
+    };
+    by_action.into_iter().map(line).collect()
 }
 
 /// The most serious first, with who found it.
@@ -357,7 +373,7 @@ pub fn advice(advice: &PlanAdvice) {
         let text = foreign(&concern.statement);
         output::line(format!("      {} {text} {}", weight(concern.weight), paint::faint(who.join(", "))));
     }
-    if !advice.fragile_without.is_empty() {
-        output::line(format!("  fragile: another opinion without {}", advice.fragile_without.join(", ")));
+    for turn in turns(&advice.turns_without) {
+        output::line(format!("  {} {turn}", paint::faint("fragile:")));
     }
 }

@@ -57,12 +57,15 @@ pub(super) fn holds_back(state: &Deployment, context: Context<'_>) -> Option<Vec
 }
 
 fn words(advice: &PlanAdvice) -> String {
-    let gravest = advice.findings.first().map(|finding| {
-        let who: Vec<&str> = finding.experts.iter().map(Token::as_str).collect();
-        format!(": {} ({})", finding.statement, who.join(", "))
-    });
-    let action = advice.action.as_str().replace('_', " ");
-    format!("they say {action}{}; {}", gravest.unwrap_or_default(), advice.reason)
+    // The rule behind the action stands with the advice; here is what is to be cured.
+    let why = match advice.findings.first() {
+        Some(finding) => {
+            let who: Vec<&str> = finding.experts.iter().map(Token::as_str).collect();
+            format!("{} ({})", finding.statement, who.join(", "))
+        }
+        None => advice.reason.clone(),
+    };
+    format!("they say {}: {why}", advice.action.as_str().replace('_', " "))
 }
 
 /// Experts answered. An answer that comes late, twice, or about another plan gives nothing.

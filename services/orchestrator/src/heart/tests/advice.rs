@@ -39,7 +39,7 @@ fn report(state: &Deployment, action: expert::Action) -> AdviceReport {
         findings: Vec::new(),
         votes: 5,
         effective_votes: 2.0,
-        fragile_without: Vec::new(),
+        turns_without: Default::default(),
         strategies: Vec::new(),
         canary_steps_pct: Vec::new(),
         bake_minutes: 0,
