@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test that cannot go on fails"
 )]
@@ -13,6 +14,7 @@ mod certificates;
 mod experts;
 mod specs;
 mod stage;
+mod tampering;
 
 use std::thread;
 
@@ -38,6 +40,20 @@ fn a_plan_is_applied_exactly_or_not_at_all() {
     applied.exits(0).says("promoted");
     stale.exits(11).says("plan again").says("nothing was touched");
     stage.run(&["status"]).exits(11).says("rejected");
+}
+
+#[test]
+fn wrong_arguments_are_said_in_the_form_that_was_asked_for() {
+    let home = scratch();
+
+    for form in [&["--output", "json"][..], &["-o", "json"], &["--output=json"], &["-ojson"]] {
+        let answer = codectl(home.path(), &[&["promote", "--nonsense"][..], form].concat());
+
+        let said = json(&answer.err);
+        assert_eq!((answer.code, said["status"].as_u64()), (2, Some(2)), "{}", answer.err);
+        assert!(said["error"].as_str().unwrap().starts_with("unexpected argument '--nonsense'"), "{said}");
+    }
+    codectl(home.path(), &["promote", "--nonsense"]).exits(2).says("error: unexpected argument '--nonsense'");
 }
 
 #[test]
