@@ -196,8 +196,11 @@ fn walk(
 
 /// The first entry of a bundle that cannot be read.
 fn first_broken(reader: &Reader, tile: &Tile, first: u64) -> u64 {
-    let bytes =
-        [*tile, tile.full()].iter().find_map(|tile| std::fs::read(reader.folder().join(tile.path())).ok());
+    // Of a log that was cut a narrower one may be left.
+    let widths = [tile.width, tile.full().width].into_iter().chain((1..tile.width).rev());
+    let bytes = widths
+        .map(|width| Tile { width, ..*tile })
+        .find_map(|tile| std::fs::read(reader.folder().join(tile.path())).ok());
     let Some(bytes) = bytes else { return first };
     let whole = (1..=tile.width).rev().find(|width| {
         let mut rest = bytes.as_slice();
@@ -287,6 +290,31 @@ fn compare_tile(reader: &Reader, tile: &Tile, found: &[Hash], report: &mut Repor
             });
         }
     }
+    check_superseded(reader, tile, &known, report)?;
+    check_superseded(reader, &Tile { level: None, ..*tile }, &known, report)
+}
+
+/// The narrower forms of a tile that this one has replaced: nothing is proven by them any more, but a reader who comes
+/// with an older checkpoint may still be given them.
+fn check_superseded(reader: &Reader, tile: &Tile, known: &[Hash], report: &mut Report) -> Result<(), Error> {
+    let span = 1u64 << (8 * u32::from(tile.level.unwrap_or(0)));
+    for older in reader.narrower(tile)? {
+        let hashes = match tile.level {
+            Some(_) => reader.hashes(&older),
+            None => reader.bundle(&older).map(|all| all.iter().map(|entry| leaf_hash(entry)).collect()),
+        };
+        let (at, what) = match hashes {
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => (0, error.to_string()),
+            Ok(hashes) => match known.iter().zip(&hashes).position(|(known, found)| known != found) {
+                Some(at) => (at as u64, format!("{} is not the beginning of {}", older.path(), tile.path())),
+                None => continue,
+            },
+        };
+        let index = (tile.number * WIDTH + at) * span;
+        let entries = (u64::from(older.width) - at) * span;
+        report.add(Finding { index, entries, what, expected: None, found: None });
+    }
     Ok(())
 }
 
@@ -312,6 +340,7 @@ fn check_upper(reader: &Reader, report: &mut Report) -> Result<(), Error> {
                     continue;
                 }
             };
+            check_superseded(reader, &tile, &known, report)?;
             for (below, known) in (number * WIDTH..).zip(&known) {
                 let lower = Tile { level: Some(level - 1), number: below, width: WIDTH as u16 };
                 let Ok(hashes) = reader.hashes(&lower) else { continue };

@@ -58,6 +58,21 @@ impl Reader {
         Err(Error::Missing(format!("{} is not there: it begins with entry {first}", tile.path())))
     }
 
+    /// The narrower forms of a tile that lie beside it: those of smaller sizes.
+    pub(crate) fn narrower(&self, tile: &Tile) -> Result<Vec<Tile>, Error> {
+        let folder = self.folder.join(format!("{}.p", tile.full().path()));
+        let listed = match std::fs::read_dir(&folder) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("reading the folder", folder)(error)),
+        };
+        let widths = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u16>().ok());
+        let mut narrower: Vec<Tile> =
+            widths.filter(|width| *width < tile.width).map(|width| Tile { width, ..*tile }).collect();
+        narrower.sort_unstable();
+        Ok(narrower)
+    }
+
     /// The hashes of a tile.
     pub fn hashes(&self, tile: &Tile) -> Result<Vec<Hash>, Error> {
         if let Some(hashes) = self.kept.borrow().get(tile) {
