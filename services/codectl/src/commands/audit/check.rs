@@ -267,6 +267,12 @@ pub fn consistency(global: &Global, consistency: &Consistency) -> Result<u8, Fai
         Err(error @ ledger::Error::Missing(_)) => Err(Failure::invalid(chassis::chain(&error))),
         Err(error) => {
             broken(&chassis::chain(&error));
+            if matches!(error, ledger::Error::Root { .. }) {
+                output::note(paint::faint(
+                    "these are two logs; codectl audit verify --log ONE --against OTHER names the first entry in which \
+                     two copies differ",
+                ));
+            }
             Ok(BROKEN)
         }
     }
