@@ -8,9 +8,9 @@ mod weighing;
 
 pub use advice::{AdviceJob, AdviceReport, Concern, Matter, PlanAdvice, Voice, passes};
 pub use asking::{
-    AskingStep, ConsultationEvent, ConsultationLine, ConsultationProgress, ConsultationReply,
+    AskingStep, BreakerView, ConsultationEvent, ConsultationLine, ConsultationProgress, ConsultationReply,
     ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertView, ExpertsReply, ExpertsRequest,
-    ReplayReply, TestReply, TestRequest, TestResult,
+    ReplayReply, TestReply, TestRequest, TestResult, Trouble,
 };
 pub use weighing::{Vote, WeighRequest, WeighVotes, WeighedVotes};
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use model::expert::Usage;
+use model::{Timestamp, expert::Usage};
 use serde::{Deserialize, Serialize};
 
 /// Callers with a row of their own per day; further ones share the last row, so that made-up names cannot fill memory.
@@ -92,19 +92,50 @@ impl Scope {
     }
 }
 
-/// Money that was set aside for one expert's answer. Give it to [`Accounts::settle`] when the answer is there, or never
-/// came: what is not settled stays spent.
+/// The most and the least that a question to one expert can cost once it was sent, in millionths of a US dollar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The longest answer there can be.
+    pub most: u64,
+    /// The prompt alone.
+    pub prompt: u64,
+}
+
+/// Who wants money for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Who pays.
+    pub caller: &'a str,
+    /// For which question.
+    pub question: &'a str,
+    /// Who is asked.
+    pub expert: &'a str,
+    /// The question's own limit, which can only lower the configured one.
+    pub limit: Option<u64>,
+    /// How much.
+    pub estimate: Estimate,
+    /// When it is over at the latest, whoever is left to say so.
+    pub until: Timestamp,
+}
+
+/// Money that was set aside for one expert's answer. Give it to [`Accounts::settle`] when the answer is there, to
+/// [`Accounts::release`] when it is not waited for; what a crash leaves open is released when its time is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[must_use = "what is not settled stays spent"]
+#[must_use = "what is neither settled nor released stays set aside until its time is over"]
 pub struct Reservation {
+    /// 0 where nothing had to be set aside.
+    id: u64,
     day: i64,
     caller: String,
     question: String,
-    micro_usd: u64,
+    expert: String,
+    estimate: Estimate,
+    until: Timestamp,
 }
 
 /// What was spent and set aside on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Accounts {
     /// The day (UTC), counted from 1970-01-01.
     pub day: i64,
@@ -112,16 +143,22 @@ pub struct Accounts {
     pub total_micro_usd: u64,
     /// The same per caller.
     pub callers: BTreeMap<String, Spent>,
-    /// The same per open question; the owner ends it with [`Accounts::close`].
+    /// The same per expert.
+    pub experts: BTreeMap<String, Spent>,
+    /// The same per question that has something set aside.
     pub questions: BTreeMap<String, u64>,
+    /// What is set aside.
+    open: Vec<Reservation>,
+    /// Reservations that were ever made.
+    made: u64,
 }
 
-/// What one caller used on one day.
+/// What one caller, or one expert, used on one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// Spent and set aside.
     pub micro_usd: u64,
-    /// Answers that were settled.
+    /// Questions to an expert that came to an end, with an answer or without.
     pub answers: u64,
     /// Tokens read.
     pub input_tokens: u64,
@@ -161,55 +198,120 @@ impl Price {
     }
 }
 
+impl Reservation {
+    /// For an expert that costs nothing.
+    pub fn free(now: Timestamp, wanted: &Wanted<'_>) -> Reservation {
+        Reservation {
+            id: 0,
+            day: day(now),
+            caller: wanted.caller.to_owned(),
+            question: wanted.question.to_owned(),
+            expert: wanted.expert.to_owned(),
+            estimate: Estimate::default(),
+            until: wanted.until,
+        }
+    }
+
+    /// What the prompt costs, and with it what the vendor may charge for a question that was cut off.
+    pub const fn prompt_micro_usd(&self) -> u64 {
+        self.estimate.prompt
+    }
+}
+
 impl Accounts {
-    /// Sets `micro_usd` aside, if every budget has it. `limit` is the question's own limit, which can only lower the
-    /// configured one.
+    /// Sets the most that is wanted aside, if every budget has it.
     pub fn reserve(
         &mut self,
         budgets: &Budgets,
-        day: i64,
-        caller: &str,
-        question: &str,
-        limit: Option<u64>,
-        micro_usd: u64,
+        now: Timestamp,
+        wanted: &Wanted<'_>,
     ) -> Result<Reservation, OverBudget> {
-        self.turn_to(day);
-        let caller = self.row(caller);
-        let of_question = self.questions.get(question).copied().unwrap_or_default();
-        let of_caller = self.callers.get(&caller).map_or(0, |row| row.micro_usd);
-        let question_limit = match (budgets.question_micro_usd, limit) {
+        self.turn_to(day(now));
+        self.expire(now);
+        let asked = wanted.estimate.most;
+        let mut reservation = Reservation {
+            caller: self.row(wanted.caller),
+            day: self.day,
+            estimate: wanted.estimate,
+            ..Reservation::free(now, wanted)
+        };
+        if asked == 0 {
+            return Ok(reservation);
+        }
+        let of_question = self.questions.get(wanted.question).copied().unwrap_or_default();
+        let of_caller = self.callers.get(&reservation.caller).map_or(0, |row| row.micro_usd);
+        let question_limit = match (budgets.question_micro_usd, wanted.limit) {
             (Some(configured), Some(own)) => Some(configured.min(own)),
             (configured, own) => configured.or(own),
         };
-        check(Scope::Question, question_limit, of_question, micro_usd)?;
-        check(Scope::Caller, budgets.caller_day_micro_usd, of_caller, micro_usd)?;
-        check(Scope::Day, budgets.day_micro_usd, self.total_micro_usd, micro_usd)?;
+        check(Scope::Question, question_limit, of_question, asked)?;
+        check(Scope::Caller, budgets.caller_day_micro_usd, of_caller, asked)?;
+        check(Scope::Day, budgets.day_micro_usd, self.total_micro_usd, asked)?;
 
-        let reservation = Reservation { day: self.day, caller, question: question.to_owned(), micro_usd };
-        self.book(&reservation, micro_usd, 0);
+        self.made += 1;
+        reservation.id = self.made;
+        self.book(&reservation, asked, 0);
+        self.open.push(reservation.clone());
         Ok(reservation)
     }
 
     /// Replaces what was set aside by what it really cost, which may be more.
     pub fn settle(&mut self, reservation: Reservation, usage: &Usage) {
-        self.book(&reservation, usage.cost_micro_usd, reservation.micro_usd);
-        if reservation.day != self.day {
-            return;
+        self.turn_to(reservation.day);
+        let aside = self.take(&reservation);
+        self.book(&reservation, usage.cost_micro_usd, aside);
+        if reservation.day == self.day {
+            for row in [
+                self.callers.entry(reservation.caller).or_default(),
+                self.experts.entry(reservation.expert).or_default(),
+            ] {
+                row.answers += 1;
+                row.input_tokens += usage.input_tokens;
+                row.output_tokens += usage.output_tokens;
+            }
         }
-        let row = self.callers.entry(reservation.caller).or_default();
-        row.answers += 1;
-        row.input_tokens += usage.input_tokens;
-        row.output_tokens += usage.output_tokens;
+        self.close(&reservation.question);
     }
 
-    /// Forgets an ended question and says what it cost.
-    pub fn close(&mut self, question: &str) -> u64 {
-        self.questions.remove(question).unwrap_or_default()
+    /// Gives back what was set aside. Of a question that was `sent` the price of its prompt stays spent, because the
+    /// vendor may charge it.
+    pub fn release(&mut self, reservation: Reservation, sent: bool) {
+        let aside = self.take(&reservation);
+        self.book(&reservation, if sent { reservation.estimate.prompt } else { 0 }, aside);
+        self.close(&reservation.question);
+    }
+
+    /// Releases what is set aside longer than it was wanted: who set it aside is gone.
+    pub fn expire(&mut self, now: Timestamp) {
+        let (over, open) = std::mem::take(&mut self.open).into_iter().partition(|one| one.until <= now);
+        self.open = open;
+        for reservation in over {
+            self.book(&reservation, reservation.estimate.prompt, reservation.estimate.most);
+            self.close(&reservation.question);
+        }
     }
 
     /// What a caller used on the current day.
     pub fn of(&self, caller: &str) -> Spent {
         self.callers.get(caller).copied().unwrap_or_default()
+    }
+
+    /// What of it still stands in the sums: all, or only the prompt once its time was over.
+    fn take(&mut self, reservation: &Reservation) -> u64 {
+        if reservation.id == 0 {
+            return 0;
+        }
+        match self.open.iter().position(|one| one.id == reservation.id) {
+            Some(place) => self.open.swap_remove(place).estimate.most,
+            None => reservation.estimate.prompt,
+        }
+    }
+
+    /// Forgets a question that has nothing set aside any more.
+    fn close(&mut self, question: &str) {
+        if self.open.iter().all(|one| one.question != question) {
+            self.questions.remove(question);
+        }
     }
 
     fn turn_to(&mut self, day: i64) {
@@ -218,6 +320,7 @@ impl Accounts {
             self.day = day;
             self.total_micro_usd = 0;
             self.callers.clear();
+            self.experts.clear();
         }
     }
 
@@ -233,12 +336,21 @@ impl Accounts {
         // What was set aside before midnight was forgotten with the day; only what comes now belongs to it.
         if reservation.day == self.day {
             self.total_micro_usd = change(self.total_micro_usd);
-            let row = self.callers.entry(reservation.caller.clone()).or_default();
-            row.micro_usd = change(row.micro_usd);
+            for row in [
+                self.callers.entry(reservation.caller.clone()).or_default(),
+                self.experts.entry(reservation.expert.clone()).or_default(),
+            ] {
+                row.micro_usd = change(row.micro_usd);
+            }
         } else {
             self.total_micro_usd = self.total_micro_usd.saturating_add(add);
         }
     }
+}
+
+/// Days since 1970-01-01, UTC.
+const fn day(now: Timestamp) -> i64 {
+    now.0.div_euclid(24 * 3600 * 1000)
 }
 
 fn check(scope: Scope, limit: Option<u64>, spent: u64, asked: u64) -> Result<(), OverBudget> {
@@ -277,28 +389,46 @@ mod tests {
         assert_eq!(price.of(Tokens { input: 30, ..Tokens::default() }), 3);
     }
 
+    const DAY: i64 = 24 * 3600 * 1000;
+
+    fn wanted<'a>(caller: &'a str, question: &'a str, most: u64) -> Wanted<'a> {
+        Wanted {
+            caller,
+            question,
+            expert: "claude",
+            limit: None,
+            estimate: Estimate { most, prompt: most / 10 },
+            until: Timestamp(DAY + 60_000),
+        }
+    }
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp(day * DAY)
+    }
+
     #[test]
     fn what_is_set_aside_is_not_there_for_others_until_it_is_settled() {
         let budgets = Budgets { day_micro_usd: Some(100), ..Budgets::default() };
         let mut accounts = Accounts::default();
-        let first = accounts.reserve(&budgets, 1, "ann", "q1", None, 80).unwrap();
+        let first = accounts.reserve(&budgets, at(1), &wanted("ann", "q1", 80)).unwrap();
 
-        let refused = accounts.reserve(&budgets, 1, "bob", "q2", None, 30).unwrap_err();
+        let refused = accounts.reserve(&budgets, at(1), &wanted("bob", "q2", 30)).unwrap_err();
         accounts.settle(first, &used(20));
-        let allowed = accounts.reserve(&budgets, 1, "bob", "q2", None, 30);
+        let allowed = accounts.reserve(&budgets, at(1), &wanted("bob", "q2", 30));
 
         assert_eq!(refused, OverBudget { scope: Scope::Day, asked: 30, left: 20, limit: 100 });
         assert!(allowed.is_ok());
-        assert_eq!(accounts.of("ann").micro_usd, 20);
+        assert_eq!((accounts.of("ann").micro_usd, accounts.experts["claude"].answers), (20, 1));
     }
 
     #[test]
     fn a_question_can_lower_its_limit_but_not_raise_it() {
         let budgets = Budgets { question_micro_usd: Some(50), ..Budgets::default() };
         let mut accounts = Accounts::default();
+        let limited = |limit, most| Wanted { limit: Some(limit), ..wanted("ann", "q1", most) };
 
-        let lowered = accounts.reserve(&budgets, 1, "ann", "q1", Some(10), 20).unwrap_err();
-        let raised = accounts.reserve(&budgets, 1, "ann", "q1", Some(500), 60).unwrap_err();
+        let lowered = accounts.reserve(&budgets, at(1), &limited(10, 20)).unwrap_err();
+        let raised = accounts.reserve(&budgets, at(1), &limited(500, 60)).unwrap_err();
 
         assert_eq!((lowered.scope, lowered.limit), (Scope::Question, 10));
         assert_eq!((raised.scope, raised.limit), (Scope::Question, 50));
@@ -308,32 +438,79 @@ mod tests {
     fn a_new_day_begins_with_a_full_budget_and_a_clock_set_back_does_not() {
         let budgets = Budgets { caller_day_micro_usd: Some(100), ..Budgets::default() };
         let mut accounts = Accounts::default();
-        let late = accounts.reserve(&budgets, 1, "ann", "q1", None, 100).unwrap();
+        let late = accounts.reserve(&budgets, at(1), &wanted("ann", "q1", 100)).unwrap();
         accounts.settle(late, &used(100));
 
-        assert!(accounts.reserve(&budgets, 0, "ann", "q2", None, 1).is_err(), "yesterday again");
-        assert!(accounts.reserve(&budgets, 2, "ann", "q2", None, 100).is_ok());
+        assert!(accounts.reserve(&budgets, at(0), &wanted("ann", "q2", 1)).is_err(), "yesterday again");
+        assert!(accounts.reserve(&budgets, at(2), &wanted("ann", "q2", 100)).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_waited_for_leaves_the_price_of_its_prompt_if_it_was_sent() {
+        let mut accounts = Accounts::default();
+        let sent = accounts.reserve(&Budgets::default(), at(1), &wanted("ann", "q1", 100)).unwrap();
+        let unsent = accounts.reserve(&Budgets::default(), at(1), &wanted("ann", "q1", 100)).unwrap();
+
+        accounts.release(unsent, false);
+        assert_eq!(accounts.total_micro_usd, 100);
+        accounts.release(sent, true);
+
+        assert_eq!((accounts.total_micro_usd, accounts.of("ann").micro_usd), (10, 10));
+        assert!(accounts.questions.is_empty());
+    }
+
+    #[test]
+    fn what_a_crash_left_open_is_released_when_its_time_is_over() {
+        let budgets = Budgets { day_micro_usd: Some(100), ..Budgets::default() };
+        let mut accounts = Accounts::default();
+        let lost = accounts.reserve(&budgets, at(1), &wanted("ann", "q1", 90)).unwrap();
+
+        let (before, after) = (Timestamp(DAY + 59_999), Timestamp(DAY + 60_000));
+        assert!(accounts.reserve(&budgets, before, &wanted("bob", "q2", 50)).is_err());
+        let next = Wanted { until: at(2), ..wanted("bob", "q2", 50) };
+        assert!(accounts.reserve(&budgets, after, &next).is_ok());
+        assert_eq!(accounts.total_micro_usd, 59);
+        // It was not lost after all.
+        accounts.settle(lost, &used(30));
+        assert_eq!(accounts.total_micro_usd, 80);
+        assert_eq!(accounts.questions.keys().collect::<Vec<_>>(), ["q2"]);
     }
 
     proptest! {
         #[test]
-        fn settled_accounts_add_up(costs in prop::collection::vec((0u64..1000, 0u64..1000, 0usize..3), 0..50)) {
+        fn settled_and_released_accounts_add_up(
+            costs in prop::collection::vec((0u64..1000, 0u64..1000, 0usize..3, 0u8..4), 0..50),
+        ) {
             let mut accounts = Accounts::default();
             let callers = ["ann", "bob", "eve"];
 
             let mut open = Vec::new();
-            for (aside, cost, caller) in &costs {
-                let kept = accounts.reserve(&Budgets::default(), 1, callers[*caller], "q", None, *aside).unwrap();
-                open.push((kept, *cost));
+            for (aside, cost, caller, end) in &costs {
+                let wanted = wanted(callers[*caller], "q", *aside);
+                open.push((accounts.reserve(&Budgets::default(), at(1), &wanted).unwrap(), *cost, *end));
             }
-            for (kept, cost) in open.into_iter().rev() {
-                accounts.settle(kept, &used(cost));
+            let mut sum = 0;
+            for (kept, cost, end) in open.into_iter().rev() {
+                match end {
+                    0 => accounts.release(kept, false),
+                    1 => {
+                        sum += kept.prompt_micro_usd();
+                        accounts.release(kept, true);
+                    }
+                    // Left open, as by a crash.
+                    2 => sum += kept.prompt_micro_usd(),
+                    _ => {
+                        sum += cost;
+                        accounts.settle(kept, &used(cost));
+                    }
+                }
             }
+            accounts.expire(at(2));
 
-            let sum: u64 = costs.iter().map(|(_, cost, _)| cost).sum();
             prop_assert_eq!(accounts.total_micro_usd, sum);
             prop_assert_eq!(accounts.callers.values().map(|row| row.micro_usd).sum::<u64>(), sum);
-            prop_assert_eq!(accounts.close("q"), sum);
+            prop_assert_eq!(accounts.experts.values().map(|row| row.micro_usd).sum::<u64>(), sum);
+            prop_assert!(accounts.questions.is_empty() && accounts.open.is_empty());
         }
     }
 }

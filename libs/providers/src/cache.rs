@@ -127,6 +127,7 @@ mod tests {
             tries: 1,
             took: Duration::ZERO,
             cached: false,
+            again: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use futures::{Stream, stream::FuturesUnordered};
 use model::{
     Span,
@@ -10,8 +11,10 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    account::Estimate,
     ask::{Ask, Expert, Reply},
     failure::{Class, Failure},
+    remote::add,
 };
 
 /// When somebody else is asked as well.
@@ -46,6 +49,25 @@ impl Hedging {
     }
 }
 
+/// Whoever asks: is told what goes on at a seat, and has a say in asking once more.
+#[async_trait]
+pub trait Steward: Send + Sync {
+    /// `by` is asked in place of, or beside, the seat's own expert.
+    async fn stands_in(&self, seat: &ExpertId, by: &ExpertId);
+
+    /// What is wrong with this answer; none when it can be used.
+    fn objection(&self, seat: &ExpertId, reply: &Reply) -> Option<String>;
+
+    /// Whether `by` may be asked once more, at this cost.
+    async fn may_ask_again(
+        &self,
+        seat: &ExpertId,
+        by: &ExpertId,
+        objection: &str,
+        estimate: Estimate,
+    ) -> bool;
+}
+
 /// One seat of a panel: who is asked, what, and who stands in.
 #[derive(Clone)]
 pub struct Seat {
@@ -55,6 +77,8 @@ pub struct Seat {
     pub fallback: Option<Arc<dyn Expert>>,
     /// What is asked.
     pub ask: Ask,
+    /// Who is told; with nobody the first answer is taken, whatever it holds.
+    pub steward: Option<Arc<dyn Steward>>,
 }
 
 /// What became of one seat.
@@ -88,17 +112,18 @@ pub async fn ask_seat(seat: &Seat, hedging: &Hedging) -> Outcome {
     let first = seat.expert.as_ref();
     let Some(second) = seat.fallback.as_deref().filter(|other| other.who().family != first.who().family)
     else {
-        return Outcome::of(first, first, first.ask(&seat.ask).await);
+        return Outcome::of(first, first, seat.ask_of(first).await);
     };
     let patience = hedging.patience(first).unwrap_or(Duration::MAX);
-    let mut asked_first = first.ask(&seat.ask);
+    let mut asked_first = Box::pin(seat.ask_of(first));
     let late = tokio::time::timeout(patience.min(seat.ask.left()), &mut asked_first).await;
 
     match late {
         Ok(result) if !wants_another(&result) => Outcome::of(first, first, result),
         Ok(result) => {
             let failure = result.err();
-            let mut outcome = Outcome::of(first, second, second.ask(&seat.ask).await);
+            seat.stands_in(second).await;
+            let mut outcome = Outcome::of(first, second, seat.ask_of(second).await);
             outcome.wasted = failure.as_ref().map(|failure| failure.usage).unwrap_or_default();
             outcome.instead = failure;
             outcome
@@ -106,7 +131,8 @@ pub async fn ask_seat(seat: &Seat, hedging: &Hedging) -> Outcome {
         // The deadline: the expert itself says how it ends.
         Err(_) if seat.ask.left().is_zero() => Outcome::of(first, first, asked_first.await),
         Err(_) => {
-            let mut asked_second = second.ask(&seat.ask);
+            seat.stands_in(second).await;
+            let mut asked_second = Box::pin(seat.ask_of(second));
             tokio::select! {
                 biased;
                 result = &mut asked_first => {
@@ -122,6 +148,42 @@ pub async fn ask_seat(seat: &Seat, hedging: &Hedging) -> Outcome {
                     Outcome::of(first, second, result).or(Outcome::of(first, first, asked_first.await))
                 }
             }
+        }
+    }
+}
+
+impl Seat {
+    /// Asks, and once more when the answer cannot be used, time and money are left: only the second answer counts then.
+    async fn ask_of(&self, expert: &dyn Expert) -> Result<Reply, Failure> {
+        let first = expert.ask(&self.ask).await?;
+        let Some(steward) = &self.steward else { return Ok(first) };
+        let seat = self.expert.who();
+        let Some(objection) = steward.objection(seat, &first) else { return Ok(first) };
+        let ask = self.ask.again(&objection);
+        let time_left = !ask.left().is_zero() && !ask.cancel.is_cancelled();
+        if !time_left || !steward.may_ask_again(seat, expert.who(), &objection, expert.estimate(&ask)).await {
+            return Ok(first);
+        }
+        match expert.ask(&ask).await {
+            Ok(second) => Ok(Reply {
+                usage: add(first.usage, second.usage),
+                tries: first.tries + second.tries,
+                took: first.took + second.took,
+                again: Some(objection),
+                ..second
+            }),
+            Err(failure) => Err(Failure {
+                usage: add(first.usage, failure.usage),
+                tries: first.tries + failure.tries,
+                detail: format!("asked again, because {objection}; {}", failure.detail),
+                ..failure
+            }),
+        }
+    }
+
+    async fn stands_in(&self, by: &dyn Expert) {
+        if let Some(steward) = &self.steward {
+            steward.stands_in(self.expert.who(), by.who()).await;
         }
     }
 }

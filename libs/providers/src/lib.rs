@@ -31,8 +31,8 @@ mod remote;
 mod schema;
 mod wire;
 
-pub use account::{Accounts, Budgets, OverBudget, Price, Tokens};
-pub use ask::{Ask, Expert, Piece, Pieces, Reply, Schema, Stop};
+pub use account::{Accounts, Budgets, Estimate, OverBudget, Price, Tokens};
+pub use ask::{Ask, BreakerState, Condition, Expert, Piece, Pieces, Reply, Schema, Stop, Troubles};
 pub use cache::Cache;
 pub use catalogue::{Catalogue, Dialect, KeySource};
 pub use circle::Circle;

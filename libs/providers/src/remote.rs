@@ -20,7 +20,8 @@ use tokio::time::Instant;
 
 use self::{exchange::Exchange, tries::Tries};
 use crate::{
-    ask::{Ask, Expert, Piece, Pieces, Reply, Stop},
+    account::Estimate,
+    ask::{Ask, Condition, Expert, Piece, Pieces, Reply, Stop, Troubles},
     cache::Cache,
     catalogue::{Model, Provider},
     failure::{Class, Failure, Phase},
@@ -48,6 +49,7 @@ struct Shared {
     budget: Budget,
     waits: Waits,
     latencies: Latencies,
+    troubles: Troubles,
     cache: Cache,
     /// Digest of all settings that change an answer.
     settings: Digest,
@@ -93,6 +95,7 @@ impl Remote {
             budget: Budget::new(0.2, 1, Duration::from_secs(60)),
             waits: Waits { throttled: backoff(Jitter::Equal), otherwise: backoff(Jitter::Full) },
             latencies: Latencies::default(),
+            troubles: Troubles::default(),
             settings: Digest::of(&(
                 &model.provider,
                 &model.model,
@@ -151,14 +154,20 @@ impl Expert for Remote {
         Some(&self.shared.latencies)
     }
 
-    fn estimate_micro_usd(&self, ask: &Ask) -> u64 {
+    fn condition(&self) -> Condition {
+        Condition { breaker: Some(self.shared.breaker.state()), last_failure: self.shared.troubles.last() }
+    }
+
+    fn estimate(&self, ask: &Ask) -> Estimate {
         let model = &self.shared.model;
         let schema = ask.schema.as_ref().map_or(0, |schema| schema.json.to_string().len());
         let bytes = (ask.system.len() + ask.user.len() + schema) as u64;
         let output = u64::from(ask.max_tokens.unwrap_or(u32::MAX).min(model.max_output_tokens));
-        let tokens =
-            crate::Tokens { input: bytes.div_ceil(FEW_BYTES_PER_TOKEN), output, ..Default::default() };
-        model.price.of(tokens)
+        let tokens = |output| {
+            let input = bytes.div_ceil(FEW_BYTES_PER_TOKEN);
+            model.price.of(crate::Tokens { input, output, ..Default::default() })
+        };
+        Estimate { most: tokens(output), prompt: tokens(0) }
     }
 }
 
@@ -172,8 +181,15 @@ impl Shared {
         if answer.is_ok() {
             self.latencies.note(begun.elapsed());
         }
-        leave.end(answer.as_ref().err());
+        self.end(leave, answer.as_ref().err());
         answer
+    }
+
+    fn end(&self, leave: Leave, failure: Option<&Failure>) {
+        if let Some(failure) = failure {
+            self.troubles.note(failure);
+        }
+        leave.end(failure);
     }
 
     /// Waits for a place and asks the breaker.
@@ -226,6 +242,7 @@ impl Shared {
             tries: tries.done + 1,
             took: tries.begun.elapsed(),
             cached: false,
+            again: None,
         }
     }
 
@@ -278,7 +295,7 @@ fn is_another(reported: &str, model: &Model) -> bool {
     !reported.is_empty() && !same && !model.aliases.iter().any(|alias| alias == reported)
 }
 
-fn add(one: Usage, other: Usage) -> Usage {
+pub(crate) fn add(one: Usage, other: Usage) -> Usage {
     Usage {
         input_tokens: one.input_tokens + other.input_tokens,
         cached_tokens: one.cached_tokens + other.cached_tokens,

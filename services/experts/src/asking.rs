@@ -7,6 +7,7 @@
 
 mod fan_out;
 mod reading;
+mod steward;
 
 use std::{
     collections::BTreeMap,
@@ -75,9 +76,10 @@ pub struct Asking {
 }
 
 /// One consultation under way.
-struct One<'a> {
-    asking: &'a Asking,
-    asked: &'a Asked,
+#[derive(Clone)]
+struct One {
+    asking: Arc<Asking>,
+    asked: Arc<Asked>,
     how: How,
     begun: Instant,
 }
@@ -121,15 +123,16 @@ impl Asking {
         self.tasks.restarted(name, chassis::Backoff::default(), move || {
             let (asking, say, asked) = (Arc::clone(&asking), Arc::clone(&say), Arc::clone(&asked));
             async move {
-                asking.run(&asked, how, &say).await;
+                asking.run(asked, how, &say).await;
                 Ok::<(), Error>(())
             }
         });
         Ok(outcome)
     }
 
-    async fn run(&self, asked: &Asked, how: How, say: &watch::Sender<Outcome>) {
-        let one = One { asking: self, asked, how, begun: Instant::now() };
+    async fn run(self: Arc<Self>, asked: Arc<Asked>, how: How, say: &watch::Sender<Outcome>) {
+        let one = One { asking: Arc::clone(&self), asked, how, begun: Instant::now() };
+        let asked = &one.asked;
         let (outcome, late) = match one.consult().await {
             Ok((formed, late)) => (Ok(formed), late),
             Err(error) => {
@@ -183,7 +186,7 @@ pub fn again(ballots: &[Ballot], basis: &Basis) -> Opinion {
     opinion::weigh(&basis.facts, ballots, &basis.records, &basis.policy)
 }
 
-impl One<'_> {
+impl One {
     async fn consult(&self) -> Result<(Formed, Option<Late>), Error> {
         let (store, id) = (&self.asking.store, &self.asked.id);
         let panel = self.asking.everyone.panel(&self.asked.question)?;
@@ -240,7 +243,7 @@ impl One<'_> {
         records: Records,
         asked_at: model::Timestamp,
     ) -> Result<Formed, Error> {
-        let (asking, id) = (self.asking, &self.asked.id);
+        let (asking, id) = (&self.asking, &self.asked.id);
         let panel: Vec<ExpertId> = ballots.iter().map(|ballot| ballot.expert.clone()).collect();
         let records = of_panel(&records, &panel);
         let basis = Basis { facts, records, policy: asking.config.policy.clone() };

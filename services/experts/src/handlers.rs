@@ -8,14 +8,15 @@ use model::{
     Digest, Event, Fault, Timestamp, Token,
     deployment::Cause,
     expert::{
-        AdviceJob, AdviceReport, AnswerStatus, Ballot, Consultation, ConsultationEvent, ConsultationReply,
-        ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertId, ExpertView, ExpertsReply,
-        ExpertsRequest, Matter, PlanAdvice, Question, ReplayReply, Stance, TestReply, TestRequest,
-        TestResult, Usage,
+        AdviceJob, AdviceReport, AnswerStatus, Ballot, BreakerView, Consultation, ConsultationEvent,
+        ConsultationReply, ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertId,
+        ExpertView, ExpertsReply, ExpertsRequest, Matter, PlanAdvice, Question, ReplayReply, Stance,
+        TestReply, TestRequest, TestResult, Trouble, Usage,
     },
     view::Summary,
 };
 use opinion::Records;
+use providers::BreakerState;
 use tokio::time::Instant;
 
 use crate::{
@@ -122,27 +123,56 @@ fn new_id(kind: &str) -> Result<Token, Error> {
     id.parse().map_err(|error: model::id::BadToken| bus::Error::from(error)).attempt("name a question")
 }
 
-/// Who can be asked, and what is left to spend.
+/// Who can be asked, how each fares, and what is left to spend.
 pub async fn on_list(ctx: Ctx, _: ExpertsRequest, _: Meta) -> Result<ExpertsReply, Error> {
-    let (records, accounts) = (ctx.store.records().await?, ctx.store.accounts().await?);
+    let now = ctx.clock.now();
+    let (records, mut accounts) = (ctx.store.records().await?, ctx.store.accounts().await?);
     let of_rules = ctx.store.records_of_rules().await?;
+    accounts.expire(now);
+    if accounts.day != now.0.div_euclid(24 * 3600 * 1000) {
+        accounts = providers::Accounts::default();
+    }
     let view = |(expert, provider, state): (ExpertId, String, String)| {
         let records = if Rule::of(&expert).is_some() { &of_rules } else { &records };
         let (outcomes, right) = worth(records, &expert);
-        ExpertView { expert, provider, state, outcomes, right }
+        let today = accounts.experts.get(expert.name.as_str()).copied().unwrap_or_default();
+        let condition = ctx.everyone.condition(&expert.name);
+        let breaker = condition.breaker.map(|state| breaker(state, now));
+        let last_failure = condition.last_failure.map(|(at, text)| Trouble {
+            at: Timestamp(now.0.saturating_sub_unsigned(at.elapsed().as_millis() as u64)),
+            text: scrub::scrub(&scrub::visible(&text)).text,
+        });
+        let (asked_today, spent_today_micro_usd) = (today.answers, today.micro_usd);
+        ExpertView {
+            expert,
+            provider,
+            state,
+            outcomes,
+            right,
+            breaker,
+            last_failure,
+            asked_today,
+            spent_today_micro_usd,
+        }
     };
-    let today = ctx.clock.now().0.div_euclid(24 * 3600 * 1000);
-    let is_today = accounts.day == today;
     Ok(ExpertsReply {
         experts: ctx.everyone.all().into_iter().map(view).collect(),
-        spent_micro_usd: if is_today { accounts.total_micro_usd } else { 0 },
+        spent_micro_usd: accounts.total_micro_usd,
         daily_micro_usd: ctx.everyone.circle.catalogue().budgets.day_micro_usd.unwrap_or(0),
-        callers: if is_today {
-            accounts.callers.iter().map(|(caller, spent)| (caller.clone(), spent.micro_usd)).collect()
-        } else {
-            BTreeMap::new()
-        },
+        callers: accounts.callers.iter().map(|(caller, spent)| (caller.clone(), spent.micro_usd)).collect(),
     })
+}
+
+fn breaker(state: BreakerState, now: Timestamp) -> BreakerView {
+    match state {
+        BreakerState::Closed => BreakerView::Closed {},
+        BreakerState::Open { until } => match until.saturating_duration_since(Instant::now()) {
+            // Whoever asks next is the try.
+            Duration::ZERO => BreakerView::HalfOpen {},
+            left => BreakerView::Open { until: now.plus(left) },
+        },
+        BreakerState::HalfOpen => BreakerView::HalfOpen {},
+    }
 }
 
 /// Outcomes seen, and the share of votes that fitted: going on where it went well, holding back where it did not.

@@ -7,7 +7,7 @@ use model::{
     expert::{ExpertId, Question},
     fault::Complaint,
 };
-use providers::{Catalogue, Circle, Expert};
+use providers::{Catalogue, Circle, Condition, Expert};
 
 use crate::{
     config::{ExpertsConfig, When},
@@ -98,6 +98,12 @@ impl Everyone {
         };
         let cure = "codectl experts list shows who can be asked".to_owned();
         Error::Question(vec![Complaint { field: "panel".to_owned(), line: 0, column: 0, message, cure }])
+    }
+
+    /// How an expert fares; nothing to tell of rules, and of who cannot be asked.
+    pub fn condition(&self, name: &Token) -> Condition {
+        let expert = self.circle.get(name).or_else(|| self.plug_ins.get(name));
+        expert.map(|expert| expert.condition()).unwrap_or_default()
     }
 
     /// Everyone with how they are reached and whether they would be asked now.

@@ -7,7 +7,7 @@ use model::{
     Code,
     expert::{ExpertId, Usage},
 };
-use providers::{Ask, Class, Expert, Failure, Phase, Piece, Pieces, Reply, Stop};
+use providers::{Ask, Class, Condition, Expert, Failure, Phase, Piece, Pieces, Reply, Stop, Troubles};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::config::PlugIn as Settings;
 pub struct PlugIn {
     bus: Bus,
     who: ExpertId,
+    troubles: Troubles,
 }
 
 impl PlugIn {
@@ -27,7 +28,7 @@ impl PlugIn {
             family: settings.family.clone(),
             version: settings.version.clone(),
         };
-        PlugIn { bus, who }
+        PlugIn { bus, who, troubles: Troubles::default() }
     }
 }
 
@@ -50,7 +51,11 @@ impl Expert for PlugIn {
         let said = tokio::select! {
             biased;
             () = ask.cancel.cancelled() => return Err(Failure::new(Class::Cancelled, "")),
-            said = asked => said.map_err(|error| failure(&error))?,
+            said = asked => said.map_err(|error| {
+                let failure = failure(&error);
+                self.troubles.note(&failure);
+                failure
+            })?,
         };
         let refused = said.get("refused").and_then(|why| why.as_str());
         let (text, stop) = match refused {
@@ -67,7 +72,12 @@ impl Expert for PlugIn {
             tries: 1,
             took: begun.elapsed(),
             cached: false,
+            again: None,
         })
+    }
+
+    fn condition(&self) -> Condition {
+        Condition { breaker: None, last_failure: self.troubles.last() }
     }
 
     async fn stream(&self, ask: &Ask) -> Result<Pieces, Failure> {

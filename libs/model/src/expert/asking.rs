@@ -40,6 +40,42 @@ pub struct ExpertView {
     pub outcomes: u32,
     /// Share of these in which the vote was right; none before there is one.
     pub right: Option<f64>,
+    /// What its breaker does in the service that answers; none for who has none.
+    #[serde(default)]
+    pub breaker: Option<BreakerView>,
+    /// Its last failure there since the service started.
+    #[serde(default)]
+    pub last_failure: Option<Trouble>,
+    /// Times it was asked today (UTC), by all.
+    #[serde(default)]
+    pub asked_today: u64,
+    /// What it spent today and has set aside, in millionths of a US dollar.
+    #[serde(default)]
+    pub spent_today_micro_usd: u64,
+}
+
+/// What an expert's breaker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum BreakerView {
+    /// It is asked.
+    Closed {},
+    /// It failed too often and is not asked.
+    Open {
+        /// The next question after this is a try.
+        until: Timestamp,
+    },
+    /// The next question, or one that is under way, is a try.
+    HalfOpen {},
+}
+
+/// A failure of an expert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Trouble {
+    /// When.
+    pub at: Timestamp,
+    /// In words. Untrusted text, without the key.
+    pub text: String,
 }
 
 /// Send every expert, or one, a good and a bad plan that we know.
@@ -171,6 +207,11 @@ pub struct ConsultationProgress {
 pub enum AskingStep {
     /// The question went out to this expert.
     Asked {},
+    /// Its answer cannot be used; it is asked once more.
+    AskedAgain {
+        /// What was wrong with it. Holds foreign text.
+        why: String,
+    },
     /// A stand-in is asked, because this expert takes long or failed.
     Hedged {
         /// Who is asked beside it.

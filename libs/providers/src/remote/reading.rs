@@ -107,7 +107,7 @@ impl Reading {
 
     fn end(&mut self, failure: Option<&Failure>) {
         if let Some(leave) = self.leave.take() {
-            leave.end(failure);
+            self.source.shared.end(leave, failure);
         }
     }
 
@@ -128,6 +128,7 @@ impl Reading {
             tries: self.tries,
             took: self.begun.elapsed(),
             cached: false,
+            again: None,
         }
     }
 }

@@ -15,6 +15,7 @@ fn seat(circle: &Circle, name: &str, fallback: Option<&str>) -> Seat {
         expert: circle.get(&token(name)).unwrap().clone(),
         fallback: fallback.map(|name| circle.get(&token(name)).unwrap().clone()),
         ask: question(),
+        steward: None,
     }
 }
 

@@ -10,8 +10,7 @@ use model::{
 };
 use opinion::{Facts, Records, can_missing_change};
 use providers::{
-    Ask, Expert, OverBudget,
-    account::Reservation,
+    Ask, Expert,
     hedge::{self, Outcome, Seat},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use tracing::warn;
 use super::{
     One, millis,
     reading::{Put, ballot, without},
+    steward::Steward,
 };
 use crate::{
     error::Error,
@@ -32,21 +32,19 @@ type Outcomes = Pin<Box<dyn Stream<Item = Outcome> + Send>>;
 /// What is still under way when the opinion is formed.
 pub struct Late {
     outcomes: Outcomes,
-    puts: BTreeMap<ExpertId, Put>,
-    reserved: BTreeMap<ExpertId, Reservation>,
-    evidence: Vec<String>,
+    steward: Arc<Steward>,
 }
 
 /// What is known of a panel while it answers.
+#[derive(Default)]
 struct Round {
     ballots: Vec<Ballot>,
     missing: Vec<ExpertId>,
-    puts: BTreeMap<ExpertId, Put>,
-    reserved: BTreeMap<ExpertId, Reservation>,
-    settled: Vec<(Reservation, model::expert::Usage)>,
+    /// Ballots by the seat that was paid for.
+    ended: Vec<(ExpertId, Ballot)>,
 }
 
-impl One<'_> {
+impl One {
     /// Asks the panel. What is still under way at the deadline goes on, to be taken down as late.
     pub(super) async fn ask_all(
         &self,
@@ -54,18 +52,12 @@ impl One<'_> {
         facts: &Facts,
         records: &Records,
     ) -> Result<(Vec<Ballot>, Option<Late>), Error> {
-        let mut round = Round {
-            ballots: Vec::new(),
-            missing: Vec::new(),
-            puts: BTreeMap::new(),
-            reserved: BTreeMap::new(),
-            settled: Vec::new(),
-        };
+        let mut round = Round::default();
         for rule in &panel.rules {
             self.ask_rule(*rule, &mut round).await;
         }
         let cancel = CancellationToken::new();
-        let seats = self.seats(&panel.experts, &cancel, &mut round).await?;
+        let (seats, steward) = self.seats(&panel.experts, &cancel, facts, &mut round).await?;
         let hedging = self.asking.everyone.circle.catalogue().hedging;
         let mut outcomes: Outcomes = Box::pin(hedge::fan_out(seats, hedging));
         let deadline = self.begun + Duration::from_millis(self.asked.question.deadline_ms);
@@ -78,23 +70,30 @@ impl One<'_> {
             }
             tokio::select! {
                 outcome = outcomes.next() => match outcome {
-                    Some(outcome) => self.hear(outcome, &mut round, &facts.evidence).await,
+                    Some(outcome) => self.hear(outcome, &mut round, &steward).await,
                     None => break,
                 },
                 () = tokio::time::sleep_until(deadline) => break,
-                () = stopping.cancelled() => return Err(Error::Stopping),
+                () = stopping.cancelled() => {
+                    cancel.cancel();
+                    drop(outcomes);
+                    steward.settle(&round.ended).await?;
+                    steward.release().await;
+                    return Err(Error::Stopping);
+                }
             }
         }
         let late = !stopped && !round.missing.is_empty() && !self.asking.config.late.0.is_zero();
         self.close(&mut round, stopped).await;
-        self.settle(std::mem::take(&mut round.settled)).await?;
+        steward.settle(&round.ended).await?;
         if !late {
             cancel.cancel();
+            // Nobody may be asked again from here on.
+            drop(outcomes);
+            steward.release().await;
             return Ok((round.ballots, None));
         }
-        let evidence = facts.evidence.clone();
-        let (puts, reserved) = (round.puts, round.reserved);
-        Ok((round.ballots, Some(Late { outcomes, puts, reserved, evidence })))
+        Ok((round.ballots, Some(Late { outcomes, steward })))
     }
 
     /// Nobody who is still silent could change the action. Without a quorum everyone is waited for: there is no action
@@ -125,31 +124,29 @@ impl One<'_> {
         &self,
         experts: &[Arc<dyn Expert>],
         cancel: &CancellationToken,
+        facts: &Facts,
         round: &mut Round,
-    ) -> Result<Vec<Seat>, Error> {
+    ) -> Result<(Vec<Seat>, Arc<Steward>), Error> {
         let families: Vec<model::Token> = experts.iter().map(|expert| expert.who().family.clone()).collect();
         let circle = &self.asking.everyone.circle;
-        let mut seats = Vec::new();
+        let (mut seats, mut puts, mut estimates) = (Vec::new(), BTreeMap::new(), Vec::new());
         for expert in experts {
-            let fallback = circle.fallback(&expert.who().name, &families).cloned();
-            seats.push(Seat {
-                expert: Arc::clone(expert),
-                fallback,
-                ask: self.put(expert.who(), cancel, round),
-            });
+            let (who, fallback) = (expert.who(), circle.fallback(&expert.who().name, &families).cloned());
+            let (ask, put) = self.put(who, cancel);
+            estimates.push((who.clone(), expert.estimate(&ask)));
+            puts.insert(who.clone(), put);
+            seats.push(Seat { expert: Arc::clone(expert), fallback, ask, steward: None });
         }
-        let estimates: Vec<u64> =
-            seats.iter().map(|seat| seat.expert.estimate_micro_usd(&seat.ask)).collect();
-        let reserved = self.reserve(&estimates).await?;
+        let steward = Arc::new(Steward::new(self.clone(), puts, facts.evidence.clone()));
+        let reserved = steward.reserve(&estimates).await?;
         let mut paid = Vec::new();
-        for (seat, reservation) in seats.into_iter().zip(reserved) {
+        for (seat, reserved) in seats.into_iter().zip(reserved) {
             let who = seat.expert.who().clone();
-            match reservation {
-                Ok(reservation) => {
-                    round.reserved.extend(reservation.map(|reservation| (who.clone(), reservation)));
+            match reserved {
+                Ok(()) => {
                     self.say(&who, AskingStep::Asked {}).await;
                     round.missing.push(who);
-                    paid.push(seat);
+                    paid.push(Seat { steward: Some(steward.clone()), ..seat });
                 }
                 Err(over) => {
                     let ballot = without(who, AnswerStatus::Quota, over.to_string(), 0);
@@ -158,10 +155,10 @@ impl One<'_> {
                 }
             }
         }
-        Ok(paid)
+        Ok((paid, steward))
     }
 
-    fn put(&self, who: &ExpertId, cancel: &CancellationToken, round: &mut Round) -> Ask {
+    fn put(&self, who: &ExpertId, cancel: &CancellationToken) -> (Ask, Put) {
         let (nonce, mark) = (self.secret("nonce", who.name.as_str()), self.secret("mark", who.name.as_str()));
         let words = prompt(&self.asked.question, &nonce, &format!("=={mark}=="));
         let deadline = Duration::from_millis(self.asked.question.deadline_ms) + self.asking.config.late.0;
@@ -171,8 +168,8 @@ impl One<'_> {
         ask.cancel = cancel.child_token();
         // The nonce follows from what is asked, so the same question is the same prompt.
         ask.cache_key = (!self.asked.question.fresh).then(|| ask.digest());
-        round.puts.insert(who.clone(), Put { nonce, prompt: ask.digest() });
-        ask
+        let put = Put { nonce, prompt: ask.digest() };
+        (ask, put)
     }
 
     /// Sixteen hex digits that nobody can know who does not hold our secret; another one for every text, every expert,
@@ -183,19 +180,13 @@ impl One<'_> {
         Digest::of(&(key, what, expert, salt, &self.asked.digest)).short()
     }
 
-    async fn hear(&self, outcome: Outcome, round: &mut Round, evidence: &[String]) {
+    async fn hear(&self, outcome: Outcome, round: &mut Round, steward: &Steward) {
         let seat = outcome.seat.clone();
         round.missing.retain(|missing| *missing != seat);
-        if outcome.by != seat {
-            let stand_in = outcome.by.name.to_string();
-            self.say(&seat, AskingStep::Hedged { stand_in }).await;
-        }
-        let Some(put) = round.puts.get(&seat) else { return };
-        let ballot = ballot(outcome, put, evidence, millis(self.begun.elapsed()), false);
-        if let Some(reservation) = round.reserved.remove(&seat) {
-            round.settled.push((reservation, ballot.usage));
-        }
+        let Some(put) = steward.put(&seat) else { return };
+        let ballot = ballot(outcome, put, steward.evidence(), millis(self.begun.elapsed()), false);
         self.answered(&ballot).await;
+        round.ended.push((seat, ballot.clone()));
         round.ballots.push(ballot);
     }
 
@@ -219,67 +210,25 @@ impl One<'_> {
         loop {
             let outcome = tokio::select! {
                 outcome = late.outcomes.next() => outcome,
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => None,
             };
-            let Some(outcome) = outcome else { return };
+            let Some(outcome) = outcome else { break };
             let seat = outcome.seat.clone();
-            let Some(put) = late.puts.get(&seat) else { continue };
-            let ballot = ballot(outcome, put, &late.evidence, millis(self.begun.elapsed()), true);
+            let Some(put) = late.steward.put(&seat) else { continue };
+            let ballot = ballot(outcome, put, late.steward.evidence(), millis(self.begun.elapsed()), true);
             self.asking.counts.ballot(&ballot);
-            let settled = late.reserved.remove(&seat).map(|reservation| (reservation, ballot.usage));
             let (expert, event) =
-                (ballot.expert.clone(), ConsultationEvent::Late { ballot: Box::new(ballot) });
+                (ballot.expert.clone(), ConsultationEvent::Late { ballot: Box::new(ballot.clone()) });
             let (store, now) = (&self.asking.store, self.asking.clock.now());
             let noted = store.note(&self.asked.id, event, now, |story| story.has_late(&expert)).await;
-            let settled = self.settle(settled.into_iter().collect()).await;
+            let settled = late.steward.settle(&[(seat, ballot)]).await;
             if let Err(error) = noted.and(settled) {
                 warn!(question = %self.asked.id, cause = chassis::chain(&error), "a late answer was not taken down");
             }
         }
-    }
-
-    /// Sets money aside for each seat, in one write; none for those that cost nothing.
-    async fn reserve(
-        &self,
-        estimates: &[u64],
-    ) -> Result<Vec<Result<Option<Reservation>, OverBudget>>, Error> {
-        if estimates.iter().all(|estimate| *estimate == 0) {
-            return Ok(estimates.iter().map(|_| Ok(None)).collect());
-        }
-        let question = &self.asked.question;
-        let budgets = self.asking.everyone.circle.catalogue().budgets;
-        let day = self.asking.clock.now().0.div_euclid(24 * 3600 * 1000);
-        let reserve = |accounts: &mut providers::Accounts| {
-            let seats = estimates.iter().map(|estimate| match *estimate {
-                0 => Ok(None),
-                micro_usd => accounts
-                    .reserve(
-                        &budgets,
-                        day,
-                        &question.caller,
-                        &question.id,
-                        question.budget_micro_usd,
-                        micro_usd,
-                    )
-                    .map(Some),
-            });
-            seats.collect()
-        };
-        self.asking.store.account(reserve).await
-    }
-
-    /// Replaces what was set aside by what it cost, in one write.
-    async fn settle(&self, settled: Vec<(Reservation, model::expert::Usage)>) -> Result<(), Error> {
-        if settled.is_empty() {
-            return Ok(());
-        }
-        let settle = |accounts: &mut providers::Accounts| {
-            for (reservation, usage) in settled.clone() {
-                accounts.settle(reservation, &usage);
-            }
-            accounts.close(&self.asked.question.id);
-        };
-        self.asking.store.account(settle).await
+        let Late { outcomes, steward } = late;
+        drop(outcomes);
+        steward.release().await;
     }
 
     async fn answered(&self, ballot: &Ballot) {
@@ -287,7 +236,7 @@ impl One<'_> {
         self.say(&ballot.expert, AskingStep::Answered { status: ballot.status, stance }).await;
     }
 
-    async fn say(&self, expert: &ExpertId, step: AskingStep) {
+    pub(super) async fn say(&self, expert: &ExpertId, step: AskingStep) {
         self.asking.progress(&self.asked.id, Some(expert.clone()), step, self.begun).await;
     }
 }

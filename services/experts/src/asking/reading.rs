@@ -62,10 +62,12 @@ fn failed(by: ExpertId, failure: &Failure) -> Ballot {
 }
 
 fn answered(mut by: ExpertId, reply: Reply, put: &Put, evidence: &[String]) -> Ballot {
-    let mut reason = String::new();
+    let again = reply.again.as_ref().map(|why| format!("asked again, because {why}"));
+    let mut reason = again.unwrap_or_default();
     if reply.substituted {
         // Another model's record must not count for, or against, the one that was asked.
-        reason = format!("{} answered instead of {}", reply.model, by.version);
+        let instead = format!("{} answered instead of {}", reply.model, by.version);
+        reason = if reason.is_empty() { instead } else { format!("{reason}; {instead}") };
         by.version.clone_from(&reply.model);
     }
     let mut ballot = without(by, reply.stop.status(), reason, 0);
@@ -86,7 +88,9 @@ fn answered(mut by: ExpertId, reply: Reply, put: &Put, evidence: &[String]) -> B
         }
         Err(unreadable) => {
             ballot.status = unreadable.status();
-            ballot.reason = unreadable.to_string();
+            let remarks = [ballot.reason, unreadable.to_string()];
+            ballot.reason =
+                remarks.into_iter().filter(|remark| !remark.is_empty()).collect::<Vec<_>>().join("; ");
         }
     }
     ballot

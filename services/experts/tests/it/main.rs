@@ -11,6 +11,7 @@
 mod advice;
 mod faults;
 mod injection;
+mod money;
 mod panels;
 mod records;
 mod rules;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use model::expert::{
-    Action, AnswerStatus, AskingStep, Ballot, Consultation, ConsultationLine, ConsultationReply,
-    ExpertsReply, Observation, Opinion, PlanAdvice, ReplayReply, Stance, TestReply, Weight,
+    Action, AnswerStatus, AskingStep, Ballot, BreakerView, Consultation, ConsultationLine, ConsultationReply,
+    ExpertView, ExpertsReply, Observation, Opinion, PlanAdvice, ReplayReply, Stance, TestReply, Weight,
 };
 use opinion::batch::Evaluation;
 
@@ -74,7 +74,10 @@ pub fn foreign(text: &str) -> String {
 pub fn step(step: &AskingStep) -> String {
     match step {
         AskingStep::Asked {} => paint::moving("is asked"),
-        AskingStep::Hedged { stand_in } => paint::warn(format!("{stand_in} answers in its place")),
+        AskingStep::AskedAgain { why } => paint::warn(format!("is asked again: {}", foreign(why))),
+        AskingStep::Hedged { stand_in } => {
+            paint::warn(format!("takes long or failed, {stand_in} is asked too"))
+        }
         AskingStep::Answered { status, stance: vote } => stance(*status, *vote),
         AskingStep::Stopped {} => paint::faint("is not waited for any more"),
         AskingStep::Formed { action: formed } => action(*formed),
@@ -264,25 +267,20 @@ pub fn lines(consultations: &[ConsultationLine]) {
 
 /// Who can be asked.
 pub fn experts(reply: &ExpertsReply) {
-    let rows = reply.experts.iter().map(|one| {
-        let right = match one.right {
-            Some(right) => format!("{:.0} % of {}", right * 100.0, one.outcomes),
-            None => paint::faint("no outcome yet"),
-        };
-        let state = match one.state.as_str() {
-            "ready" => paint::good("ready"),
-            state => paint::faint(state),
-        };
+    table(
         [
-            one.expert.name.to_string(),
-            one.expert.family.to_string(),
-            one.expert.version.clone(),
-            one.provider.clone(),
-            right,
-            state,
-        ]
-    });
-    table(["EXPERT", "FAMILY", "VERSION", "BY WAY OF", "WAS RIGHT", "STATE"], rows.collect());
+            "EXPERT",
+            "FAMILY",
+            "VERSION",
+            "BY WAY OF",
+            "WAS RIGHT",
+            "TODAY",
+            "BREAKER",
+            "STATE",
+            "LAST FAILURE",
+        ],
+        reply.experts.iter().map(expert).collect(),
+    );
     let limit = match reply.daily_micro_usd {
         0 => "no limit".to_owned(),
         limit => format!("of {}", dollars(limit)),
@@ -291,6 +289,44 @@ pub fn experts(reply: &ExpertsReply) {
     for (caller, spent) in &reply.callers {
         output::line(format!("    {caller}: {}", dollars(*spent)));
     }
+}
+
+fn expert(one: &ExpertView) -> [String; 9] {
+    let right = match one.right {
+        Some(right) => format!("{:.0} % of {}", right * 100.0, one.outcomes),
+        None => paint::faint("no outcome yet"),
+    };
+    let today = match (one.asked_today, one.spent_today_micro_usd) {
+        (0, 0) => paint::faint("not asked"),
+        (asked, 0) => format!("{asked} asked"),
+        (asked, spent) => format!("{asked} asked, {}", dollars(spent)),
+    };
+    let breaker = match one.breaker {
+        None => String::new(),
+        Some(BreakerView::Closed {}) => "closed".to_owned(),
+        Some(BreakerView::HalfOpen {}) => paint::warn("half-open"),
+        Some(BreakerView::Open { until }) => {
+            let left = screen::short(until.since(output::now()));
+            paint::bad(format!("open for {left}, until {until}"))
+        }
+    };
+    let state = match one.state.as_str() {
+        "ready" => paint::good("ready"),
+        state => paint::faint(state),
+    };
+    let failure = one.last_failure.as_ref();
+    let failure = failure.map(|failure| format!("{}: {}", ago(failure.at), foreign(&failure.text)));
+    [
+        one.expert.name.to_string(),
+        one.expert.family.to_string(),
+        one.expert.version.clone(),
+        one.provider.clone(),
+        right,
+        today,
+        breaker,
+        state,
+        failure.unwrap_or_default(),
+    ]
 }
 
 /// What each expert said to the good and to the bad plan.
