@@ -1,7 +1,7 @@
 //! Votes of many workers on many items, as two files: `label.csv` (`item,worker,label`) and `truth.csv` (`item,truth`).
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -107,7 +107,7 @@ pub enum BadVotes {
         #[source]
         source: io::Error,
     },
-    /// A line does not hold the numbers it should.
+    /// A line does not hold what it should.
     #[error("{}:{line}: {text:?} is not {expected}", path.display())]
     Line {
         /// The file.
@@ -127,43 +127,92 @@ pub enum BadVotes {
     },
 }
 
-/// Reads a folder's votes and truth. Truth about items without votes is left out.
+/// Reads a folder's votes and truth. Items, workers and labels are whole numbers or any words without commas; a column
+/// with a single word in it is one of words, numbered in their order. Truth about items without votes is left out.
 pub fn read(folder: &Path) -> Result<(Votes, Truth), BadVotes> {
-    let path = folder.join("label.csv");
-    let mut raw = Vec::new();
-    for [item, worker, label] in rows::<3>(&path, "item,worker,label as whole numbers, labels up to 999")? {
-        raw.push((item, worker, label as u32));
+    let (label_path, truth_path) = (folder.join("label.csv"), folder.join("truth.csv"));
+    let (label_text, truth_text) = (text(&label_path)?, text(&truth_path)?);
+    let cast = rows::<3>(&label_path, &label_text, "item,worker,label, each a number or a word")?;
+    let known = rows::<2>(&truth_path, &truth_text, "item,truth, each a number or a word")?;
+    if cast.is_empty() {
+        return Err(BadVotes::Empty { path: label_path });
     }
-    if raw.is_empty() {
-        return Err(BadVotes::Empty { path });
+    let items = Names::of(cast.iter().map(|row| row.1[0]).chain(known.iter().map(|row| row.1[0])));
+    let workers = Names::of(cast.iter().map(|row| row.1[1]));
+    let labels = Names::of(cast.iter().map(|row| row.1[2]).chain(known.iter().map(|row| row.1[1])));
+    let label = |path: &Path, line: usize, cell: &str| {
+        let label = u32::try_from(labels.number(cell)).ok().filter(|label| *label <= LARGEST_LABEL);
+        label.ok_or_else(|| BadVotes::Line {
+            path: path.to_owned(),
+            line,
+            text: cell.to_owned(),
+            expected: "one of at most 1000 labels: a number up to 999, or a word",
+        })
+    };
+
+    let mut raw = Vec::with_capacity(cast.len());
+    for (line, [item, worker, cell]) in &cast {
+        raw.push((items.number(item), workers.number(worker), label(&label_path, *line, cell)?));
     }
     let mut votes = Votes::new(&raw);
     let mut truth = Truth::new();
-    let path = folder.join("truth.csv");
-    for [item, label] in rows::<2>(&path, "item,truth as whole numbers, labels up to 999")? {
-        votes.labels = votes.labels.max(label as usize + 1);
-        if let Ok(item) = votes.item_names.binary_search(&item) {
-            truth.insert(item, label as usize);
+    for (line, [item, cell]) in &known {
+        let label = label(&truth_path, *line, cell)? as usize;
+        votes.labels = votes.labels.max(label + 1);
+        if let Ok(item) = votes.item_names.binary_search(&items.number(item)) {
+            truth.insert(item, label);
         }
     }
     Ok((votes, truth))
 }
 
-/// The numbers of each line after the heading; the last one is a label.
-fn rows<const N: usize>(path: &Path, expected: &'static str) -> Result<Vec<[u64; N]>, BadVotes> {
-    let text = fs::read_to_string(path).map_err(|source| BadVotes::File { path: path.to_owned(), source })?;
+fn text(path: &Path) -> Result<String, BadVotes> {
+    fs::read_to_string(path).map_err(|source| BadVotes::File { path: path.to_owned(), source })
+}
+
+/// What stands in one column.
+enum Names<'a> {
+    /// Nothing but whole numbers: they are their own.
+    Numbers,
+    /// Words, by the place in their order.
+    Words(BTreeMap<&'a str, u64>),
+}
+
+impl<'a> Names<'a> {
+    fn of(cells: impl Iterator<Item = &'a str> + Clone) -> Names<'a> {
+        if cells.clone().all(|cell| cell.parse::<u64>().is_ok()) {
+            return Names::Numbers;
+        }
+        let words: BTreeSet<&str> = cells.collect();
+        Names::Words(words.into_iter().zip(0..).collect())
+    }
+
+    fn number(&self, cell: &str) -> u64 {
+        match self {
+            Names::Numbers => cell.parse().unwrap_or(u64::MAX),
+            Names::Words(words) => words.get(cell).copied().unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The cells of each line after the heading, none empty, with the line's number.
+fn rows<'a, const N: usize>(
+    path: &Path,
+    text: &'a str,
+    expected: &'static str,
+) -> Result<Vec<(usize, [&'a str; N])>, BadVotes> {
     let mut rows = Vec::new();
     for (at, text) in text.lines().enumerate().skip(1).filter(|(_, text)| !text.trim().is_empty()) {
-        let mut row = [0; N];
-        let mut cells = text.split(',').map(|cell| cell.trim().parse::<u64>());
+        let mut row = [""; N];
+        let mut cells = text.split(',').map(str::trim);
         let fits = row.iter_mut().all(|cell| match cells.next() {
-            Some(Ok(value)) => {
+            Some(value) if !value.is_empty() => {
                 *cell = value;
                 true
             }
             _ => false,
         });
-        if !fits || cells.next().is_some() || row[N - 1] > u64::from(LARGEST_LABEL) {
+        if !fits || cells.next().is_some() {
             return Err(BadVotes::Line {
                 path: path.to_owned(),
                 line: at + 1,
@@ -171,7 +220,7 @@ fn rows<const N: usize>(path: &Path, expected: &'static str) -> Result<Vec<[u64;
                 expected,
             });
         }
-        rows.push(row);
+        rows.push((at + 1, row));
     }
     Ok(rows)
 }

@@ -212,21 +212,49 @@ fn a_bad_folder_says_which_line_of_which_file() {
         evaluate(&folder).map(|_| ()).map_err(|error| error.to_string())
     };
 
-    let minus = with("item,worker,label\n0,0,1\n0,1,-1\n", "item,truth\n").unwrap_err();
+    let blank = with("item,worker,label\n0,0,1\n0,,1\n", "item,truth\n").unwrap_err();
     let short = with("item,worker,label\n0,0\n", "item,truth\n").unwrap_err();
     let large = with("item,worker,label\n0,0,4000000000\n", "item,truth\n").unwrap_err();
     let empty = with("item,worker,label\n", "item,truth\n").unwrap_err();
     let alone = with("item,worker,label\r\n7,9,0\r\n", "item,truth\n7,0\n8,1\n");
 
     assert!(
-        minus
-            .ends_with("label.csv:3: \"0,1,-1\" is not item,worker,label as whole numbers, labels up to 999")
+        blank.ends_with("label.csv:3: \"0,,1\" is not item,worker,label, each a number or a word"),
+        "{blank}"
     );
     assert!(short.contains("label.csv:2") && large.contains("label.csv:2"), "{short} {large}");
     assert!(empty.ends_with("label.csv holds no votes"), "{empty}");
     assert_eq!(alone, Ok(()));
     assert!(evaluate(Path::new("there/is/no/such/folder")).is_err());
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn words_are_as_good_as_numbers() {
+    let folder = std::env::temp_dir().join(format!("opinion-words-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |words: bool| {
+        let name = |word: &str, number: usize| if words { word.to_owned() } else { number.to_string() };
+        let (mut label, mut truth) = ("item,worker,label\n".to_owned(), "item,truth\n".to_owned());
+        let stances = ["approve", "needs change", "reject"];
+        for item in 0..40 {
+            let item_name = name(&format!("dep-{item:02}"), item);
+            for (worker, who) in ["claude", "gemini", "gpt"].iter().enumerate() {
+                let stance = (item + worker * (item % 4) / 3) % 3;
+                label += &format!("{item_name},{},{}\n", name(who, worker), name(stances[stance], stance));
+            }
+            truth += &format!("{item_name},{}\n", name(stances[item % 3], item % 3));
+        }
+        std::fs::write(folder.join("label.csv"), label).unwrap();
+        std::fs::write(folder.join("truth.csv"), truth).unwrap();
+        evaluate(&folder).unwrap()
+    };
+
+    let (numbers, words) = (write(false), write(true));
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    assert_eq!(words, numbers);
+    assert_eq!((words.labels, words.workers, words.known), (3, 3, 40));
 }
 
 #[test]
