@@ -21,7 +21,7 @@ impl Bus {
         headers.insert(frame::TIMEOUT, deadline.as_millis().to_string());
         let payload = request.encode();
         self.fits(&subject, &headers, &payload)?;
-        let question = Request::new().headers(headers).payload(payload.into()).timeout(Some(deadline));
+        let question = Request::new().headers(headers).payload(payload.into()).timeout(None);
         let answer =
             tokio::time::timeout(deadline, self.client.send_request(subject.clone(), question)).await;
         let reply = match answer {
