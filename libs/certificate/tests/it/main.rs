@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod emulator;
 mod fixture;
 mod interop;
 mod issuing;
@@ -16,4 +17,5 @@ mod log;
 mod logged;
 mod mutations;
 mod removals;
+mod untrusted;
 mod vault;
