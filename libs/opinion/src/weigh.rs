@@ -257,7 +257,10 @@ fn reason(cause: Cause, facts: &Facts, seated: &[&Ballot], tally: &Tally, policy
         Cause::Fragile => "a single expert or family decides it, which the risk does not allow".to_owned(),
         Cause::TooFewAnswers => {
             let needed = answers_needed(seated.len() as u32, policy);
-            format!("{} of {needed} answers needed{}", tally.answers, failures(seated))
+            match tally.answers {
+                0 => format!("nobody answered, {needed} answers are needed{}", failures(seated)),
+                some => format!("{some} of {needed} answers needed{}", failures(seated)),
+            }
         }
         Cause::AllAbstained => "everyone who answered abstained".to_owned(),
         Cause::OneFamily => {
@@ -301,7 +304,8 @@ fn failures(seated: &[&Ballot]) -> String {
         };
         *counts.entry(what).or_default() += 1;
     }
-    let parts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    let parts: Vec<String> =
+        counts.iter().map(|(status, count)| format!("{count} {}", status.replace('_', " "))).collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 

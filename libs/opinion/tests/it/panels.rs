@@ -79,7 +79,7 @@ fn failures_are_missing_and_never_a_no() {
     assert_eq!(half.action, Action::Approve);
     assert_eq!(half.posterior, all.posterior);
     assert_eq!(less.action, Action::NoQuorum);
-    assert_eq!(less.reason, "2 of 3 answers needed (1 rate_limited, 1 refused, 1 timeout)");
+    assert_eq!(less.reason, "2 of 3 answers needed (1 rate limited, 1 refused, 1 timeout)");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What would be done.
 
+use std::time::Duration;
+
 use model::{
     Step, StepKind,
     command::{PlanReply, PlanRequest},
@@ -14,14 +16,44 @@ use crate::{
     output::{self, paint, screen},
 };
 
+/// Shorter waits are not worth a word.
+const MOMENT: Duration = Duration::from_secs(1);
 const NOTHING: &str = "nothing changes: what runs is what is asked for";
 
 async fn ask(global: &Global, file: &SpecFile) -> Result<PlanReply, Failure> {
     // Locally first: complaints with line and column need no engine.
     let document = document(&file.file)?.text;
     let client = Client::connect(global).await?;
-    let asked = client.ask(&bus::subjects::orchestrator::PLAN, &PlanRequest { document }).await;
+    let request = PlanRequest { document };
+    let asked = waiting(client.ask(&bus::subjects::orchestrator::PLAN, &request)).await;
     asked.map_err(|failure| failure.in_file(&file.file))
+}
+
+/// Says on a terminal that it waits, once that takes longer than a moment.
+async fn waiting<T>(answer: impl Future<Output = T>) -> T {
+    let mut canvas = screen::Canvas::default();
+    let begun = tokio::time::Instant::now();
+    let mut tick = tokio::time::interval_at(begun + MOMENT, MOMENT);
+    tokio::pin!(answer);
+    let answer = loop {
+        tokio::select! {
+            answer = &mut answer => break answer,
+            _ = tick.tick(), if output::live() && !output::json() => {
+                let seconds = begun.elapsed().as_secs();
+                let line = format!("  agents check the plan, experts look at it … {seconds} s");
+                draw(&mut canvas, &[paint::faint(line)]);
+            }
+        }
+    };
+    draw(&mut canvas, &[]);
+    answer
+}
+
+fn draw(canvas: &mut screen::Canvas, lines: &[String]) {
+    let (width, _) = screen::size().unwrap_or((80, 24));
+    if let Some(text) = canvas.draw(lines, width) {
+        output::raw(text);
+    }
 }
 
 /// Shows differences, timeline, gates, findings, blast radius, way back and digest.

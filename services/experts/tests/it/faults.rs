@@ -73,5 +73,5 @@ async fn when_most_fail_there_is_no_quorum_and_the_reason_counts_them() {
 
     assert_eq!(consultation.opinion.action, Action::NoQuorum);
     assert_status(&consultation, "dee", AnswerStatus::Ok);
-    assert!(consultation.opinion.reason.contains("3 provider_error"), "{}", consultation.opinion.reason);
+    assert!(consultation.opinion.reason.contains("3 provider error"), "{}", consultation.opinion.reason);
 }

@@ -135,6 +135,9 @@ fn ballot(ballot: &Ballot) -> [String; 7] {
 }
 
 fn verdict(consultation: &Consultation, opinion: &Opinion) {
+    if opinion.votes == 0 {
+        return row("votes", "nobody voted, so nothing is computed");
+    }
     let percent = |state: &str| opinion.posterior.get(state).copied().unwrap_or(0.0) * 100.0;
     row(
         "votes",
@@ -268,19 +271,19 @@ pub fn lines(consultations: &[ConsultationLine]) {
 /// Who can be asked.
 pub fn experts(reply: &ExpertsReply) {
     table(
-        [
-            "EXPERT",
-            "FAMILY",
-            "VERSION",
-            "BY WAY OF",
-            "WAS RIGHT",
-            "TODAY",
-            "BREAKER",
-            "STATE",
-            "LAST FAILURE",
-        ],
+        ["EXPERT", "FAMILY", "VERSION", "BY WAY OF", "WAS RIGHT", "TODAY", "BREAKER", "STATE"],
         reply.experts.iter().map(expert).collect(),
     );
+    for one in &reply.experts {
+        let open = match one.breaker {
+            Some(BreakerView::Open { until }) => format!(", not asked until {until}"),
+            _ => String::new(),
+        };
+        if let Some(failure) = &one.last_failure {
+            let text = foreign(&failure.text);
+            output::line(format!("  {} failed {}{open}: {text}", one.expert.name, ago(failure.at)));
+        }
+    }
     let limit = match reply.daily_micro_usd {
         0 => "no limit".to_owned(),
         limit => format!("of {}", dollars(limit)),
@@ -291,13 +294,14 @@ pub fn experts(reply: &ExpertsReply) {
     }
 }
 
-fn expert(one: &ExpertView) -> [String; 9] {
+fn expert(one: &ExpertView) -> [String; 8] {
     let right = match one.right {
         Some(right) => format!("{:.0} % of {}", right * 100.0, one.outcomes),
         None => paint::faint("no outcome yet"),
     };
     let today = match (one.asked_today, one.spent_today_micro_usd) {
         (0, 0) => paint::faint("not asked"),
+        (0, spent) => format!("{} set aside", dollars(spent)),
         (asked, 0) => format!("{asked} asked"),
         (asked, spent) => format!("{asked} asked, {}", dollars(spent)),
     };
@@ -306,16 +310,13 @@ fn expert(one: &ExpertView) -> [String; 9] {
         Some(BreakerView::Closed {}) => "closed".to_owned(),
         Some(BreakerView::HalfOpen {}) => paint::warn("half-open"),
         Some(BreakerView::Open { until }) => {
-            let left = screen::short(until.since(output::now()));
-            paint::bad(format!("open for {left}, until {until}"))
+            paint::bad(format!("open, {} left", screen::short(until.since(output::now()))))
         }
     };
     let state = match one.state.as_str() {
         "ready" => paint::good("ready"),
         state => paint::faint(state),
     };
-    let failure = one.last_failure.as_ref();
-    let failure = failure.map(|failure| format!("{}: {}", ago(failure.at), foreign(&failure.text)));
     [
         one.expert.name.to_string(),
         one.expert.family.to_string(),
@@ -325,7 +326,6 @@ fn expert(one: &ExpertView) -> [String; 9] {
         today,
         breaker,
         state,
-        failure.unwrap_or_default(),
     ]
 }
 
