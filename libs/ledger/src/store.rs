@@ -119,10 +119,10 @@ impl Store {
 
     /// Appends entries and swaps the writer's state with them: durable together. After an error nothing of it counts;
     /// open the store anew before going on.
-    pub fn integrate<S: Serialize>(&mut self, entries: &[Vec<u8>], state: &S) -> Result<(), Error> {
+    pub fn integrate<E: AsRef<[u8]>, S: Serialize>(&mut self, entries: &[E], state: &S) -> Result<(), Error> {
         let mut frontier = self.frontier.clone();
         let mut folders = Folders(self.public_folder(), Vec::new());
-        for entry in entries {
+        for entry in entries.iter().map(AsRef::as_ref) {
             if entry.len() > crate::MAX_ENTRY {
                 return Err(Error::TooLong { size: entry.len(), limit: crate::MAX_ENTRY });
             }
@@ -145,7 +145,7 @@ impl Store {
                     open.clear();
                 }
             }
-            self.open_entries.push(entry.clone());
+            self.open_entries.push(entry.to_vec());
             if self.open_entries.len() as u64 == WIDTH {
                 let number = frontier.size() / WIDTH - 1;
                 folders.write(Tile { level: None, number, width: 256 }, &bundle(&self.open_entries)?)?;

@@ -18,6 +18,7 @@ use crate::{
     Error,
     heart::facts,
     pipeline::{Ctx, Input, blocking, follow::parse, lock},
+    witness,
 };
 
 /// Facts per request.
@@ -27,6 +28,8 @@ const MOST_ENTRIES: u32 = 1000;
 const MOST_BYTES: usize = 600 * 1024;
 /// When the asker names no deadline.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What is left of a deadline to answer in when a witness does not.
+const ANSWERING: Duration = Duration::from_millis(500);
 
 /// Keeps facts; answers when they are on disk, or signed when that was asked for.
 pub(crate) async fn on_append(ctx: Ctx, request: AuditAppend, meta: Meta) -> Result<AuditReceipts, Error> {
@@ -73,13 +76,22 @@ async fn reach(ctx: &Ctx, sizes: &watch::Sender<u64>, size: u64, meta: &Meta) ->
 /// Waits until what a journal says is in the log.
 pub(crate) async fn on_await(ctx: Ctx, request: AuditAwait, meta: Meta) -> Result<AuditAwaited, Error> {
     let cause = format!("{}:{}", request.journal, request.version);
-    let mut accepted = ctx.accepted.subscribe();
+    let (mut accepted, mut searchable) = (ctx.accepted.subscribe(), ctx.searchable.subscribe());
     let until = meta.deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
-    // What is not in the index now is found among the recent when it comes.
-    let mut known = ctx.index.of_cause(&cause).await?;
+    let (mut known, mut searched) = (None, None);
     loop {
         accepted.borrow_and_update();
-        let recent = lock(&ctx.recent).of_cause(&cause);
+        let now_searchable = *searchable.borrow_and_update();
+        let (recent, forgotten) = {
+            let recent = lock(&ctx.recent);
+            (recent.of_cause(&cause), recent.forgotten())
+        };
+        // Asked once, and again while it is so far behind that it may only now get to what is no longer recent.
+        let behind = searched.is_none_or(|searched| searched < forgotten && searched < now_searchable);
+        if recent.is_none() && behind {
+            known = ctx.index.of_cause(&cause).await?;
+            searched = Some(now_searchable);
+        }
         let found = recent.or_else(|| known.take());
         if let Some((index, leaves)) = found {
             if request.level == AuditLevel::Included {
@@ -89,8 +101,13 @@ pub(crate) async fn on_await(ctx: Ctx, request: AuditAwait, meta: Meta) -> Resul
             }
             return Ok(AuditAwaited { index, leaves });
         }
-        let grown = tokio::time::timeout_at(until, accepted.changed()).await;
-        if !matches!(grown, Ok(Ok(()))) {
+        let grown = async {
+            tokio::select! {
+                accepted = accepted.changed() => accepted,
+                searchable = searchable.changed() => searchable,
+            }
+        };
+        if !matches!(tokio::time::timeout_at(until, grown).await, Ok(Ok(()))) {
             let why = ctx.refuses();
             let why = why.unwrap_or_else(|| {
                 format!("entry {} of {} was not heard in time", request.version, request.journal)
@@ -150,9 +167,14 @@ pub(crate) async fn on_prove(ctx: Ctx, request: AuditProofRequest, meta: Meta) -
     }
     reach(&ctx, &ctx.included, index + 1, &meta).await?;
     let folder = ctx.public_folder();
+    let until = meta.deadline.unwrap_or_else(|| Instant::now() + PATIENCE) - ANSWERING;
+    let cosigned = witness::cosigned(&ctx, index + 1, until).await;
     blocking(move || {
-        // The checkpoint that is shown decides the size, so that proof and note belong together.
-        let shown = ledger::store::Reader::new(&folder, 0).checkpoint()?;
+        // The checkpoint decides the size, so that proof and note belong together.
+        let shown = match cosigned {
+            Some(cosigned) => Some(cosigned),
+            None => ledger::store::Reader::new(&folder, 0).checkpoint()?,
+        };
         let shown = shown.ok_or_else(|| Error::Missing("nothing is signed yet".to_owned()))?;
         let reader = ledger::store::Reader::new(&folder, shown.unverified().size);
         let leaf = String::from_utf8(reader.entry(index)?)

@@ -195,7 +195,8 @@ impl Index {
                         .push_bind(record.cause.as_deref().map(plain));
                 });
                 insert.push(" ON CONFLICT (idx) DO NOTHING");
-                insert.build().execute(&mut *tx).await.map_err(&failed)?;
+                // Not kept prepared: statements of every number of rows would be, each a megabyte.
+                insert.build().persistent(false).execute(&mut *tx).await.map_err(&failed)?;
             }
             sqlx::query("INSERT INTO facts (name, value) VALUES ('size', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
                 .bind(size)

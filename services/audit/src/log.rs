@@ -3,7 +3,7 @@
 //! A kill between any two steps loses nothing that was acknowledged and repeats nothing: the journal's frames carry the
 //! counts of their sources, and the tiles' state carries those as of its own size.
 
-use std::{path::Path, sync::Arc};
+use std::{borrow::Borrow, path::Path, sync::Arc};
 
 use ledger::{Frame, Journal, SignedCheckpoint, SigningKey, Store};
 
@@ -135,13 +135,13 @@ impl Integrator {
     }
 
     /// Puts batches into the tiles. After an error nothing of it counts; see [`Integrator::reopen`].
-    pub fn integrate(&mut self, frames: &[Frame], points: &Points) -> Result<(), Error> {
+    pub fn integrate<F: Borrow<Frame>>(&mut self, frames: &[F], points: &Points) -> Result<(), Error> {
         points("before the tiles")?;
         let mut counted = self.counted.clone();
         let mut entries = Vec::new();
-        for frame in frames {
+        for frame in frames.iter().map(Borrow::borrow) {
             counted.merge(delta_of(frame)?);
-            entries.extend(frame.entries.iter().cloned());
+            entries.extend(&frame.entries);
         }
         self.store.integrate(&entries, &counted)?;
         self.counted = counted;

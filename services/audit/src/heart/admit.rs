@@ -22,6 +22,9 @@ pub const HOLE: &str = "audit.hole";
 pub const OWN: &str = "audit";
 /// Counts beyond a hole that are remembered per source; more means that the source cannot be followed.
 const MOST_AHEAD: usize = 10_000;
+/// Counts that were given up and are remembered per source, to be kept when they come late; the oldest are forgotten
+/// first. The leaf about the hole names all of them for ever.
+const MOST_LOST: usize = 10_000;
 
 /// How far a source was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,13 +102,20 @@ impl Source {
     /// Gives up the first hole.
     fn give_up(&mut self) -> Option<(u64, u64)> {
         let (from, to) = self.hole()?;
-        // A source that jumps by millions is not remembered one by one.
-        self.lost.extend(from..=to.min(from + MOST_AHEAD as u64));
-        self.counted = to;
+        self.lose(from, to);
         while self.ahead.remove(&(self.counted + 1)) {
             self.counted += 1;
         }
         Some((from, to))
+    }
+
+    fn lose(&mut self, from: u64, to: u64) {
+        // A source that jumps by millions is not remembered one by one.
+        self.lost.extend(from.max((to + 1).saturating_sub(MOST_LOST as u64))..=to);
+        while self.lost.len() > MOST_LOST {
+            self.lost.pop_first();
+        }
+        self.counted = to;
     }
 }
 
@@ -246,8 +256,7 @@ impl Admission {
         let Some((from, to)) = self.hole(name) else { return Vec::new() };
         let source = self.counted.sources.entry(name.to_owned()).or_default();
         if self.held.get(name).is_some_and(|held| !held.is_empty()) {
-            source.lost.extend(from..=to.min(from + MOST_AHEAD as u64));
-            source.counted = to;
+            source.lose(from, to);
         } else {
             source.give_up();
         }

@@ -1,11 +1,15 @@
 //! Where what was kept lately stands, until the index knows it.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use model::audit::AuditRecord;
 
-/// Kept at least, also when the index knows them: repeats come soon.
-const LEAST: usize = 20_000;
+/// Facts that are remembered, also when the index knows them: repeats come soon. However far the index is behind, no
+/// more are: what it does not know yet and is not here is found when it has caught up.
+const MOST: usize = 50_000;
 
 /// A fact's place and digest of its leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +21,19 @@ pub(crate) struct Place {
 /// Finds what was kept lately.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    by_count: HashMap<(String, u64), Place>,
-    by_cause: HashMap<String, (u64, u32)>,
-    order: VecDeque<(u64, (String, u64), Option<String>)>,
+    by_count: HashMap<(Arc<str>, u64), Place>,
+    by_cause: HashMap<Arc<str>, (u64, u32)>,
+    order: VecDeque<Kept>,
+    /// Leaves below this may be forgotten.
+    forgotten: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    index: u64,
+    source: Arc<str>,
+    counter: u64,
+    cause: Option<Arc<str>>,
 }
 
 impl Recent {
@@ -27,16 +41,24 @@ impl Recent {
         if record.part != 1 {
             return;
         }
-        let count = (record.source.clone(), record.counter);
-        self.by_count.insert(count.clone(), Place { index, leaf });
-        if let Some(cause) = &record.cause {
-            self.by_cause.insert(cause.clone(), (index, record.parts));
+        while self.order.len() >= MOST {
+            self.forget();
         }
-        self.order.push_back((index, count, record.cause.clone()));
+        // Most facts have the source of the one before.
+        let source = match self.order.back() {
+            Some(last) if *last.source == *record.source => Arc::clone(&last.source),
+            _ => record.source.as_str().into(),
+        };
+        let cause: Option<Arc<str>> = record.cause.as_deref().map(Arc::from);
+        self.by_count.insert((Arc::clone(&source), record.counter), Place { index, leaf });
+        if let Some(cause) = &cause {
+            self.by_cause.insert(Arc::clone(cause), (index, record.parts));
+        }
+        self.order.push_back(Kept { index, source, counter: record.counter, cause });
     }
 
     pub fn of_count(&self, source: &str, counter: u64) -> Option<Place> {
-        self.by_count.get(&(source.to_owned(), counter)).copied()
+        self.by_count.get(&(source.into(), counter)).copied()
     }
 
     /// The first leaf and how many there are.
@@ -44,18 +66,66 @@ impl Recent {
         self.by_cause.get(cause).copied()
     }
 
-    /// The index knows everything below `searchable`.
-    pub fn forget(&mut self, searchable: u64) {
-        while self.order.len() > LEAST && self.order.front().is_some_and(|(index, ..)| *index < searchable) {
-            let Some((index, count, cause)) = self.order.pop_front() else { break };
-            if self.by_count.get(&count).is_some_and(|place| place.index == index) {
-                self.by_count.remove(&count);
-            }
-            if let Some(cause) =
-                cause.filter(|cause| self.by_cause.get(cause).is_some_and(|place| place.0 == index))
-            {
-                self.by_cause.remove(&cause);
-            }
+    /// Below this only the index knows.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    fn forget(&mut self) {
+        let Some(Kept { index, source, counter, cause }) = self.order.pop_front() else { return };
+        self.forgotten = index + 1;
+        let count = (source, counter);
+        if self.by_count.get(&count).is_some_and(|place| place.index == index) {
+            self.by_count.remove(&count);
         }
+        if let Some(cause) =
+            cause.filter(|cause| self.by_cause.get(cause).is_some_and(|place| place.0 == index))
+        {
+            self.by_cause.remove(&cause);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Timestamp, audit::AuditOutcome};
+
+    use super::*;
+
+    fn record(counter: u64) -> AuditRecord {
+        AuditRecord {
+            v: 1,
+            source: format!("gateway-{}", counter % 3),
+            counter,
+            part: 1,
+            parts: 1,
+            at: Timestamp(0),
+            actor: "ada".to_owned(),
+            action: "x.done".to_owned(),
+            subject: "dep-1".to_owned(),
+            outcome: AuditOutcome::Done,
+            reason: None,
+            cause: Some(format!("dep-1:{counter}")),
+            trace: None,
+            detail: serde_json::Value::Null,
+            payload: None,
+        }
+    }
+
+    #[test]
+    fn however_much_is_kept_a_bounded_number_of_places_is_remembered() {
+        let mut recent = Recent::default();
+        let all = 3 * MOST as u64 + 17;
+        for index in 0..all {
+            recent.add(index, &record(index), ledger::leaf_hash(b""));
+        }
+
+        assert_eq!((recent.by_count.len(), recent.by_cause.len(), recent.order.len()), (MOST, MOST, MOST));
+        assert_eq!(recent.forgotten(), all - MOST as u64);
+        let first = recent.forgotten();
+        let place = recent.of_count(&record(first).source, first).unwrap();
+        assert_eq!((place.index, recent.of_cause(&format!("dep-1:{first}"))), (first, Some((first, 1))));
+        assert_eq!(recent.of_count(&record(first - 1).source, first - 1), None);
+        assert_eq!(recent.of_cause(&format!("dep-1:{}", first - 1)), None);
     }
 }

@@ -16,8 +16,9 @@ use crate::{
     log::{self, Writer},
 };
 
-/// Leaves that are accepted and not in the tiles; more make everybody wait.
+/// Leaves that are accepted and not in the tiles, and their bytes; more make everybody wait.
 const MOST_PENDING: u64 = 200_000;
+const MOST_PENDING_BYTES: u64 = 64 << 20;
 /// How soon a failed write is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -26,19 +27,35 @@ pub(crate) struct Sequencer {
     ctx: Ctx,
     writer: Option<Writer>,
     admission: Admission,
-    pending: Vec<Frame>,
+    pending: Vec<Arc<Frame>>,
     signer: Option<Signer>,
     /// Comes back with the signer when it has signed.
     signing: Option<oneshot::Receiver<Signed>>,
-    /// Batches that are being signed.
-    handed: u64,
+    /// What is being put into the tiles.
+    handed: Held,
 }
 
 struct Signed {
     signer: Signer,
     /// What could not be put into the tiles.
-    left: Vec<Frame>,
+    left: Vec<Arc<Frame>>,
     outcome: Result<(), Error>,
+}
+
+/// How much lies in batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    leaves: u64,
+    bytes: u64,
+}
+
+impl Held {
+    fn of(frames: &[Arc<Frame>]) -> Held {
+        frames.iter().flat_map(|frame| &frame.entries).fold(Held::default(), |held, leaf| Held {
+            leaves: held.leaves + 1,
+            bytes: held.bytes + leaf.len() as u64,
+        })
+    }
 }
 
 /// Whoever waits for a batch, with what they get for each of their facts.
@@ -67,10 +84,10 @@ impl Sequencer {
             ctx,
             writer: Some(writer),
             admission,
-            pending,
+            pending: pending.into_iter().map(Arc::new).collect(),
             signer: Some(signer),
             signing: None,
-            handed: 0,
+            handed: Held::default(),
         }
     }
 
@@ -81,7 +98,7 @@ impl Sequencer {
         let mut due = Instant::now();
         self.sign()?;
         loop {
-            let room = self.pending_leaves() < MOST_PENDING;
+            let room = self.has_room();
             tokio::select! {
                 biased;
                 () = ctx.stopping.cancelled() => break,
@@ -122,8 +139,11 @@ impl Sequencer {
         Ok(())
     }
 
-    fn pending_leaves(&self) -> u64 {
-        self.pending.iter().map(|frame| frame.entries.len() as u64).sum::<u64>() + self.handed
+    /// What is accepted and not in the tiles is bounded, by number and by size.
+    fn has_room(&self) -> bool {
+        let pending = Held::of(&self.pending);
+        pending.leaves + self.handed.leaves < MOST_PENDING
+            && pending.bytes + self.handed.bytes < MOST_PENDING_BYTES
     }
 
     fn wants_signing(&self, signer: &Signer) -> bool {
@@ -348,10 +368,9 @@ impl Sequencer {
             {
                 let mut recent = lock(&self.ctx.recent);
                 kept.iter().for_each(|(index, record, leaf)| recent.add(*index, record, *leaf));
-                recent.forget(*self.ctx.searchable.borrow());
             }
             lock(&self.ctx.counted).merge(delta);
-            self.pending.push(Arc::unwrap_or_clone(frame));
+            self.pending.push(frame);
             self.ctx.accepted.send_replace(next);
         }
         let unsure = self.ctx.refuses();
@@ -386,7 +405,7 @@ impl Sequencer {
         }
         let wanted = self.wants_signing(&signer);
         let frames = std::mem::take(&mut self.pending);
-        self.handed = frames.iter().map(|frame| frame.entries.len() as u64).sum();
+        self.handed = Held::of(&frames);
         let (back, signing) = oneshot::channel();
         self.signing = Some(signing);
         let work = async move {
@@ -412,7 +431,7 @@ impl Sequencer {
 
     fn signed(&mut self, signed: Option<Signed>) -> Result<(), Error> {
         let Signed { signer, mut left, outcome } = signed.ok_or(Error::Ended("the signer"))?;
-        self.handed = 0;
+        self.handed = Held::default();
         self.signer = Some(signer);
         let integrated = left.is_empty();
         left.append(&mut self.pending);

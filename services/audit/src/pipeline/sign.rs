@@ -1,5 +1,7 @@
 //! Puts what was accepted into the tiles and signs it.
 
+use std::sync::Arc;
+
 use ledger::Frame;
 
 use super::{Ctx, blocking, fence::Fence, lock};
@@ -23,7 +25,7 @@ impl Signer {
     }
 
     /// Puts batches into the tiles. After an error none of them is.
-    pub async fn integrate(&mut self, frames: Vec<Frame>) -> Result<(), Error> {
+    pub async fn integrate(&mut self, frames: Vec<Arc<Frame>>) -> Result<(), Error> {
         let mut integrator = self.integrator.take().ok_or(Error::Ended("the signer"))?;
         let folder = self.ctx.config.state_dir.clone();
         let (integrator, outcome) = blocking(move || {

@@ -52,8 +52,24 @@ fn a_source_that_jumps_far_is_one_hole_and_not_a_million() {
     let leaves = admission.overdue(Timestamp(60_000), PATIENCE);
 
     assert_eq!(leaves.len(), 1);
-    assert!(admission.counted().sources["gateway"].lost.len() <= MOST_AHEAD + 1);
+    assert!(admission.counted().sources["gateway"].lost.len() <= MOST_LOST);
     assert_eq!(admission.counted_of("gateway"), 5_000_000);
+}
+
+#[test]
+fn a_source_that_loses_something_every_day_is_remembered_in_bounded_room() {
+    let mut admission = Admission::default();
+    let mut at = 0;
+    for counter in (1..200_000).step_by(3) {
+        admission.told(&fact("gateway", counter), Timestamp(at));
+        at += 20_000;
+        admission.overdue(Timestamp(at), PATIENCE);
+    }
+
+    let source = &admission.counted().sources["gateway"];
+    assert_eq!((source.lost.len(), source.ahead.len()), (MOST_LOST, 0));
+    // The newest are the ones that may still come.
+    assert_eq!(admission.told(&fact("gateway", source.counted - 1), Timestamp(at)), Taken::New);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The audit log under load, beside what a durable publish costs and beside bare SHA-256.
 
-use std::{path::Path, time::Duration};
+mod memory;
+mod process;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use audit::AuditConfig;
 use benches::{
     Options,
     figure::{Aim, Better, Figure},
@@ -11,8 +13,7 @@ use benches::{
     raw::Raw,
     rounds::{Times, closed_loop, timed},
 };
-use bus::{Bus, NatsServer, ServerSettings, Settings, subjects::audit as speech};
-use chassis::Service;
+use bus::{Bus, NatsServer, ServerSettings, subjects::audit as speech};
 use clap::Parser;
 use ledger::{Frontier, KeyKind, Policy, SigningKey, Store, leaf_hash, verify};
 use model::{
@@ -20,6 +21,8 @@ use model::{
     audit::{AuditAppend, AuditLevel, AuditOutcome, AuditRecord},
 };
 use tokio::time::Instant;
+
+use crate::process::{DEADLINE, Process, connect};
 
 /// Measures the audit log.
 #[derive(Parser)]
@@ -30,9 +33,17 @@ struct Arguments {
     /// Leaves of the log that is checked as a whole.
     #[arg(long, default_value_t = 1_000_000)]
     leaves: u64,
+    /// Only what it holds in memory while so many facts go through it: ten million need 10 GB of disk and minutes.
+    #[arg(long, value_name = "FACTS")]
+    memory: Option<u64>,
+    /// Be the audit log on this broker; for this program itself.
+    #[arg(long, value_name = "URL", hide = true, requires = "folder")]
+    serve: Option<String>,
+    /// Where the audit log is.
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
 }
 
-const DEADLINE: Duration = Duration::from_secs(60);
 /// Facts per request.
 const BATCH: u64 = 100;
 /// Requests at once that want `accepted`, and that want `included`.
@@ -41,7 +52,14 @@ const INCLUDING: usize = 8;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { options, leaves } = Arguments::parse();
+    let Arguments { options, leaves, memory, serve, folder } = Arguments::parse();
+    if let Some((url, folder)) = serve.zip(folder) {
+        return process::serve(&url, &folder).await;
+    }
+    if let Some(facts) = memory {
+        let command = format!("cargo run --release -p benches --bin audit_load -- --memory {facts}");
+        return output::finish("audit_load", &command, &options, memory::memory(facts).await?);
+    }
     let mut figures = load(&options).await?;
     figures.extend(whole(leaves)?);
     output::finish("audit_load", "make bench ARGS=audit_load", &options, figures)
@@ -88,12 +106,10 @@ async fn load(options: &Options) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let server = NatsServer::start(ServerSettings::new(folder.path().join("nats"))).await?;
     let url = server.url();
-    connect(&url, "set-up").await?.ensure().await.context("making the streams")?;
-    let config = AuditConfig { state_dir: folder.path().join("audit"), ..AuditConfig::default() };
-    let service = Service::for_tests(config, connect(&url, "audit").await?);
-    audit::start(service.clone()).await?;
+    let bus = connect(&url, "set-up").await?;
+    bus.ensure().await.context("making the streams")?;
+    let process = Process::start(&bus, &url, &folder.path().join("audit")).await?;
     let total: u64 = options.size(400_000, 80_000);
-    let before = resident()?;
 
     let (accepting, including) = (connect(&url, "accepting").await?, connect(&url, "including").await?);
     let included = closed_loop(INCLUDING, INCLUDING, move |number, _| {
@@ -110,10 +126,10 @@ async fn load(options: &Options) -> Result<Vec<Figure>> {
     let (accepted, included) = tokio::join!(accepted, included);
     let (accepted, included) = (accepted?, included?);
     let rate = (accepted.times.count() as u64 * BATCH) as f64 / accepted.took.as_secs_f64();
-    let grown = resident()?.saturating_sub(before);
+    let resident = process.resident()?;
 
     let bare = hashes_per_second(200_000);
-    service.stop(DEADLINE).await;
+    process.stop()?;
     drop(server);
 
     // A server of its own: both together would ask for more room than a small disk has.
@@ -134,14 +150,9 @@ async fn load(options: &Options) -> Result<Vec<Figure>> {
         Figure::new("facts included, p99 of a request", "ms", Better::Less, included.times.millis(0.99))
             .aims(Aim::AtMost(1500.0))
             .note("signed with Ed25519 and ML-DSA-44 every second, under the load above"),
-        Figure::new("memory grown over the load", "MiB", Better::Less, grown as f64 / 1_048_576.0)
-            .note(format!("{} facts; broker apart", total + total / 40 * INCLUDING as u64)),
+        Figure::new("memory after the load", "MiB", Better::Less, resident as f64 / 1_048_576.0)
+            .note(format!("{} facts; the log's process alone", total + total / 40 * INCLUDING as u64)),
     ])
-}
-
-async fn connect(url: &str, name: &str) -> Result<Bus> {
-    let settings = Settings { url: url.to_owned(), name: name.to_owned(), ..Settings::default() };
-    Bus::connect(&settings).await.with_context(|| format!("connecting to {url}"))
 }
 
 fn hashes_per_second(count: u64) -> f64 {
@@ -153,13 +164,6 @@ fn hashes_per_second(count: u64) -> f64 {
     }
     std::hint::black_box(tree.root());
     count as f64 / began.elapsed().as_secs_f64()
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = text.split_whitespace().nth(1).context("statm has no second number")?.parse()?;
-    Ok(pages * 4096)
 }
 
 /// A whole log, made and then checked.
