@@ -162,7 +162,10 @@ impl Policy {
                 }
                 *quorum = Some((*name != "none").then(|| (*name).to_owned()));
             }
-            _ => return Err(format!("{:?} is not a line of a policy", words.join(" "))),
+            _ => {
+                let line: String = words.join(" ").chars().take(60).collect();
+                return Err(format!("{line:?} is not a line of a policy"));
+            }
         }
         Ok(())
     }

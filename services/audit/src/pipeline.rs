@@ -14,7 +14,7 @@ use std::{
 
 use bus::Bus;
 use chassis::{Backoff, Clock, Health, Service};
-use ledger::{Policy, VerifyingKey};
+use ledger::{Policy, SignedCheckpoint, VerifyingKey};
 use model::audit::{AuditReceipt, AuditRecord};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -85,9 +85,16 @@ pub(crate) struct Shared {
     pub alarms: Mutex<std::collections::BTreeMap<&'static str, String>>,
     /// Held while the checkpoint's file is written.
     pub showing: Mutex<()>,
+    /// The newest checkpoint that met the policy, which asks for witnesses.
+    pub cosigned: watch::Sender<Option<SignedCheckpoint>>,
 }
 
 impl Shared {
+    /// There are witnesses that are asked to cosign.
+    pub fn asks_witnesses(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.witnesses().any(|(_, _, url)| url.is_some()))
+    }
+
     /// The folder a web server may show.
     pub fn public_folder(&self) -> PathBuf {
         self.config.state_dir.join("log")
@@ -171,6 +178,7 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
         sure: Mutex::new(tokio::time::Instant::now()),
         alarms: Mutex::default(),
         showing: Mutex::default(),
+        cosigned: watch::Sender::new(None),
         config,
     }));
 
@@ -197,7 +205,7 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
         });
     }
     tasks.restarted("make searchable", Backoff::default(), with(&ctx, follow::index));
-    if ctx.policy.as_ref().is_some_and(|policy| policy.witnesses().any(|(_, _, url)| url.is_some())) {
+    if ctx.asks_witnesses() {
         tasks.restarted("ask witnesses", Backoff::default(), with(&ctx, crate::witness::ask_all));
     }
     Ok(ctx)
@@ -233,7 +241,7 @@ fn write_policy(folder: &std::path::Path, keys: &[VerifyingKey]) -> Result<(), E
         .map_err(|source| Error::File { what: format!("writing {}", path.display()), source })
 }
 
-fn read_policy(path: &std::path::Path) -> Result<Policy, Error> {
+pub(crate) fn read_policy(path: &std::path::Path) -> Result<Policy, Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Error::File { what: format!("reading {}", path.display()), source })?;
     Ok(text.parse()?)

@@ -1,6 +1,11 @@
 //! Witnesses: the service of one, for another machine, and asking those of a policy.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -11,13 +16,15 @@ use axum::{
 };
 use chassis::Clock;
 use ledger::{
-    KeyKind, NoteSignature, SignedCheckpoint, VerifyingKey, Witness, witness::AddCheckpoint, witness::Refusal,
+    KeyKind, NoteSignature, Policy, SignedCheckpoint, SigningKey, VerifyingKey, Witness,
+    witness::AddCheckpoint, witness::Refusal,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, keys,
-    pipeline::{Ctx, blocking, lock},
+    pipeline::{Ctx, blocking, lock, read_policy},
 };
 
 /// The longest request that is read.
@@ -34,6 +41,48 @@ pub struct Settings {
     pub name: String,
     /// The keys of the logs it watches, as vkeys.
     pub logs: Vec<VerifyingKey>,
+}
+
+/// The keys of the logs that a trust policy in a file believes.
+pub fn logs_of(policy: &Path) -> Result<Vec<VerifyingKey>, Error> {
+    Ok(read_policy(policy)?.logs().to_vec())
+}
+
+/// A log and its witness, before either runs.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The audit service's `state_dir`.
+    pub log_state: PathBuf,
+    /// The log's name.
+    pub origin: String,
+    /// The witness's folder.
+    pub witness_state: PathBuf,
+    /// The name of the witness's key.
+    pub name: String,
+    /// Where the log reaches the witness.
+    pub url: String,
+}
+
+/// Makes the keys of both where there are none, and gives the policy that believes the log only with its witness. Run
+/// again, it gives the same.
+pub fn prepare(pair: &Pair) -> Result<String, Error> {
+    let plain = pair.url.starts_with("http://") || pair.url.starts_with("https://");
+    if !plain || pair.url.contains(char::is_whitespace) {
+        return Err(Error::Invalid(format!(
+            "{:?} is no address: such as https://witness.example.com",
+            pair.url
+        )));
+    }
+    let log = keys::of_log(&pair.log_state.join("keys"), &pair.origin)?;
+    let witness = witness_key(&pair.witness_state, &pair.name)?;
+    let lines: String = log.iter().map(|key| format!("log {}\n", key.verifying_key())).collect();
+    let policy = format!("{lines}witness W1 {} {}\nquorum W1\n", witness.verifying_key(), pair.url);
+    policy.parse::<Policy>()?;
+    Ok(policy)
+}
+
+fn witness_key(state: &Path, name: &str) -> Result<SigningKey, Error> {
+    keys::load_or_make(&state.join("witness.key"), name, KeyKind::MlDsa44)
 }
 
 /// A started witness.
@@ -62,7 +111,7 @@ impl Running {
 
 /// Serves [tlog-witness](https://c2sp.org/tlog-witness): `POST /add-checkpoint`; and `GET /keys`.
 pub async fn serve(settings: Settings, clock: Clock) -> Result<Running, Error> {
-    let key = keys::load_or_make(&settings.state_dir.join("witness.key"), &settings.name, KeyKind::MlDsa44)?;
+    let key = witness_key(&settings.state_dir, &settings.name)?;
     let witness = Arc::new(Witness::open(settings.state_dir.join("seen"), vec![key], settings.logs)?);
     let keys: Vec<VerifyingKey> = witness.keys().cloned().collect();
     let listening = |source| Error::File { what: format!("listening on {}", settings.listen), source };
@@ -162,6 +211,9 @@ pub(crate) async fn ask_all(ctx: Ctx) -> Result<(), Error> {
                 }
             }
             if cosigned {
+                if policy.check(&shown).is_ok() {
+                    ctx.cosigned.send_replace(Some(shown.clone()));
+                }
                 show(&ctx, shown).await?;
             }
         }
@@ -173,6 +225,22 @@ pub(crate) async fn ask_all(ctx: Ctx) -> Result<(), Error> {
             () = ctx.clock.sleep(Duration::from_secs(10)), if !trouble.is_empty() => {}
         }
     }
+}
+
+/// The checkpoint of at least this size that the witnesses of the policy have cosigned, waited for until then. None when
+/// none are asked, or while one of them is away.
+pub(crate) async fn cosigned(ctx: &Ctx, size: u64, until: Instant) -> Option<SignedCheckpoint> {
+    let fits = |checkpoint: &Option<SignedCheckpoint>| {
+        checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.unverified().size >= size)
+    };
+    let mut cosigned = ctx.cosigned.subscribe();
+    let is_away = || lock(&ctx.alarms).contains_key("witness");
+    if !ctx.asks_witnesses() || (!fits(&cosigned.borrow()) && is_away()) {
+        return None;
+    }
+    let until = until.min(Instant::now() + ctx.config.witness_timeout.0);
+    let found = tokio::time::timeout_at(until, cosigned.wait_for(fits)).await;
+    found.ok()?.ok()?.clone()
 }
 
 /// Shows the cosigned checkpoint, unless a newer one is shown by now.

@@ -112,7 +112,7 @@ pub fn pair() -> EcdsaKeyPair {
 }
 
 /// The public half as Vault shows it.
-fn public(pair: &EcdsaKeyPair) -> String {
+pub fn public(pair: &EcdsaKeyPair) -> String {
     let der = STANDARD.encode(pair.public_key().as_der().unwrap().as_ref());
     let lines: Vec<&str> = der.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))

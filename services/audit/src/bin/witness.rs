@@ -21,19 +21,15 @@ struct Arguments {
     #[arg(long)]
     name: String,
     /// A key of a log it watches, `name+id+key`; once per key.
-    #[arg(long = "log", required = true)]
+    #[arg(long = "log", required_unless_present = "policy")]
     logs: Vec<VerifyingKey>,
+    /// A trust policy whose logs it watches.
+    #[arg(long, conflicts_with = "logs")]
+    policy: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let settings = audit::witness::Settings {
-        listen: arguments.listen,
-        state_dir: arguments.state,
-        name: arguments.name,
-        logs: arguments.logs,
-    };
-    match audit::witness::run(settings) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write;
@@ -41,4 +37,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(arguments: Arguments) -> Result<(), audit::Error> {
+    let logs = match &arguments.policy {
+        Some(policy) => audit::witness::logs_of(policy)?,
+        None => arguments.logs,
+    };
+    audit::witness::run(audit::witness::Settings {
+        listen: arguments.listen,
+        state_dir: arguments.state,
+        name: arguments.name,
+        logs,
+    })
 }

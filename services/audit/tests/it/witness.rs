@@ -1,9 +1,10 @@
 //! A witness on the other side: what it cosigned is needed, and what it did not is not believed.
 
 use audit::witness::{Settings, serve};
+use bus::subjects::audit as speech;
 use chassis::Clock;
-use ledger::{Policy, SignedCheckpoint};
-use model::audit::AuditLevel;
+use ledger::{Policy, ProofFile, SignedCheckpoint};
+use model::audit::{AuditLevel, AuditProofRequest};
 
 use crate::support::{LONG, Place, append, fact, status};
 
@@ -44,6 +45,12 @@ async fn checkpoints_are_cosigned_and_a_policy_can_ask_for_it() {
     })
     .await;
     assert_eq!(trust.witnesses[0].name, "W");
+    // Whoever asks for a proof at once gets one that the policy believes.
+    append(bus, vec![fact("b", 1)], AuditLevel::Included).await.unwrap();
+    let entry = AuditProofRequest::Count { source: "b".to_owned(), counter: 1 };
+    let proven = bus.call(&speech::PROVE, &entry, LONG).await.unwrap();
+    let proof: ProofFile = proven.proof.parse().unwrap();
+    assert_eq!(proof.check(proven.leaf.as_bytes(), &policy).unwrap().trust.witnesses[0].name, "W");
 
     // Without its witness the log goes on and says so; the policy does not believe what is new.
     witness.stopper().cancel();

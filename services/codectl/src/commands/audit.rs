@@ -8,7 +8,7 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 
 use audit::export::Format;
 use clap::{Args, Subcommand};
-use ledger::{Policy, VerifyingKey};
+use ledger::{Policy, SignedCheckpoint, VerifyingKey};
 use model::{Span, Timestamp};
 
 use crate::{cli::Global, failure::Failure, home::Home, output};
@@ -57,6 +57,11 @@ pub enum Audit {
         after_help = "Example:\n  codectl audit witness --name witness.example.com/1 --state /var/lib/witness --log 'code.internal/audit+…'"
     )]
     Witness(Witness),
+    /// Make the keys of a log and its witness before either runs, and the policy that trusts both
+    #[command(
+        after_help = "Example:\n  codectl audit prepare --log-state audit --witness-state witness --name witness.example.com/1 \\\n    --url https://witness.example.com --to trust.policy"
+    )]
+    Prepare(Prepare),
 }
 
 /// `audit tail`
@@ -98,7 +103,7 @@ pub struct Search {
     #[arg(long)]
     pub before: Option<u64>,
     /// At most so many, 1 to 1000.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
 }
 
@@ -113,12 +118,25 @@ pub struct Time {
     pub until: Option<Timestamp>,
 }
 
+impl Time {
+    /// Both, if anything can be between them.
+    fn range(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => Err(Failure::invalid(format!(
+                "--since {since} is not before --until {until}: nothing is between them"
+            ))),
+            range => Ok(range),
+        }
+    }
+}
+
 /// `audit prove`
 #[derive(Debug, Args)]
 pub struct Prove {
     /// Which entry: its index, or its source and count such as `LOG_deployment_2:17`.
     pub entry: String,
-    /// Where the proof is written; the entry is written beside it, ending in `.json`. Default: the proof to standard output.
+    /// Where the proof is written, such as `entry.tlog-proof`; the entry is written beside it, ending in `.json`. Default:
+    /// the proof to standard output.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }
@@ -211,8 +229,34 @@ pub struct Witness {
     #[arg(long)]
     pub name: String,
     /// A key of a log it watches; once per key. `codectl audit status` shows them.
-    #[arg(long = "log", required = true)]
+    #[arg(long = "log", required_unless_present = "policy")]
     pub logs: Vec<VerifyingKey>,
+    /// A trust policy whose logs it watches.
+    #[arg(long, conflicts_with = "logs")]
+    pub policy: Option<PathBuf>,
+}
+
+/// `audit prepare`
+#[derive(Debug, Args)]
+pub struct Prepare {
+    /// The audit service's `state_dir`.
+    #[arg(long)]
+    pub log_state: PathBuf,
+    /// The log's name, as in its configuration.
+    #[arg(long, default_value = "code.internal/audit")]
+    pub origin: String,
+    /// The witness's folder.
+    #[arg(long)]
+    pub witness_state: PathBuf,
+    /// The name of the witness's key.
+    #[arg(long)]
+    pub name: String,
+    /// Where the log reaches the witness.
+    #[arg(long)]
+    pub url: String,
+    /// Where the policy is written.
+    #[arg(long)]
+    pub to: PathBuf,
 }
 
 fn outcome(text: &str) -> Result<model::audit::AuditOutcome, String> {
@@ -244,6 +288,7 @@ pub async fn audit(global: &Global, audit: Audit) -> Result<u8, Failure> {
         Audit::Report(report) => show::report(global, report).await,
         Audit::Status => show::status(global).await,
         Audit::Witness(witness) => check::witness(witness).await,
+        Audit::Prepare(prepare) => check::prepare(prepare),
     }
 }
 
@@ -252,14 +297,36 @@ fn folder(global: &Global) -> PathBuf {
     Home::of(global).0.join("audit")
 }
 
+/// The checkpoint that a folder of a log shows.
+fn shown(folder: &std::path::Path) -> Result<SignedCheckpoint, Failure> {
+    let shown = ledger::store::Reader::new(folder, 0).checkpoint();
+    shown.map_err(|error| Failure::invalid(chassis::chain(&error)))?.ok_or_else(|| no_log(folder))
+}
+
+fn no_log(folder: &std::path::Path) -> Failure {
+    Failure::invalid(format!(
+        "{} has no checkpoint\n  the public files of a log are wanted: `checkpoint` and the folder `tile`",
+        folder.display()
+    ))
+}
+
 /// The public files that were named, else those of the engine here.
 fn log_folder(global: &Global, named: Option<&PathBuf>) -> PathBuf {
     named.cloned().unwrap_or_else(|| folder(global).join("log"))
 }
 
 fn policy(global: &Global, trust: &TrustFile) -> Result<Policy, Failure> {
-    let path = trust.policy.clone().unwrap_or_else(|| folder(global).join("log.policy"));
-    let text = text(&path)?;
+    let path = match &trust.policy {
+        Some(path) => path.clone(),
+        None => folder(global).join("log.policy"),
+    };
+    let text = text(&path).map_err(|failure| match &trust.policy {
+        Some(_) => failure,
+        None => Failure::invalid(format!(
+            "{}\n  whom to trust is said by --policy FILE, or by the engine in --home",
+            failure.text
+        )),
+    })?;
     text.parse().map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))
 }
 

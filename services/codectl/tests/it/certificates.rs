@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     specs::Spec,
     stage::{Answer, Stage},
+    vault,
 };
 
 /// The certificate of the newest deployment, as soon as there is one.
@@ -86,4 +87,60 @@ fn keys_are_replaced_with_an_overlap_and_revoked_on_their_host() {
     stage.run(&["certificate", "keys", "revoke", "nonsense"]).exits(2);
     let listed = stage.json(&["certificate", "keys", "list"]);
     assert_eq!(listed.as_array().unwrap().len(), 2, "the engine tells new keys when it signs with them");
+}
+
+#[test]
+fn a_key_that_lies_in_vault_signs_what_is_verified_without_either() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (vault, address) = runtime.block_on(vault::start());
+    let stage = Stage::configured(&format!(
+        "[agents.certificates.vault]\naddress = \"{address}\"\nkey = \"certificates\"\ntoken = \"s.secret\"\n"
+    ));
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    show(&stage).says("PROMOTED");
+    stage.run(&["certificate", "keys", "trust"]).exits(0);
+    stage.run(&["certificate", "export", "--to", "shop"]).exits(0);
+    stage.run(&["down"]).exits(0);
+    let shown = vault::public(&vault.lock().unwrap().versions[0]);
+    drop(runtime);
+
+    stage.run(&["certificate", "verify", "shop", "--promoted"]).exits(0).says("VALID");
+    assert_eq!(fs::read_to_string(stage.path("shop/trust/ecdsa-p256-sha256.pub")).unwrap(), shown);
+    // The statement and the summary.
+    assert_eq!(vault.lock().unwrap().asked.len(), 2);
+    let held = fs::read_dir(stage.path("agents/keys")).unwrap().flatten();
+    let held: Vec<String> = held.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    assert!(!held.iter().any(|name| name.contains("ecdsa")), "{held:?}");
+}
+
+#[test]
+fn what_is_no_certificate_is_told_apart_from_one_that_is_not_valid() {
+    let stage = Stage::up();
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    stage.run(&["certificate", "show"]).exits(1).says("there is no deployment yet");
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    show(&stage);
+    stage.run(&["certificate", "keys", "trust"]).exits(0);
+    let exported = stage.json(&["certificate", "export", "--to", "shop"]);
+    fs::write(stage.path("nonsense"), "nonsense").unwrap();
+
+    assert_eq!(exported["folder"], "shop");
+    assert!(exported["files"].as_array().unwrap().contains(&Value::from("deployment.sigstore.json")));
+    let shown = stage.json(&["certificate", "show", "shop"]);
+    assert_eq!(shown["ending"], "PROMOTED");
+    for (arguments, code, words) in [
+        (&["show", "nonsense"][..], 2, "this is no certificate"),
+        (&["show", "nothing-there"], 2, "reading nothing-there"),
+        (&["show", "dep-01a21566a4a374a5853c619bb89e86c9"], 1, "has no certificate"),
+        (&["verify", "nonsense"], 1, "certificate: cannot be read"),
+        (&["verify", "nothing-there"], 2, "reading nothing-there"),
+        (&["verify", "shop", "--trust", "nonsense"], 2, "nonsense is no trust file"),
+        (&["verify", "shop", "--trust", "nothing-there"], 2, "codectl certificate keys trust"),
+        (&["export", "dep-01a21566a4a374a5853c619bb89e86c9"], 1, "has no certificate"),
+        (&["export", "shop", "--to", "nonsense/folder"], 1, "nonsense/folder"),
+        (&["export", "shop", "--trust", "nonsense"], 2, "nonsense is no trust file"),
+    ] {
+        stage.run(&[&["certificate"], arguments].concat()).exits(code).says(words);
+    }
 }

@@ -10,11 +10,14 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod audit;
 mod certificates;
 mod experts;
 mod specs;
 mod stage;
 mod tampering;
+#[path = "../../../../libs/certificate/tests/it/emulator.rs"]
+mod vault;
 
 use std::thread;
 

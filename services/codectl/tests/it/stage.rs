@@ -94,6 +94,15 @@ impl Stage {
         stage
     }
 
+    /// Starts one with this configuration.
+    pub fn configured(text: &str) -> Stage {
+        greeter();
+        let stage = Stage { home: scratch(), port: free_port() };
+        fs::write(stage.path("code.toml"), text).unwrap();
+        stage.run(&["up", "--detach", "--config", "code.toml"]).exits(0).says("ready");
+        stage
+    }
+
     /// Starts the engine of this folder in the background.
     pub fn start(&self) {
         self.run(&["up", "--detach"]).exits(0).says("ready");

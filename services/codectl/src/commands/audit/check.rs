@@ -6,7 +6,7 @@ use ledger::{ProofFile, SignedCheckpoint, policy::Trust, store::Reader, verify};
 use model::audit::AuditRecord;
 use serde::Serialize;
 
-use super::{Check, Consistency, Verify, Witness, log_folder, policy, text};
+use super::{Check, Consistency, Prepare, Verify, Witness, log_folder, policy, text};
 use crate::{
     cli::Global,
     failure::Failure,
@@ -86,6 +86,7 @@ pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
     let policy = policy(global, &verify.trust)?;
     let known = verify.known.iter().map(|path| checkpoint(path)).collect::<Result<Vec<_>, _>>()?;
     let unreadable = |error: ledger::Error| Failure::invalid(chassis::chain(&error));
+    super::shown(&folder)?;
     let mut counts = Counts::default();
     let report = verify::verify(&folder, &policy, &known, |index, leaf| counts.see(index, leaf))
         .map_err(unreadable)?;
@@ -93,9 +94,7 @@ pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
         None => None,
         Some(other) => {
             let one = Reader::new(&folder, report.size);
-            let shown = Reader::new(other, 0).checkpoint().map_err(unreadable)?;
-            let shown =
-                shown.ok_or_else(|| Failure::invalid(format!("{} has no checkpoint", other.display())))?;
+            let shown = super::shown(other)?;
             let other = Reader::new(other, shown.unverified().size);
             verify::first_difference(&one, &other).map_err(unreadable)?
         }
@@ -299,15 +298,51 @@ fn extends(
     Reader::new(folder, new.size).consistency(old.size)?.verify(&old.root, &new.root)
 }
 
+fn failed(error: audit::Error) -> Failure {
+    match error {
+        audit::Error::Ledger(ledger::Error::Format { .. }) | audit::Error::Invalid(_) => {
+            Failure::invalid(chassis::chain(&error))
+        }
+        _ => Failure::other(chassis::chain(&error)),
+    }
+}
+
+/// `audit prepare`
+pub fn prepare(prepare: Prepare) -> Result<u8, Failure> {
+    let pair = audit::witness::Pair {
+        log_state: prepare.log_state,
+        origin: prepare.origin,
+        witness_state: prepare.witness_state,
+        name: prepare.name,
+        url: prepare.url,
+    };
+    let policy = audit::witness::prepare(&pair).map_err(failed)?;
+    let to = prepare.to;
+    fs::write(&to, &policy).map_err(|error| Failure::other(format!("writing {}: {error}", to.display())))?;
+    if output::json() {
+        output::document(&serde_json::json!({ "policy": to }));
+    } else {
+        output::line(format!(
+            "{} {}: whom to trust, for the log, the witness and whoever checks",
+            paint::good("wrote"),
+            to.display()
+        ));
+    }
+    Ok(0)
+}
+
 /// `audit witness`
 pub async fn witness(witness: Witness) -> Result<u8, Failure> {
+    let logs = match &witness.policy {
+        Some(policy) => audit::witness::logs_of(policy).map_err(failed)?,
+        None => witness.logs,
+    };
     let settings = audit::witness::Settings {
         listen: witness.listen,
         state_dir: witness.state,
         name: witness.name,
-        logs: witness.logs,
+        logs,
     };
-    let failed = |error: audit::Error| Failure::other(chassis::chain(&error));
     let running = audit::witness::serve(settings, chassis::Clock::system()).await.map_err(failed)?;
     output::line(format!("witness on http://{}", running.address));
     running.keys.iter().for_each(|key| output::line(key.to_string()));

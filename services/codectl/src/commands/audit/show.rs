@@ -25,6 +25,7 @@ pub async fn tail(global: &Global, tail: &Tail) -> Result<u8, Failure> {
     let client = Client::connect(global).await?;
     let status = client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
     let mut from = tail.from.unwrap_or_else(|| status.included.saturating_sub(tail.last));
+    beyond(from, status.included);
     loop {
         let page = client.ask(&speech::ENTRIES, &AuditEntriesRequest { from, limit: Some(256) }).await?;
         page.entries.iter().for_each(show);
@@ -42,8 +43,16 @@ pub async fn tail(global: &Global, tail: &Tail) -> Result<u8, Failure> {
     }
 }
 
+/// Says why nothing is shown.
+fn beyond(from: u64, size: u64) {
+    if from > size {
+        output::note(paint::faint(format!("the log has {size} entries: there is no entry {from} yet")));
+    }
+}
+
 /// `audit search`
 pub async fn search(global: &Global, search: Search) -> Result<u8, Failure> {
+    let (since, until) = search.time.range()?;
     let client = Client::connect(global).await?;
     // What was just done is found too.
     client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
@@ -53,8 +62,8 @@ pub async fn search(global: &Global, search: Search) -> Result<u8, Failure> {
         subject: search.subject,
         outcome: search.outcome,
         text: search.text,
-        since: search.time.since,
-        until: search.time.until,
+        since,
+        until,
         before: search.before,
         limit: Some(search.limit),
     };
@@ -112,9 +121,15 @@ pub async fn prove(global: &Global, prove: &Prove) -> Result<u8, Failure> {
             )));
         }
     };
+    let entry = prove.out.as_ref().map(|out| out.with_extension("json"));
+    if entry.is_some() && entry == prove.out {
+        return Err(Failure::invalid(
+            "--out ends in .json, where the entry itself is written: name the proof otherwise, such as entry.tlog-proof",
+        ));
+    }
     let client = Client::connect(global).await?;
     let proof = client.ask(&speech::PROVE, &request).await?;
-    let Some(out) = &prove.out else {
+    let (Some(out), Some(entry)) = (&prove.out, entry) else {
         if output::json() {
             output::document(&proof);
         } else {
@@ -122,7 +137,6 @@ pub async fn prove(global: &Global, prove: &Prove) -> Result<u8, Failure> {
         }
         return Ok(0);
     };
-    let entry = out.with_extension("json");
     let write = |path: &std::path::Path, text: &str| {
         fs::write(path, text).map_err(|error| Failure::other(format!("writing {}: {error}", path.display())))
     };
@@ -146,10 +160,9 @@ pub async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
     let mut from = export.from;
     if let Some(folder) = &export.log {
         let failed = |error: ledger::Error| Failure::invalid(chassis::chain(&error));
-        let shown = ledger::store::Reader::new(folder, 0).checkpoint().map_err(failed)?;
-        let shown =
-            shown.ok_or_else(|| Failure::invalid(format!("{} has no checkpoint", folder.display())))?;
+        let shown = super::shown(folder)?;
         let checkpoint = shown.unverified();
+        beyond(from, checkpoint.size);
         let reader = ledger::store::Reader::new(folder, checkpoint.size);
         loop {
             let leaves = reader.entries_from(from).map_err(failed)?;
@@ -170,6 +183,7 @@ pub async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
     }
     let client = Client::connect(global).await?;
     let status = client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
+    beyond(from, status.included);
     while from < status.included {
         let page = client.ask(&speech::ENTRIES, &AuditEntriesRequest { from, limit: Some(1000) }).await?;
         if page.entries.is_empty() {
@@ -185,9 +199,10 @@ pub async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
 
 /// `audit report`
 pub async fn report(global: &Global, report: Report) -> Result<u8, Failure> {
+    let (since, until) = report.time.range()?;
     let client = Client::connect(global).await?;
     client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
-    let request = AuditReportRequest { since: report.time.since, until: report.time.until };
+    let request = AuditReportRequest { since, until };
     let report = client.ask(&speech::REPORT, &request).await?;
     if output::json() {
         output::document(&report);
