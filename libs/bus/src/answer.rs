@@ -127,6 +127,9 @@ async fn handle<Req, Rep, H, F>(
     let outcome = tokio::time::timeout_at(deadline, work.instrument(span)).await.unwrap_or_else(|_| {
         Err(Fault::new(Code::Timeout, format!("{subject} was not done before the asker's deadline")))
     });
+    if let Err(fault) = &outcome {
+        bus.denied(&subject, request.message.headers.as_ref(), fault, deadline).await;
+    }
     reply(&bus, &request, outcome).await;
 }
 

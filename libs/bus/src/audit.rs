@@ -45,7 +45,8 @@ pub fn heard_streams() -> Vec<String> {
 
 impl Bus {
     /// Hands a fact to the audit log. Durable when it returns; the same `id` within ten minutes is stored once. The
-    /// log itself keeps each count of a source once, so saying it again is always safe.
+    /// log itself keeps each count of a source once, so saying it again is always safe. [`Bus::outbox`] says it again
+    /// by itself.
     pub async fn trail<M: Message>(
         &self,
         trail: &Trail<M>,

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     /// One NATS service per service name, with its endpoints.
     pub(crate) services: Mutex<HashMap<&'static str, Service>>,
     pub(crate) faults: Arc<Faults>,
+    /// Says which calls were refused; made with the first.
+    pub(crate) denials: std::sync::OnceLock<Option<crate::Outbox>>,
     counters: Arc<Counters>,
 }
 
@@ -112,6 +114,7 @@ impl Bus {
             connections,
             services: Mutex::default(),
             faults: Arc::default(),
+            denials: std::sync::OnceLock::new(),
             counters,
         };
         Ok(Bus { client, jetstream, shared: Arc::new(shared) })
@@ -164,7 +167,13 @@ impl Bus {
 
     /// Sends what is still buffered; at most 2 s. For the end of a process.
     pub async fn flush(&self) {
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.client.flush()).await;
+        let sent = async {
+            if let Some(Some(denials)) = self.shared.denials.get() {
+                denials.emptied().await;
+            }
+            self.client.flush().await
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), sent).await;
     }
 
     /// Refuses what the server would refuse by cutting the connection.

@@ -108,6 +108,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// An outbox holds as many facts as it may while the broker is away.
+    #[error("{waiting} facts for the audit log wait for the broker, no more are taken: is NATS reached?")]
+    Full {
+        /// How many wait.
+        waiting: usize,
+    },
     /// nats-server did not come up.
     #[error("{0}")]
     Server(String),
@@ -129,6 +135,7 @@ impl Error {
             Error::Name(_) | Error::TooLarge { .. } => Code::Invalid,
             Error::Missing(_) => Code::NotFound,
             Error::Timeout { .. } => Code::Timeout,
+            Error::Full { .. } => Code::Overloaded,
             Error::Connect { .. } | Error::Broker { .. } | Error::NoResponders { .. } | Error::Server(_) => {
                 Code::Unavailable
             }

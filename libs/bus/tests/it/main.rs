@@ -9,6 +9,7 @@ mod events;
 mod inbox;
 mod jobs;
 mod logs;
+mod outbox;
 mod set_up;
 mod tracing_context;
 

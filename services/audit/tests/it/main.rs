@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod crash;
+mod denied;
 mod process;
 mod replay;
 mod service;
