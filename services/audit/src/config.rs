@@ -69,6 +69,10 @@ impl Config for AuditConfig {
         within("batch_leaves", self.batch_leaves as u128, 1, 1000, "leaves");
         within("hole_patience", millis(self.hole_patience), 100, 3_600_000, "ms");
         within("witness_timeout", millis(self.witness_timeout), 10, 60_000, "ms");
+        if !(0.001..=0.5).contains(&self.rules.unusual_below) {
+            let message = format!("{} is out of range", self.rules.unusual_below);
+            complaints.push(complaint("rules.unusual_below", message, "between 0.001 and 0.5".to_owned()));
+        }
         if self.origin.is_empty()
             || self.origin.len() > 200
             || self.origin.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')

@@ -4,7 +4,7 @@
 //! right and wrong on a labelled replay is measured by the tests beside this file; the figures are in docs/audit.md.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -29,8 +29,10 @@ pub struct Rules {
     pub rollbacks: usize,
     /// Default 1 h.
     pub rollbacks_within: model::Span,
-    /// Acts of a person that must be known before an hour of the day can be unusual for them. Default 30.
-    pub known_acts: u32,
+    /// An hour of the day is unusual for a person who acts around it on less than this share of their days, as far as
+    /// their days so far can tell: (days with an act around it + 1) / (days + 2), Laplace's rule of succession. So
+    /// nobody is judged before 1 / share days are known. 0.001 to 0.5. Default 0.05.
+    pub unusual_below: f64,
     /// A new right that is used within this time by whom it was given to, when they gave it themselves or it is an
     /// administrator's. Default 15 min.
     pub privilege_within: model::Span,
@@ -43,7 +45,7 @@ impl Default for Rules {
             denied_within: model::Span::seconds(60),
             rollbacks: 4,
             rollbacks_within: model::Span::seconds(3600),
-            known_acts: 30,
+            unusual_below: 0.05,
             privilege_within: model::Span::seconds(900),
         }
     }
@@ -64,10 +66,35 @@ pub struct Alert {
 
 #[derive(Clone, Debug, Default)]
 struct Person {
-    acts: u32,
-    /// How many acts by hour of the day, UTC.
+    /// Days with an act, before `today`.
+    days: u32,
+    /// By hour of the day, UTC: on how many of these days there was an act.
     hours: [u32; 24],
+    /// The day of the last act, since 1970, and its hours: what is done today makes nothing usual today.
+    today: i64,
+    hours_today: [bool; 24],
     alerted_on: Option<i64>,
+}
+
+impl Person {
+    /// Ends the last day when a new one begins.
+    fn turn_to(&mut self, day: i64) {
+        if day <= self.today && self.hours_today.contains(&true) {
+            return;
+        }
+        self.days += u32::from(self.hours_today.contains(&true));
+        for (days, acted) in self.hours.iter_mut().zip(self.hours_today) {
+            *days += u32::from(acted);
+        }
+        (self.today, self.hours_today) = (day, [false; 24]);
+    }
+
+    /// On which share of days an act around this hour is expected.
+    fn expected(&self, hour: usize) -> f64 {
+        let around = [(hour + 23) % 24, hour, (hour + 1) % 24];
+        let days = around.into_iter().map(|hour| self.hours[hour]).max().unwrap_or_default();
+        f64::from(days + 1) / f64::from(self.days + 2)
+    }
 }
 
 /// Follows the log.
@@ -77,11 +104,11 @@ pub struct Detector {
     denied: BTreeMap<String, VecDeque<Timestamp>>,
     rollbacks: VecDeque<Timestamp>,
     people: BTreeMap<String, Person>,
-    revoked: BTreeSet<String>,
+    revoked: BTreeMap<String, Timestamp>,
     granted: BTreeMap<String, (Timestamp, String)>,
 }
 
-/// People and keys that are remembered per rule; the ones that were quiet longest are forgotten first.
+/// People and keys that are remembered per rule; when there are more, the half that was quiet longest is forgotten.
 const REMEMBERED: usize = 100_000;
 const DAY: i64 = 24 * 3600 * 1000;
 
@@ -110,9 +137,12 @@ impl Detector {
             return None;
         }
         let mut found = None;
-        for (what, name) in [("by", &record.actor), ("on", &record.subject)] {
+        // Everyone shares the subject of a call that was refused.
+        let shared = record.action == "call.denied";
+        let keys = [("by", &record.actor), ("on", &record.subject)];
+        for (what, name) in keys.into_iter().filter(|(what, _)| *what == "by" || !shared) {
             let key = format!("{what} {name}");
-            bound(&mut self.denied);
+            make_room(&mut self.denied, &key, |times| times.back().copied().unwrap_or(Timestamp(0)));
             let times = self.denied.entry(key).or_default();
             if reaches(times, record.at, self.rules.denied_within.0, self.rules.denied) && found.is_none() {
                 let (count, span) = (self.rules.denied, self.rules.denied_within);
@@ -128,11 +158,12 @@ impl Detector {
 
     fn revoked_key(&mut self, record: &AuditRecord) -> Option<Alert> {
         if matches!(record.action.as_str(), "key.revoked" | "token.revoked" | "access.key.revoked") {
-            self.revoked.insert(record.subject.clone());
+            make_room(&mut self.revoked, &record.subject, |at| *at);
+            self.revoked.insert(record.subject.clone(), record.at);
             return None;
         }
         let used = ["key", "token", "keyId"].into_iter().find_map(|field| record.detail.get(field)?.as_str());
-        let used = used.filter(|key| self.revoked.contains(*key))?;
+        let used = used.filter(|key| self.revoked.contains_key(*key))?;
         Some(alert("revoked-key", record, format!("{} was used after it was revoked", used)))
     }
 
@@ -147,7 +178,7 @@ impl Detector {
                         format!("{} gave themselves {role}", record.actor),
                     ));
                 }
-                bound(&mut self.granted);
+                make_room(&mut self.granted, &record.subject, |(at, _)| *at);
                 self.granted.insert(record.subject.clone(), (record.at, role.to_owned()));
             }
             return None;
@@ -177,26 +208,24 @@ impl Detector {
             return None;
         }
         let hour = (record.at.0.rem_euclid(DAY) / (3600 * 1000)) as usize;
-        bound(&mut self.people);
+        make_room(&mut self.people, &record.actor, |person| Timestamp(person.today * DAY));
         let person = self.people.entry(record.actor.clone()).or_default();
-        // An hour is usual when it or its neighbours were used before.
-        let near =
-            [(hour + 23) % 24, hour, (hour + 1) % 24].iter().map(|hour| person.hours[*hour]).sum::<u32>();
-        let unusual = person.acts >= self.rules.known_acts && near == 0;
         let today = record.at.0.div_euclid(DAY);
-        let told = person.alerted_on == Some(today);
-        if unusual {
-            person.alerted_on = Some(today);
-        } else {
-            person.hours[hour] += 1;
-            person.acts += 1;
+        person.turn_to(today);
+        let unusual = person.expected(hour) < self.rules.unusual_below;
+        let risky = HIGH_IMPACT.contains(&record.action.as_str());
+        if !unusual || !risky {
+            // An hour becomes usual only over days; looking at things at night for once does not open the night.
+            person.hours_today[hour] = true;
+            return None;
         }
-        (unusual && !told).then(|| {
-            alert(
-                "unusual-hour",
-                record,
-                format!("{} never acted around {hour}:00 UTC in {} acts", record.actor, person.acts),
-            )
+        let told = person.alerted_on.replace(today) == Some(today);
+        (!told).then(|| {
+            let (actor, days, expected) = (&record.actor, person.days, person.expected(hour) * 100.0);
+            let reason = format!(
+                "{actor} acts around {hour}:00 UTC on fewer than {expected:.0} in 100 of their days, by {days} days"
+            );
+            alert("unusual-hour", record, reason)
         })
     }
 
@@ -243,10 +272,15 @@ fn reaches(times: &mut VecDeque<Timestamp>, at: Timestamp, span: Duration, count
     reached
 }
 
-fn bound<V>(map: &mut BTreeMap<String, V>) {
-    if map.len() >= REMEMBERED {
-        map.pop_first();
+/// Makes room for one more, unless it is there.
+fn make_room<V>(map: &mut BTreeMap<String, V>, key: &str, last_heard: impl Fn(&V) -> Timestamp) {
+    if map.len() < REMEMBERED || map.contains_key(key) {
+        return;
     }
+    let mut times: Vec<Timestamp> = map.values().map(&last_heard).collect();
+    let (_, middle, _) = times.select_nth_unstable(REMEMBERED / 2);
+    let middle = *middle;
+    map.retain(|_, value| last_heard(value) > middle);
 }
 
 fn alert(rule: &'static str, record: &AuditRecord, reason: String) -> Alert {

@@ -29,7 +29,7 @@ const MINUTE: i64 = 60 * 1000;
 /// Sixty days of twelve people and some robots at work, with attacks in between; each record says what it is.
 ///
 /// People work 7:00 to 18:00 UTC with their own beginning, err now and then (up to three denials in a row), come back
-/// late in one evening of a hundred, and have bad days with up to three rollbacks in an hour. What is labelled is what
+/// late in one evening of a hundred for anything they do by day, and have bad days with up to three rollbacks in an hour. What is labelled is what
 /// was planted; everything that a rule says elsewhere is a false alarm.
 fn replay(seed: u64) -> Vec<(AuditRecord, Option<&'static str>)> {
     let mut random = StdRng::seed_from_u64(seed);
@@ -54,7 +54,9 @@ fn replay(seed: u64) -> Vec<(AuditRecord, Option<&'static str>)> {
                 }
             }
             if random.random_bool(0.01) {
-                acts.push((act(&person, "spec.read", "dep-1", midnight + 20 * HOUR), None));
+                let kind = ["deployment.received", "deployment.approved", "spec.read", "certificate.read"];
+                let kind = kind[random.random_range(0..kind.len())];
+                acts.push((act(&person, kind, "dep-1", midnight + 20 * HOUR), None));
             }
         }
         if random.random_bool(0.3) {
@@ -194,6 +196,54 @@ fn three_mistyped_passwords_are_no_attack() {
         .sum();
 
     assert_eq!(alerts, 0);
+}
+
+#[test]
+fn reading_through_one_night_does_not_make_the_night_usual() {
+    let mut detector = Detector::new(Rules::default());
+    for day in 0..30 {
+        assert_eq!(detector.see(&act("ada", "deployment.received", "dep-1", day * DAY + 9 * HOUR)), []);
+    }
+    let night = 30 * DAY + 2 * HOUR;
+    assert_eq!(detector.see(&act("ada", "spec.read", "dep-1", night)), []);
+
+    let alerts = detector.see(&act("ada", "deployment.approved", "dep-1", night + 10 * MINUTE));
+
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].reason, "ada acts around 2:00 UTC on fewer than 3 in 100 of their days, by 30 days");
+    // Once is told once.
+    assert_eq!(detector.see(&act("ada", "deployment.approved", "dep-2", night + 11 * MINUTE)), []);
+}
+
+#[test]
+fn nobody_is_judged_by_their_first_days() {
+    let mut detector = Detector::new(Rules::default());
+    for day in 0..15 {
+        for number in 0..50 {
+            detector.see(&act("ada", "deployment.received", "dep-1", day * DAY + 9 * HOUR + number));
+        }
+    }
+
+    assert_eq!(detector.see(&act("ada", "deployment.approved", "dep-1", 15 * DAY + 20 * HOUR)), []);
+}
+
+#[test]
+fn however_many_names_are_tried_a_bounded_number_is_remembered_and_the_latest_of_them() {
+    let mut detector = Detector::new(Rules::default());
+    for number in 0..2 * REMEMBERED as i64 + 7 {
+        let name = format!("name-{number}");
+        let mut denied = act(&name, "login.tried", &name, number);
+        denied.outcome = AuditOutcome::Denied;
+        detector.see(&denied);
+        detector.see(&act("ada", "key.revoked", &name, number));
+        detector.see(&act(&name, "spec.read", "dep-1", number * HOUR));
+    }
+
+    assert!(detector.denied.len() <= REMEMBERED, "{}", detector.denied.len());
+    assert!(detector.revoked.len() <= REMEMBERED && detector.people.len() <= REMEMBERED);
+    let mut used = act("rep-9", "deployment.received", "dep-x", 0);
+    used.detail = json!({ "key": format!("name-{}", 2 * REMEMBERED) });
+    assert_eq!(detector.see(&used).len(), 1);
 }
 
 #[test]
