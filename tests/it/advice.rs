@@ -68,6 +68,10 @@ async fn e2e_a_required_approval_that_is_not_given_holds_the_release_back_with_t
     assert_eq!(view.summary.verdict, Some(Verdict::Rejected), "{}", told(&view));
     assert_eq!(view.cause.as_ref().unwrap().kind, CauseKind::Advice);
     assert!(view.explanation.headline.contains("no way back"), "{}", view.explanation.headline);
+    assert!(!view.explanation.headline.contains("voted"), "the votes stand with the advice");
+    let advice = view.advice.as_ref().unwrap();
+    assert!(advice.reason.contains("rollback-safety found something blocking"), "{}", advice.reason);
+    assert_eq!(advice.turns_without["rollback-safety"], Action::Approve, "{advice:#?}");
     let said = view.explanation.details.join("\n");
     assert!(said.contains("rollback-safety") && said.contains("codectl experts history"), "{said}");
     cluster.is_back_on("process", "1.0.0").await;

@@ -19,7 +19,7 @@ use tracing::warn;
 use super::{
     One, millis,
     reading::{Put, ballot, without},
-    steward::Steward,
+    steward::{Ended, Steward},
 };
 use crate::{
     error::Error,
@@ -40,8 +40,8 @@ pub struct Late {
 struct Round {
     ballots: Vec<Ballot>,
     missing: Vec<ExpertId>,
-    /// Ballots by the seat that was paid for.
-    ended: Vec<(ExpertId, Ballot)>,
+    /// What is to be settled.
+    ended: Vec<Ended>,
 }
 
 impl One {
@@ -184,9 +184,9 @@ impl One {
         let seat = outcome.seat.clone();
         round.missing.retain(|missing| *missing != seat);
         let Some(put) = steward.put(&seat) else { return };
-        let ballot = ballot(outcome, put, steward.evidence(), millis(self.begun.elapsed()), false);
+        let ballot = ballot(&outcome, put, steward.evidence(), millis(self.begun.elapsed()), false);
         self.answered(&ballot).await;
-        round.ended.push((seat, ballot.clone()));
+        round.ended.push(Ended::of(&outcome, &ballot));
         round.ballots.push(ballot);
     }
 
@@ -213,15 +213,14 @@ impl One {
                 () = stopping.cancelled() => None,
             };
             let Some(outcome) = outcome else { break };
-            let seat = outcome.seat.clone();
-            let Some(put) = late.steward.put(&seat) else { continue };
-            let ballot = ballot(outcome, put, late.steward.evidence(), millis(self.begun.elapsed()), true);
+            let Some(put) = late.steward.put(&outcome.seat) else { continue };
+            let ballot = ballot(&outcome, put, late.steward.evidence(), millis(self.begun.elapsed()), true);
             self.asking.counts.ballot(&ballot);
             let (expert, event) =
                 (ballot.expert.clone(), ConsultationEvent::Late { ballot: Box::new(ballot.clone()) });
             let (store, now) = (&self.asking.store, self.asking.clock.now());
             let noted = store.note(&self.asked.id, event, now, |story| story.has_late(&expert)).await;
-            let settled = late.steward.settle(&[(seat, ballot)]).await;
+            let settled = late.steward.settle(&[Ended::of(&outcome, &ballot)]).await;
             if let Err(error) = noted.and(settled) {
                 warn!(question = %self.asked.id, cause = chassis::chain(&error), "a late answer was not taken down");
             }

@@ -21,15 +21,16 @@ pub struct Put {
 }
 
 /// The ballot of an outcome. `took_ms` counts from asking the panel.
-pub fn ballot(outcome: Outcome, put: &Put, evidence: &[String], took_ms: u64, late: bool) -> Ballot {
+pub fn ballot(outcome: &Outcome, put: &Put, evidence: &[String], took_ms: u64, late: bool) -> Ballot {
     let instead =
         outcome.instead.as_ref().map(|failure| format!("in place of {}: {failure}", outcome.seat.name));
     let beside = (outcome.by != outcome.seat && instead.is_none())
         .then(|| format!("beside {}, which was late", outcome.seat.name));
     let wasted = outcome.wasted;
-    let mut ballot = match outcome.result {
-        Ok(reply) => answered(outcome.by, reply, put, evidence),
-        Err(failure) => failed(outcome.by, &failure),
+    let by = outcome.by.clone();
+    let mut ballot = match &outcome.result {
+        Ok(reply) => answered(by, reply, put, evidence),
+        Err(failure) => failed(by, failure),
     };
     let remarks = [instead, beside, Some(std::mem::take(&mut ballot.reason))];
     let remarks: Vec<String> = remarks.into_iter().flatten().filter(|remark| !remark.is_empty()).collect();
@@ -61,7 +62,7 @@ fn failed(by: ExpertId, failure: &Failure) -> Ballot {
     ballot
 }
 
-fn answered(mut by: ExpertId, reply: Reply, put: &Put, evidence: &[String]) -> Ballot {
+fn answered(mut by: ExpertId, reply: &Reply, put: &Put, evidence: &[String]) -> Ballot {
     let again = reply.again.as_ref().map(|why| format!("asked again, because {why}"));
     let mut reason = again.unwrap_or_default();
     if reply.substituted {

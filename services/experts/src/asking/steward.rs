@@ -11,7 +11,7 @@ use model::expert::{AnswerStatus, AskingStep, Ballot, ExpertId, Usage};
 use providers::{
     Accounts, Estimate, OverBudget, Reply, Stop,
     account::{Reservation, Wanted},
-    hedge,
+    hedge::{self, Outcome},
 };
 use tracing::{debug, warn};
 
@@ -28,6 +28,13 @@ pub struct Steward {
     evidence: Vec<String>,
     /// What is set aside for each seat: once for its question, once more when it is asked again.
     aside: Mutex<BTreeMap<ExpertId, Vec<Reservation>>>,
+}
+
+/// How the question to a seat ended, as its purse sees it.
+pub struct Ended {
+    seat: ExpertId,
+    usage: Usage,
+    cut_off: bool,
 }
 
 impl Steward {
@@ -93,11 +100,11 @@ impl Steward {
     }
 
     /// Replaces what was set aside for these seats by what they cost, in one write.
-    pub async fn settle(&self, ended: &[(ExpertId, Ballot)]) -> Result<(), Error> {
+    pub async fn settle(&self, ended: &[Ended]) -> Result<(), Error> {
         let mut taken: Vec<(Vec<Reservation>, Usage)> = Vec::new();
-        for (seat, ballot) in ended {
-            let made = self.aside().remove(seat).unwrap_or_default();
-            let usage = charged(ballot, &made);
+        for one in ended {
+            let made = self.aside().remove(&one.seat).unwrap_or_default();
+            let usage = one.charged(&made);
             taken.push((made, usage));
         }
         taken.retain(|(made, _)| !made.is_empty());
@@ -136,12 +143,22 @@ impl Steward {
     }
 }
 
-/// What an ended question costs: of one that was cut off nobody knows, and its prompt is what the vendor may charge.
-fn charged(ballot: &Ballot, made: &[Reservation]) -> Usage {
-    let prompt = made.first().map_or(0, Reservation::prompt_micro_usd);
-    let cut_off = ballot.status == AnswerStatus::Timeout;
-    let least = if cut_off { prompt } else { 0 };
-    Usage { cost_micro_usd: ballot.usage.cost_micro_usd.max(least), ..ballot.usage }
+impl Ended {
+    /// How the question to a seat ended.
+    pub fn of(outcome: &Outcome, ballot: &Ballot) -> Ended {
+        let abandoned = outcome.abandoned.as_ref() == Some(&outcome.seat);
+        Ended {
+            seat: outcome.seat.clone(),
+            usage: ballot.usage,
+            cut_off: abandoned || ballot.status == AnswerStatus::Timeout,
+        }
+    }
+
+    /// What it costs: of what was cut off nobody knows, and its prompt is what the vendor may charge.
+    fn charged(&self, made: &[Reservation]) -> Usage {
+        let prompt = made.first().filter(|_| self.cut_off).map_or(0, Reservation::prompt_micro_usd);
+        Usage { cost_micro_usd: self.usage.cost_micro_usd + prompt, ..self.usage }
+    }
 }
 
 #[async_trait]

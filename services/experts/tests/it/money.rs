@@ -197,6 +197,9 @@ at_least = \"50ms\"
     let consultation = asking.await;
 
     assert!(of(&consultation, "sub").reason.contains("beside ann"));
+    // The one that was left writing may be charged by its vendor for what it read.
+    let left = expert(&stage, "ann").await;
+    assert!((1, 100) <= (left.asked_today, left.spent_today_micro_usd), "{left:#?}");
 }
 
 #[tokio::test]

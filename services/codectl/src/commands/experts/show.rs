@@ -103,6 +103,14 @@ pub fn consultation(consultation: &Consultation) {
     output::line("");
     let rows = consultation.ballots.iter().map(ballot).collect();
     table(["EXPERT", "FAMILY", "VERDICT", "SAYS IT IS SURE", "TOOK", "COST", "WHY"], rows);
+    // Why there is no answer stands in the table; what is to be said of one that there is, here.
+    for ballot in consultation.ballots.iter().filter(|one| one.answer.is_some() && !one.reason.is_empty()) {
+        output::line(format!(
+            "  {} {}",
+            paint::faint(format!("{}:", ballot.expert.name)),
+            foreign(&ballot.reason)
+        ));
+    }
     output::line("");
     verdict(consultation, opinion);
     findings(consultation);
