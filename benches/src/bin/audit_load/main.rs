@@ -33,7 +33,7 @@ struct Arguments {
     /// Leaves of the log that is checked as a whole.
     #[arg(long, default_value_t = 1_000_000)]
     leaves: u64,
-    /// Only what it holds in memory while so many facts go through it: ten million need 10 GB of disk and minutes.
+    /// Only what it holds in memory while so many facts go through it: ten million need 10 GB of disk and ten minutes.
     #[arg(long, value_name = "FACTS")]
     memory: Option<u64>,
     /// Be the audit log on this broker; for this program itself.
