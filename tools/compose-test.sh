@@ -171,7 +171,7 @@ print(*(each.getsockname()[1] for each in taken))')
 export CODE_NATS_PORT_1=${ports[0]} CODE_NATS_PORT_2=${ports[1]} CODE_NATS_PORT_3=${ports[2]}
 export CODE_TRAFFIC_PORTS=${ports[3]} CODE_TRAFFIC_ADDRESS=127.0.0.1 CODE_NAME=$name
 export CODE_DOCKER_GROUP=${CODE_DOCKER_GROUP:-$(stat -c %g /var/run/docker.sock)}
-for service in nats orchestrator agents traffic experts consensus audit codectl; do export "CODE_${service^^}_IMAGE=$prefix/$service:$tag"; done
+for service in nats orchestrator agents traffic experts consensus audit witness codectl; do export "CODE_${service^^}_IMAGE=$prefix/$service:$tag"; done
 servers=nats://127.0.0.1:${ports[0]},nats://127.0.0.1:${ports[1]},nats://127.0.0.1:${ports[2]}
 
 # The image is pinned by the digest of its configuration: a tag can be moved.
@@ -285,6 +285,22 @@ say "version 2: $verdict"
 left=yes
 ! within 60 only_the_new_run || left=no
 
+# ---- the certificate, held against the log and its witness, without the engine ------------------
+is_certified() {
+  codectl certificate export "$second" --to "$scratch/shop" --trust "$scratch/trust.json" >"$scratch/answer" \
+    && "$codectl_program" --output json certificate verify "$scratch/shop" --trust "$scratch/trust.json" --promoted >"$scratch/verified"
+}
+say "the certificate of version 2"
+docker cp "$(container witness):/trust/trust.policy" "$scratch/trust.policy" >/dev/null
+await 30 "the certifier's keys" codectl certificate keys trust --to "$scratch/keys.json" >/dev/null
+# Trust asks for the witness: the engine's own answer does not name one.
+python3 -c 'import json, sys
+trust = json.load(open(sys.argv[1])) | {"log": open(sys.argv[2]).read()}
+json.dump(trust, open(sys.argv[3], "w"))' "$scratch/keys.json" "$scratch/trust.policy" "$scratch/trust.json"
+certificate=valid witnesses=
+within 60 is_certified || { certificate=invalid; cat "$scratch/verified" "$scratch/codectl.log"; }
+witnesses=$(json '" ".join(d["log"]["witnesses"])' <"$scratch/verified")
+
 kill "$load"
 wait "$load" || true
 finished=yes
@@ -312,6 +328,8 @@ row "slowest request, 99th percentile" "$(of_load 'd["slowest_ms"]') ms, $(of_lo
 expect "containers made" "$created" "$((2 * replicas))"
 expect "containers made twice" "$twice" 0
 expect "containers of version 1 left" "$left" no
+expect "certificate of version 2, verified offline" "$certificate" valid
+expect "  its log entry cosigned by" "$witnesses" W1
 echo
 if [ ${#wrong[@]} -gt 0 ]; then
   printf 'compose-test: FAILED:'; printf ' [%s]' "${wrong[@]}"; echo

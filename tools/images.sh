@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-SERVICES=(orchestrator agents traffic experts consensus audit codectl greeter nats)
+SERVICES=(orchestrator agents traffic experts consensus audit witness codectl greeter nats)
 TARGET=x86_64-unknown-linux-gnu
 TARGET_DIR=target-static # apart from target/: other flags would rebuild everything there, again and again
 
@@ -59,7 +59,8 @@ trap 'rm -rf "$context"' EXIT
 # Paths of this machine do not belong into programs: the same sources give the same program wherever they lie.
 compile() {
   local packages=() service
-  for service in "$@"; do packages+=(--package "$service"); done
+  # The witness is a second program of the audit service.
+  for service in "$@"; do packages+=(--package "${service/#witness/audit}"); done
   local flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/code --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
   local command=(cargo build --locked --profile "$profile" --target "$TARGET" --target-dir "$TARGET_DIR" "${packages[@]}")
   echo "+ RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=…' ${command[*]}"
@@ -82,6 +83,8 @@ service_image() {
   local service=$1 root=$context/$1 program=$TARGET_DIR/$TARGET/$folder/$1
   local authorities=/etc/ssl/certs/ca-certificates.crt
   mkdir -p "$root/rootfs/etc/ssl/certs" "$root/state"
+  # Compose lets codectl prepare these volumes: they take their owner over from the image.
+  [ "$service" != codectl ] || mkdir -p "$root"/state/{audit,witness,trust}
   install -m 755 "$program" "$root/rootfs/app"
   # A program with an interpreter would not start: there is no loader in the image.
   if LC_ALL=C readelf --program-headers "$root/rootfs/app" 2>/dev/null | grep -q INTERP; then
