@@ -36,7 +36,8 @@ fn fact(subject: &str) -> AuditRecord {
 async fn trail(bus: &Bus, count: usize) -> Vec<AuditRecord> {
     let heard =
         bus.hear_all("TRAIL", 0).take(count).map(|heard| AuditRecord::decode(&heard.payload).unwrap());
-    tokio::time::timeout(LONG, heard.collect()).await.expect("facts are missing on the trail")
+    // Thousands of durable publishes, one after the other.
+    tokio::time::timeout(4 * LONG, heard.collect()).await.expect("facts are missing on the trail")
 }
 
 /// Nothing stands on the trail but these, each once.
