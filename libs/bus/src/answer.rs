@@ -57,7 +57,12 @@ impl Bus {
                     reply(&bus, &request, Err::<Rep, _>(Fault::new(Code::Overloaded, message))).await;
                     continue;
                 }
-                held.spawn(handle(bus.clone(), subject.clone(), request, running.clone(), handler.clone()));
+                let mut handling =
+                    Box::pin(handle(bus.clone(), subject.clone(), request, running.clone(), handler.clone()));
+                // What needs not wait for anything is done at once: a task of its own would cost more than the answer.
+                if (&mut handling).now_or_never().is_none() {
+                    held.spawn(handling);
+                }
             }
             if endpoint.stop().await.is_err() {
                 warn!(subject, "unsubscribing failed");
