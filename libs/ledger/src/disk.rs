@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::Error;
@@ -31,18 +31,18 @@ fn room() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Files that are synced at once. The file system commits together what several threads sync at the same time, so that
+/// many files cost little more than one.
+const AT_ONCE: usize = 8;
+
 /// Writes a file so that a reader, also one after a crash, sees the old or the new content whole. Durable when it
 /// returns, but for the folder's entry, for which [`sync_folder`] is called once per folder.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(Error::io("making the folder", folder))?;
-    }
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let draft = Path::new(&draft);
     let write = || -> std::io::Result<()> {
         let mut file = File::create(draft)?;
-        room()?;
         file.write_all(bytes)?;
         file.sync_data()?;
         fs::rename(draft, path)
@@ -53,9 +53,40 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// The same, and the folder's entry is durable too.
+/// Writes files, each whole, and makes their folders. After an error some are written and others are not.
+pub(crate) fn write_all(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
+    let mut folders: Vec<&Path> = files.iter().filter_map(|(path, _)| path.parent()).collect();
+    folders.dedup();
+    for folder in folders {
+        fs::create_dir_all(folder).map_err(Error::io("making the folder", folder))?;
+    }
+    // Files before the one that has no room are written, as a full disk has it.
+    let full =
+        files.iter().enumerate().find_map(|(at, (path, _))| room().err().map(|source| (at, path, source)));
+    let fitting = &files[..full.as_ref().map_or(files.len(), |(at, ..)| *at)];
+    let write =
+        |files: &[(PathBuf, Vec<u8>)]| files.iter().try_for_each(|(path, bytes)| write_whole(path, bytes));
+    let share = fitting.len().div_ceil(AT_ONCE).max(1);
+    let mut shares = fitting.chunks(share);
+    let mine = shares.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares.map(|files| scope.spawn(move || write(files))).collect();
+        let first = write(mine);
+        // A thread that panicked has its panic go on here.
+        others.into_iter().fold(first, |outcome, other| {
+            let said = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            outcome.and(said)
+        })
+    })?;
+    match full {
+        Some((_, path, source)) => Err(Error::Io { what: "writing", path: path.clone(), source }),
+        None => Ok(()),
+    }
+}
+
+/// Writes one file whole, and the folder's entry is durable too.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_whole(path, bytes)?;
+    write_all(&[(path.to_owned(), bytes.to_vec())])?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 

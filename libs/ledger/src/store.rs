@@ -4,7 +4,10 @@
 //! fill again with the same bytes), then `state.json` by rename. Order of one [`Store::publish`]: `signed.json`, what
 //! the signer said last, then the checkpoint. Everything is synced before the next begins.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -121,7 +124,7 @@ impl Store {
     /// open the store anew before going on.
     pub fn integrate<E: AsRef<[u8]>, S: Serialize>(&mut self, entries: &[E], state: &S) -> Result<(), Error> {
         let mut frontier = self.frontier.clone();
-        let mut folders = Folders(self.public_folder(), Vec::new());
+        let mut tiles = Tiles::in_folder(self.public_folder());
         for entry in entries.iter().map(AsRef::as_ref) {
             if entry.len() > crate::MAX_ENTRY {
                 return Err(Error::TooLong { size: entry.len(), limit: crate::MAX_ENTRY });
@@ -140,20 +143,19 @@ impl Store {
                 open.push(hash);
                 if open.len() as u64 == WIDTH {
                     let number = (frontier.size() >> (8 * u32::from(level))) / WIDTH - 1;
-                    folders
-                        .write(Tile { level: Some(level), number, width: 256 }, &tile::join_hashes(open))?;
+                    tiles.write(Tile { level: Some(level), number, width: 256 }, tile::join_hashes(open))?;
                     open.clear();
                 }
             }
             self.open_entries.push(entry.to_vec());
             if self.open_entries.len() as u64 == WIDTH {
                 let number = frontier.size() / WIDTH - 1;
-                folders.write(Tile { level: None, number, width: 256 }, &bundle(&self.open_entries)?)?;
+                tiles.write(Tile { level: None, number, width: 256 }, bundle(&self.open_entries)?)?;
                 self.open_entries.clear();
             }
         }
-        self.write_open(&frontier, &mut folders)?;
-        folders.sync()?;
+        self.write_open(&frontier, &mut tiles)?;
+        tiles.sync()?;
         let path = self.folder.join("state.json");
         let bytes = serde_json::to_vec(&StateFile { frontier: frontier.clone(), state })
             .map_err(|error| Error::format("state of the log", error.to_string()))?;
@@ -162,15 +164,15 @@ impl Store {
         Ok(())
     }
 
-    fn write_open(&self, frontier: &Frontier, folders: &mut Folders) -> Result<(), Error> {
+    fn write_open(&self, frontier: &Frontier, tiles: &mut Tiles) -> Result<(), Error> {
         let size = frontier.size();
         if let Some(tile) = Tile::at_size(None, size / WIDTH, size) {
-            folders.write(tile, &bundle(&self.open_entries)?)?;
+            tiles.write(tile, bundle(&self.open_entries)?)?;
         }
         for (level, open) in (0u8..).zip(&self.open_hashes) {
             let number = (size >> (8 * u32::from(level))) / WIDTH;
             if let Some(tile) = Tile::at_size(Some(level), number, size) {
-                folders.write(tile, &tile::join_hashes(open))?;
+                tiles.write(tile, tile::join_hashes(open))?;
             }
         }
         Ok(())
@@ -254,32 +256,47 @@ pub fn show(folder: &Path, signed: &SignedCheckpoint) -> Result<(), Error> {
     disk::write_durably(&folder.join("checkpoint"), signed.to_string().as_bytes())
 }
 
-/// Files that are being written, and the folders that are synced at the end.
-struct Folders(PathBuf, Vec<PathBuf>);
+/// Tiles that are written together, and the folders that are synced at the end.
+struct Tiles {
+    folder: PathBuf,
+    waiting: Vec<(PathBuf, Vec<u8>)>,
+    /// Partial tiles that the waiting full ones replace.
+    replaced: Vec<PathBuf>,
+    changed: BTreeSet<PathBuf>,
+}
 
-impl Folders {
-    fn write(&mut self, tile: Tile, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.0.join(tile.path());
-        disk::write_whole(&path, bytes)?;
+/// Tiles held before they are written, 256 entries each.
+const TILES_HELD: usize = 64;
+
+impl Tiles {
+    fn in_folder(folder: PathBuf) -> Tiles {
+        Tiles { folder, waiting: Vec::new(), replaced: Vec::new(), changed: BTreeSet::new() }
+    }
+
+    fn write(&mut self, tile: Tile, bytes: Vec<u8>) -> Result<(), Error> {
+        let path = self.folder.join(tile.path());
         if u64::from(tile.width) == WIDTH {
-            // Nobody needs the partial ones any more; that some are left does no harm.
             let mut partial = path.clone().into_os_string();
             partial.push(".p");
-            let _ = std::fs::remove_dir_all(Path::new(&partial));
+            self.replaced.push(partial.into());
         }
-        let mut folder = path.parent();
-        while let Some(above) = folder.filter(|folder| folder.starts_with(&self.0)) {
-            if self.1.iter().any(|known| known == above) {
-                break;
-            }
-            self.1.push(above.to_owned());
-            folder = above.parent();
-        }
+        let above = path.ancestors().skip(1).take_while(|above| above.starts_with(&self.folder));
+        self.changed.extend(above.map(Path::to_owned));
+        self.waiting.push((path, bytes));
+        if self.waiting.len() < TILES_HELD { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        disk::write_all(&self.waiting)?;
+        self.waiting.clear();
+        // Nobody needs the partial ones any more; that some are left does no harm.
+        self.replaced.drain(..).for_each(|partial| drop(std::fs::remove_dir_all(partial)));
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), Error> {
-        self.1.iter().try_for_each(|folder| disk::sync_folder(folder))
+    fn sync(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        self.changed.iter().try_for_each(|folder| disk::sync_folder(folder))
     }
 }
 
