@@ -61,6 +61,9 @@ pub struct PlanReply {
     pub plan: Plan,
     /// What the checking agents found, by agent.
     pub reviews: Vec<ReviewReply>,
+    /// Whom the change waits for beside the measurements: as the spec says, experts as strictly as the policy asks.
+    #[serde(default)]
+    pub gates: crate::spec::Gates,
     /// What experts say about it, when the gate asks them; absent when no opinion came in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<crate::expert::PlanAdvice>,

@@ -13,7 +13,7 @@ use model::{
     deployment::{Mode, StepReport},
     expert::{AdviceReport, Matter, PlanAdvice, passes},
     plan::Snapshot,
-    spec::GateMode,
+    spec::{GateMode, Gates},
 };
 
 use crate::{
@@ -103,8 +103,10 @@ pub async fn on_plan(hub: Ctx, request: PlanRequest, meta: Meta) -> Result<PlanR
         obstacles.push(format!("{} would refuse it: {}", review.agent, review.summary));
     }
     let advice = advice(&hub, &spec, &target, &plan, &reviews, meta.sender, &mut obstacles).await;
+    let experts = spec.gates.experts.max(hub.policy().experts);
     Ok(PlanReply {
         digest: plan.digest(),
+        gates: Gates { experts, ..spec.gates.clone() },
         advice,
         way_back: way_back_in_words(&spec, &plan, target.snapshot.as_ref()),
         plan,

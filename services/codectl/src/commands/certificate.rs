@@ -4,7 +4,7 @@ mod files;
 mod keys;
 mod told;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bus::subjects;
 use certificate::{Certificate, Problem, Trust, Verified, verify::check};
@@ -18,6 +18,9 @@ use crate::{
     failure::Failure,
     output::{self, paint},
 };
+
+/// How often it is looked whether a certificate is there.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// `certificate`
 #[derive(Debug, Subcommand)]
@@ -102,24 +105,49 @@ async fn fetch(global: &Global, which: &Which) -> Result<Vec<u8>, Failure> {
     };
     let client = Client::connect(global).await?;
     let deployment = client.resolve(deployment, false).await?;
-    let entry = find(&client, &deployment).await?;
+    let entry = find(global, &client, &deployment).await?;
     Ok(client.bus.get_evidence(&entry.file).await?)
 }
 
-async fn find(client: &Client, deployment: &DeploymentId) -> Result<CertificateEntry, Failure> {
+/// Where the certificate is. That of a deployment that is over is made within a moment, and waited for.
+async fn find(
+    global: &Global,
+    client: &Client,
+    deployment: &DeploymentId,
+) -> Result<CertificateEntry, Failure> {
     let bucket = client.bus.bucket(&subjects::buckets::CERTIFICATES);
-    bucket.get(deployment.as_str()).await?.map(|(entry, _)| entry).ok_or_else(|| {
-        Failure::other(format!(
-            "{deployment} has no certificate\n  one is made when a deployment is over; codectl status {deployment} says \
-             where it is"
-        ))
-    })
+    let began = tokio::time::Instant::now();
+    let mut over = false;
+    loop {
+        if let Some((entry, _)) = bucket.get(deployment.as_str()).await? {
+            return Ok(entry);
+        }
+        if !over {
+            over = client.view(deployment).await?.summary.verdict.is_some();
+        }
+        if !over {
+            return Err(Failure::other(format!(
+                "{deployment} has no certificate\n  one is made when a deployment is over; codectl status {deployment} \
+                 says where it is"
+            )));
+        }
+        if began.elapsed() > global.timeout.0 {
+            return Err(Failure::other(format!(
+                "{deployment} is over and has no certificate after {}\n  is a certifier running? wait longer with \
+                 --timeout",
+                global.timeout
+            )));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn show(global: &Global, which: &Which) -> Result<u8, Failure> {
     let bytes = fetch(global, which).await?;
     let certificate = files::parse(&bytes)?;
-    let facts = certificate.unverified_facts().map_err(Failure::invalid)?;
+    let facts = certificate
+        .unverified_facts()
+        .map_err(|error| Failure::invalid(format!("what the certificate says cannot be read: {error}")))?;
     if output::json() {
         output::document(&facts);
         return Ok(0);
@@ -194,7 +222,9 @@ fn valid(verified: &Verified, promoted: bool) -> u8 {
 async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
     let trust = files::trust(global, export.trust.as_deref())?;
     let certificate = files::parse(&fetch(global, &export.which).await?)?;
-    let facts = certificate.unverified_facts().map_err(Failure::invalid)?;
+    let facts = certificate
+        .unverified_facts()
+        .map_err(|error| Failure::invalid(format!("what the certificate says cannot be read: {error}")))?;
     let folder = export.to.clone().unwrap_or_else(|| PathBuf::from(facts.deployment.as_str()));
     let written = write(&certificate, &trust, &folder)?;
     if output::json() {

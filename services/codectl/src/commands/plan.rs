@@ -6,6 +6,7 @@ use model::{
     Step, StepKind,
     command::{PlanReply, PlanRequest},
     plan::{Change, ModuleChange},
+    spec::{GateMode, Gates},
 };
 
 use crate::{
@@ -77,6 +78,31 @@ pub async fn plan(global: &Global, file: &SpecFile) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Whom the change waits for.
+fn waits_for(gates: &Gates) {
+    let experts = match gates.experts {
+        GateMode::Off => None,
+        GateMode::Advise => Some("advise: they are asked and recorded, and hold nothing back"),
+        GateMode::Require => Some("require: without their approval it is rejected and nothing is touched"),
+    };
+    if experts.is_none() && gates.approvals.is_none() {
+        return;
+    }
+    output::line(format!("\n{}", paint::strong("waits for")));
+    if let Some(experts) = experts {
+        output::line(format!("  experts    {experts}"));
+    }
+    if let Some(rule) = &gates.approvals {
+        let among = match rule.from.as_slice() {
+            [] => "anyone but who asks for it".to_owned(),
+            names => format!("{}, not who asks for it", names.join(", ")),
+        };
+        let people =
+            if rule.required == 1 { "1 person has" } else { &format!("{} people have", rule.required) };
+        output::line(format!("  approvals  {people} to approve exactly this plan: {among}"));
+    }
+}
+
 /// Shows only what differs.
 pub async fn diff(global: &Global, file: &SpecFile) -> Result<u8, Failure> {
     let reply = ask(global, file).await?;
@@ -116,6 +142,7 @@ pub fn show(reply: &PlanReply) {
     for step in &reply.way_back {
         output::line(format!("  {step}"));
     }
+    waits_for(&reply.gates);
     if !reply.reviews.is_empty() {
         output::line(format!("\n{}", paint::strong("checks")));
     }

@@ -165,7 +165,10 @@ fn of_two_operators_who_saw_the_same_revision_one_is_told_to_look_again() {
 fn an_engine_that_was_killed_goes_on_where_it_was_with_everything_still_running() {
     let stage = Stage::up();
     stage.run(&["apply", &stage.spec("one", &Spec::new("1.0.0")), "--watch"]).exits(0);
-    stage.run(&["apply", &stage.spec("two", &Spec::new("2.0.0").approved_by_one())]).exits(0);
+    let two = stage.spec("two", &Spec::new("2.0.0").approved_by_one());
+    stage.run(&["plan", &two]).exits(0).says("1 person has to approve exactly this plan");
+    assert_eq!(stage.json(&["plan", &two])["gates"]["approvals"]["required"], 1);
+    stage.run(&["apply", &two]).exits(0);
     stage.until("it waits for an approval", || {
         stage.json_of(&["status"], 20)["summary"]["phase"] == "awaiting_approval"
     });
