@@ -90,7 +90,8 @@ pub struct First {
 pub struct Patterns {
     /// Findings in several cases, the most frequent first.
     pub recurring: Vec<Recurring>,
-    /// Pairs of notes of one case that say the opposite of each other.
+    /// Pairs of notes of one case, by different experts, that say the opposite of each other. What one expert says in one
+    /// answer is one view, however its words look.
     pub contradictions: Vec<(usize, usize)>,
     /// Pairs of notes in the same words, by different experts or in different cases.
     pub copies: Vec<(usize, usize)>,
@@ -119,7 +120,7 @@ pub fn analyse(notes: &[Note], thresholds: &Thresholds) -> Patterns {
                 patterns.copies.push((a, b));
             }
             let about = first.case == second.case && first.category == second.category;
-            let opposite = contents[a].negative != contents[b].negative;
+            let opposite = first.expert != second.expert && contents[a].negative != contents[b].negative;
             if about && opposite && left[a * count + b] >= thresholds.same {
                 patterns.contradictions.push((a, b));
             }

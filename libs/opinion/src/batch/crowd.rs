@@ -119,6 +119,14 @@ pub enum BadVotes {
         /// What should.
         expected: &'static str,
     },
+    /// Nothing that was voted on is known, so nothing can be judged.
+    #[error("no item of {} has a truth in {}: write a line item,truth for some of the items voted on", label.display(), truth.display())]
+    NoTruth {
+        /// The votes.
+        label: PathBuf,
+        /// The truth.
+        truth: PathBuf,
+    },
     /// There are no votes.
     #[error("{} holds no votes", path.display())]
     Empty {

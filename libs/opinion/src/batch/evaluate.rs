@@ -41,8 +41,12 @@ pub struct Evaluation {
 }
 
 /// Reads `label.csv` (`item,worker,label`) and `truth.csv` (`item,truth`) of a folder and runs every method on it.
+/// With no truth about any item voted on there is nothing to judge, which is an error.
 pub fn evaluate(folder: &Path) -> Result<Evaluation, BadVotes> {
     let (votes, truth) = read(folder)?;
+    if truth.is_empty() {
+        return Err(BadVotes::NoTruth { label: folder.join("label.csv"), truth: folder.join("truth.csv") });
+    }
     let scores = Method::ALL.into_iter().map(|method| score(method, &method.run(&votes), &truth)).collect();
     Ok(Evaluation {
         items: votes.items,
@@ -58,7 +62,8 @@ pub fn evaluate(folder: &Path) -> Result<Evaluation, BadVotes> {
 /// How well a posterior meets the truth. Nothing known gives 0.
 pub fn score(method: Method, posterior: &Posterior, truth: &Truth) -> Score {
     let known = truth.len().max(1) as f64;
-    let accuracy = truth.iter().map(|(item, label)| credit(posterior, *item, *label)).sum::<f64>() / known;
+    let hits = truth.iter().fold(0.0, |hits, (item, label)| hits + credit(posterior, *item, *label));
+    let accuracy = hits / known;
     Score { method, accuracy, calibration_error: calibration_error(posterior, truth) }
 }
 

@@ -152,6 +152,7 @@ impl Sample {
         self.hits(&patterns.contradictions.iter().copied().collect(), |a, b| {
             let (first, second) = (self.labels[a], self.labels[b]);
             self.notes[a].case == self.notes[b].case
+                && self.notes[a].expert != self.notes[b].expert
                 && first.finding == second.finding
                 && first.denies != second.denies
         })

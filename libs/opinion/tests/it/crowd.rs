@@ -314,3 +314,26 @@ fn methods_live_with_no_votes_and_with_one() {
         assert!(method.run(&none).shares.is_empty());
     }
 }
+
+#[test]
+fn votes_on_nothing_that_is_known_are_not_judged() {
+    let folder = std::env::temp_dir().join(format!("opinion-unknown-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("label.csv"), "item,worker,label\na,x,0\na,y,1\nb,x,0\n").unwrap();
+    let judged = |truth: &str| {
+        std::fs::write(folder.join("truth.csv"), truth).unwrap();
+        evaluate(&folder).map_err(|error| error.to_string())
+    };
+
+    let (nothing, others, one) =
+        (judged("item,truth\n"), judged("item,truth\nc,0\n"), judged("item,truth\nb,0\n"));
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    for refused in [nothing, others] {
+        let why = refused.unwrap_err();
+        assert!(why.starts_with("no item of ") && why.contains("label.csv has a truth in "), "{why}");
+    }
+    assert_eq!(one.unwrap().known, 1);
+    let score = opinion::batch::score(Method::Majority, &majority(&Votes::new(&[(0, 0, 0)])), &Truth::new());
+    assert!(score.accuracy == 0.0 && score.accuracy.is_sign_positive(), "{}", score.accuracy);
+}

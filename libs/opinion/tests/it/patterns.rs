@@ -63,6 +63,22 @@ fn a_contradiction_needs_one_case_and_opposite_signs() {
 }
 
 #[test]
+fn an_expert_does_not_contradict_itself_in_one_answer() {
+    let (unchecked, alone) = (
+        "greeter takes traffic and has no health check, so a sick instance keeps getting requests",
+        "greeter takes traffic with one instance: any restart of it is an outage",
+    );
+    let by = |first: &str, second: &str| {
+        let notes = [note("one", first, 1, unchecked), note("one", second, 1, alone)];
+        analyse(&notes, &Thresholds::default()).contradictions
+    };
+
+    assert_eq!(by("reliability", "reliability"), []);
+    // The words alone would pair them.
+    assert_eq!(by("reliability", "capacity"), [(0, 1)]);
+}
+
+#[test]
 fn nothing_and_too_much_are_survived() {
     let none = analyse(&[], &Thresholds::default());
     let empty = analyse(&[note("one", "a", 1, ""), note("one", "b", 2, "")], &Thresholds::default());

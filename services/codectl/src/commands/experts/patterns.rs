@@ -1,6 +1,7 @@
 //! What past consultations have in common: findings that recur, contradict or copy each other, and who finds what first.
 
 use bus::subjects;
+use experts::heart::decoy;
 use model::expert::{AnswerStatus, ConsultationReply, ConsultationRequest, ConsultationsRequest};
 use opinion::pattern::{Note, Patterns, Thresholds, analyse};
 use serde::Serialize;
@@ -20,6 +21,8 @@ const SHOWN: usize = 15;
 #[derive(Serialize)]
 struct Report {
     consultations: usize,
+    /// Left out, because `experts test` made them of plans that are not anyone's.
+    tests: usize,
     findings: Vec<Note>,
     patterns: Patterns,
 }
@@ -28,14 +31,15 @@ struct Report {
 pub async fn patterns(global: &Global, limit: u32) -> Result<u8, Failure> {
     let client = Client::connect(global).await?;
     let request = ConsultationsRequest { limit: Some(limit) };
-    let lines = client.ask(&subjects::experts::HISTORY, &request).await?.consultations;
+    let all = client.ask(&subjects::experts::HISTORY, &request).await?.consultations;
+    let (tests, lines): (Vec<_>, Vec<_>) = all.into_iter().partition(|line| decoy::is_test(&line.question));
     let mut findings = Vec::new();
     for line in lines.iter().filter(|line| line.consultation.is_some()) {
         let request = ConsultationRequest { question: line.question.clone() };
         findings.extend(notes(&client.ask(&subjects::experts::SHOW, &request).await?));
     }
     let patterns = analyse(&findings, &Thresholds::default());
-    let report = Report { consultations: lines.len(), findings, patterns };
+    let report = Report { consultations: lines.len(), tests: tests.len(), findings, patterns };
     if output::json() {
         output::document(&report);
     } else {
@@ -66,8 +70,11 @@ fn notes(reply: &ConsultationReply) -> Vec<Note> {
 }
 
 fn show(report: &Report) {
-    let Report { consultations, findings, patterns } = report;
+    let Report { consultations, tests, findings, patterns } = report;
     output::line(format!("{} findings in {consultations} consultations", findings.len()));
+    if *tests > 0 {
+        output::line(paint::faint(format!("  {tests} consultations of codectl experts test are left out")));
+    }
     let recurring: Vec<[String; 3]> = patterns
         .recurring
         .iter()
@@ -78,11 +85,11 @@ fn show(report: &Report) {
         })
         .collect();
     section("recurring", ["CASES", "BY", "FINDING"], recurring);
-    section("contradictions", ["CASE", "ONE", "OTHER"], pairs(findings, &patterns.contradictions));
+    pairs("contradictions", findings, &patterns.contradictions);
     // That one expert says the same in several cases is what recurs.
     let by_others = |(one, other): &&(usize, usize)| findings[*one].expert != findings[*other].expert;
     let copies: Vec<(usize, usize)> = patterns.copies.iter().filter(by_others).copied().collect();
-    section("by two in the same words", ["CASE", "ONE", "OTHER"], pairs(findings, &copies));
+    pairs("by two in the same words", findings, &copies);
     let firsts = patterns
         .firsts
         .iter()
@@ -105,8 +112,47 @@ fn section(name: &str, head: [&str; 3], rows: Vec<[String; 3]>) {
     }
 }
 
-fn pairs(findings: &[Note], pairs: &[(usize, usize)]) -> Vec<[String; 3]> {
-    let said = |note: &Note| format!("{}: {}", note.expert, foreign(&note.statement));
+/// Each pair with both notes whole: cut short they could not be compared.
+fn pairs(name: &str, findings: &[Note], pairs: &[(usize, usize)]) {
+    if pairs.is_empty() {
+        return;
+    }
+    output::line(format!("\n{}", paint::strong(name)));
     let both = pairs.iter().filter_map(|(one, other)| Some((findings.get(*one)?, findings.get(*other)?)));
-    both.take(SHOWN).map(|(one, other)| [one.case.clone(), said(one), said(other)]).collect()
+    both.take(SHOWN).flat_map(|(one, other)| pair(one, other)).for_each(output::line);
+}
+
+fn pair(one: &Note, other: &Note) -> [String; 3] {
+    let case =
+        if one.case == other.case { one.case.clone() } else { format!("{}, {}", one.case, other.case) };
+    let said = |note: &Note| format!("    {}: {}", note.expert, foreign(&note.statement));
+    [format!("  {}", paint::faint(case)), said(one), said(other)]
+}
+
+#[cfg(test)]
+mod tests {
+    use model::expert::{Topic, Weight};
+
+    use super::*;
+
+    #[test]
+    fn both_notes_of_a_pair_are_shown_whole() {
+        let note = |case: &str, expert: &str, statement: &str| Note {
+            case: case.to_owned(),
+            expert: expert.to_owned(),
+            at: 0,
+            category: Topic::Config,
+            severity: Weight::Major,
+            statement: statement.to_owned(),
+        };
+        let long = "a health check is set ".repeat(20);
+
+        let [case, first, second] =
+            pair(&note("dep-1", "gpt", &long), &note("dep-1", "claude", "none\nis set"));
+
+        assert!(case.contains("dep-1") && !case.contains("dep-1, "), "{case}");
+        assert_eq!(first, format!("    gpt: {}", long.trim_end()));
+        assert_eq!(second, "    claude: none is set");
+        assert!(pair(&note("dep-1", "a", "x"), &note("dep-2", "b", "x"))[0].contains("dep-1, dep-2"));
+    }
 }
