@@ -39,6 +39,8 @@ pub type Ctx = Arc<Asking>;
 
 /// What is left of an asker's time for the opinion itself and the way back.
 const WAY_BACK: Duration = Duration::from_millis(1500);
+/// Why a rule that approves the bad plan passes its test.
+const ONE_SIDE: &str = "reads one side of a plan, and the bad plan is not bad there";
 /// Who pays when nobody says.
 const NOBODY: &str = "nobody";
 
@@ -220,10 +222,13 @@ fn result(good: &Ballot, all_bad: &[Ballot]) -> TestResult {
     let nothing = || (AnswerStatus::ProviderError, None, "not asked".to_owned());
     let usage = |ballot: &Ballot| ballot.usage;
     let (one, other) = (usage(good), bad.map(usage).unwrap_or_default());
-    let (good_said, bad_said) = (said(good), bad.map_or_else(nothing, said));
+    let (good_said, mut bad_said) = (said(good), bad.map_or_else(nothing, said));
     let holds_back = matches!(bad_said.1, Some(Stance::Reject | Stance::NeedsChange));
     // Who counts the cost finds nothing wrong with a plan that saves: only a wrong answer to the good one is a failure.
     let sees_only_one_side = Rule::of(&good.expert).is_some();
+    if sees_only_one_side && bad_said.1 == Some(Stance::Approve) {
+        bad_said.2 = ONE_SIDE.to_owned();
+    }
     TestResult {
         expert: good.expert.clone(),
         passed: good_said.1 == Some(Stance::Approve) && (holds_back || sees_only_one_side),

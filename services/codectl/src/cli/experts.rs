@@ -1,6 +1,6 @@
 //! `codectl experts …`
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use model::{Span, Token};
@@ -28,7 +28,7 @@ pub enum Experts {
         after_help = "A deployment's advice has the deployment's id.\n\nExample:\n  codectl experts history\n  codectl experts history dep-…"
     )]
     History {
-        /// The question's id; none lists the newest.
+        /// The question's id; without one the newest are listed.
         question: Option<Token>,
         /// At most so many lines.
         #[arg(long, default_value_t = 20)]
@@ -70,8 +70,8 @@ pub struct Ask {
     /// Only this expert; can be given several times.
     #[arg(long, value_name = "NAME")]
     pub expert: Vec<Token>,
-    /// Time for the panel.
-    #[arg(long, default_value = "60s")]
+    /// Time for the panel, 100ms to 30m. The opinion is waited for 10 s longer, however short --timeout is.
+    #[arg(long, default_value = "60s", value_parser = deadline)]
     pub deadline: Span,
     /// The most it may cost, in US dollars.
     #[arg(long, value_name = "DOLLARS")]
@@ -82,4 +82,14 @@ pub struct Ask {
     /// Do not answer from the cache.
     #[arg(long)]
     pub fresh: bool,
+}
+
+/// Shortest and longest time for a panel, as the experts' service takes it.
+const DEADLINE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(30 * 60);
+
+fn deadline(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: model::time::BadSpan| error.to_string())?;
+    let fits = DEADLINE.contains(&span.0);
+    fits.then_some(span).ok_or_else(|| "a panel gets 100 ms to 30 min, such as 90s".to_owned())
 }

@@ -111,6 +111,25 @@ async fn the_test_of_all_experts_passes_for_rules() {
     assert_eq!(tested.results.len(), 5);
     assert!(tested.results.iter().all(|one| one.passed), "{tested:#?}");
     assert!(tested.results.iter().filter(|one| one.bad.1 == Some(Stance::Reject)).count() >= 3);
+    for one in tested.results {
+        let says_why = one.bad.2.contains("reads one side of a plan");
+        assert_eq!(says_why, one.bad.1 == Some(Stance::Approve), "{one:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_test_asked_is_told_from_what_people_asked() {
+    let stage = stage().await;
+    stage.ask(good("test-mine-good")).await;
+    let request = TestRequest { expert: None, caller: "ann".into() };
+    stage.call(&subjects::experts::TEST, &request).await.unwrap();
+
+    let history = stage.call(&subjects::experts::HISTORY, &ConsultationsRequest::default()).await.unwrap();
+
+    let (tests, asked): (Vec<_>, Vec<_>) =
+        history.consultations.iter().map(|line| &line.question).partition(|id| decoy::is_test(id));
+    assert_eq!(tests.len(), 2, "{history:#?}");
+    assert_eq!(asked, [&token("test-mine-good")]);
 }
 
 #[tokio::test]

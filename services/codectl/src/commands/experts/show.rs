@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use model::expert::{
-    Action, AnswerStatus, AskingStep, Ballot, BreakerView, Consultation, ConsultationLine, ConsultationReply,
-    ExpertView, ExpertsReply, Observation, Opinion, PlanAdvice, ReplayReply, Stance, TestReply, Weight,
+    Action, Answer, AnswerStatus, AskingStep, Ballot, BreakerView, Consultation, ConsultationLine,
+    ConsultationReply, ExpertView, ExpertsReply, Observation, Opinion, PlanAdvice, ReplayReply, Stance,
+    TestReply, Weight,
 };
 use opinion::batch::Evaluation;
 
@@ -135,16 +136,46 @@ fn ballot(ballot: &Ballot) -> [String; 7] {
         ballot.expert.name.to_string(),
         ballot.expert.family.to_string(),
         stance(ballot.status, answer.map(|answer| answer.verdict)),
-        answer.map_or(String::new(), |answer| format!("{} %", answer.confidence_pct)),
+        sureness(ballot),
         format!("{:.1} s", ballot.took_ms as f64 / 1000.0),
         cost,
         screen::cut(&why, TEXT),
     ]
 }
 
+/// How sure a vote says it is; who abstains is sure of nothing, whatever stands in the answer.
+fn sureness(ballot: &Ballot) -> String {
+    let votes = |answer: &&Answer| ballot.status == AnswerStatus::Ok && answer.verdict != Stance::Abstain;
+    let answer = ballot.answer.as_ref().filter(votes);
+    answer.map_or(String::new(), |answer| format!("{} %", answer.confidence_pct))
+}
+
+/// Why rules that all abstained had nothing to read, if that is why.
+fn unread(consultation: &Consultation) -> Option<String> {
+    let ballots = &consultation.ballots;
+    let is_rule = |one: &Ballot| one.expert.family.as_str().starts_with("rules-");
+    let abstained = |one: &Ballot| one.status == AnswerStatus::Abstained && is_rule(one);
+    if ballots.is_empty() || !ballots.iter().all(abstained) {
+        return None;
+    }
+    let ids: Vec<&str> = consultation.question.evidence.iter().map(|exhibit| exhibit.id.as_str()).collect();
+    let given = match ids.as_slice() {
+        [] => "there is no evidence".to_owned(),
+        ids if ids.contains(&"spec") && ids.contains(&"plan") => {
+            "spec or plan is not the JSON of a spec and its plan".to_owned()
+        }
+        ids => format!("the evidence here is {}", ids.join(", ")),
+    };
+    Some(format!("rules read evidence whose id is exactly spec and plan; {given}"))
+}
+
 fn verdict(consultation: &Consultation, opinion: &Opinion) {
     if opinion.votes == 0 {
-        return row("votes", "nobody voted, so nothing is computed");
+        row("votes", "nobody voted, so nothing is computed");
+        if let Some(why) = unread(consultation) {
+            row("why", why);
+        }
+        return;
     }
     let percent = |state: &str| opinion.posterior.get(state).copied().unwrap_or(0.0) * 100.0;
     row(
