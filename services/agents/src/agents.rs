@@ -59,6 +59,7 @@ pub(crate) fn judged(agent: Agent, mut findings: Vec<Finding>) -> StepResult {
     let blocked = blocking(&findings).count();
     let (outcome, reason) = match worst {
         None if findings.is_empty() => (Outcome::Succeeded, format!("the {agent} agent found nothing")),
+        None if findings.len() == 1 => (Outcome::Succeeded, "1 finding, it does not block".to_owned()),
         None => (Outcome::Succeeded, format!("{} findings, none blocks", findings.len())),
         Some(worst) if blocked == 1 => (Outcome::Failed, worst),
         Some(worst) => (Outcome::Failed, format!("{worst} (and {} more that block)", blocked - 1)),

@@ -14,7 +14,7 @@ use crate::{
     client::Client,
     commands::{document, experts},
     failure::Failure,
-    output::{self, paint, screen},
+    output::{self, paint, screen, steps},
 };
 
 /// Shorter waits are not worth a word.
@@ -135,8 +135,10 @@ pub fn show(reply: &PlanReply) {
 
     let (instances, moving) = blast_radius(reply);
     output::line(format!(
-        "\n{}  {instances} instances of {moving} modules change; traffic moves only while gates hold",
-        paint::strong("blast radius")
+        "\n{}  {} of {} change; traffic moves only while gates hold",
+        paint::strong("blast radius"),
+        steps::counted(instances as usize, "instance"),
+        steps::counted(moving, "module")
     ));
     output::line(paint::strong("way back"));
     for step in &reply.way_back {

@@ -72,9 +72,14 @@ pub fn tree_within(view: &DeploymentView, progress: &Progress, rows: usize) -> V
         let over = |step: &&StepView| matches!(step.status, StepStatus::Succeeded | StepStatus::Skipped);
         match steps.len() {
             0 => {}
-            count if waits => lines.push(format!("  {} {}", paint::faint(name), counted(count))),
+            count if waits => lines.push(format!("  {} {}", paint::faint(name), counted(count, "step"))),
             count if steps.iter().all(over) => {
-                lines.push(format!("  {} {} {}", paint::faint(name), paint::good("✓"), counted(count)));
+                lines.push(format!(
+                    "  {} {} {}",
+                    paint::faint(name),
+                    paint::good("✓"),
+                    counted(count, "step")
+                ));
             }
             _ => lines.extend(part(view, stage, name, progress)),
         }
@@ -97,8 +102,9 @@ pub fn tree_within(view: &DeploymentView, progress: &Progress, rows: usize) -> V
     window
 }
 
-fn counted(steps: usize) -> String {
-    if steps == 1 { "1 step".to_owned() } else { format!("{steps} steps") }
+/// So many of something whose plural ends in s.
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn part(view: &DeploymentView, stage: Stage, name: &str, progress: &Progress) -> Vec<String> {

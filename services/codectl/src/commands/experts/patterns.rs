@@ -11,7 +11,7 @@ use crate::{
     cli::Global,
     client::Client,
     failure::Failure,
-    output::{self, paint},
+    output::{self, paint, steps},
 };
 
 /// Most lines of each kind for people.
@@ -71,9 +71,11 @@ fn notes(reply: &ConsultationReply) -> Vec<Note> {
 
 fn show(report: &Report) {
     let Report { consultations, tests, findings, patterns } = report;
-    output::line(format!("{} findings in {consultations} consultations", findings.len()));
+    let found = steps::counted(findings.len(), "finding");
+    output::line(format!("{found} in {}", steps::counted(*consultations, "consultation")));
     if *tests > 0 {
-        output::line(paint::faint(format!("  {tests} consultations of codectl experts test are left out")));
+        let tests = steps::counted(*tests, "consultation");
+        output::line(paint::faint(format!("  left out: {tests} of codectl experts test")));
     }
     let recurring: Vec<[String; 3]> = patterns
         .recurring
