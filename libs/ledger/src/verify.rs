@@ -38,7 +38,7 @@ pub struct Report {
     pub origin: String,
     /// How many entries were checked.
     pub size: u64,
-    /// The root that was recomputed from the entries.
+    /// The root that was recomputed from the entries; where some cannot be read, which is a finding, the signed one.
     pub root: Hash,
     /// Who vouches for it; none when nobody who is trusted does, which is then a finding.
     pub trust: Option<Trust>,
@@ -117,8 +117,9 @@ pub fn verify(
     marks.push((checkpoint.size, checkpoint.root, true));
     marks.sort_by_key(|(size, ..)| *size);
 
-    let root = walk(folder, &marks, &mut report, &mut each)?;
-    report.root = root;
+    if let Some(root) = walk(folder, &marks, &mut report, &mut each)? {
+        report.root = root;
+    }
     Ok(report)
 }
 
@@ -127,12 +128,13 @@ fn whole(report: &Report, what: String) -> Finding {
 }
 
 /// Hashes every entry and compares it with its tile, every full tile with the hash above it, and the root at every mark.
+/// Gives the root; none when some entries cannot be read.
 fn walk(
     folder: &Path,
     marks: &[(u64, Hash, bool)],
     report: &mut Report,
     each: &mut impl FnMut(u64, &[u8]),
-) -> Result<Hash, Error> {
+) -> Result<Option<Hash>, Error> {
     let size = report.size;
     let reader = Reader::new(folder, size);
     let mut frontier = Frontier::default();
@@ -179,7 +181,8 @@ fn walk(
                     found: None,
                 });
                 // What follows cannot be joined to a root any more; its tiles are still compared.
-                return skip(&reader, report, number + 1, each);
+                skip(&reader, report, number + 1, each)?;
+                return Ok(None);
             }
         };
         let found: Vec<Hash> = bundle.iter().map(|entry| leaf_hash(entry)).collect();
@@ -191,7 +194,7 @@ fn walk(
         }
     }
     check_upper(&reader, report)?;
-    Ok(frontier.root())
+    Ok(Some(frontier.root()))
 }
 
 /// The first entry of a bundle that cannot be read.
@@ -236,7 +239,7 @@ fn skip(
     report: &mut Report,
     from: u64,
     each: &mut impl FnMut(u64, &[u8]),
-) -> Result<Hash, Error> {
+) -> Result<(), Error> {
     for number in from..report.size.div_ceil(WIDTH) {
         let (Some(entries), Some(hashes)) =
             (Tile::at_size(None, number, report.size), Tile::at_size(Some(0), number, report.size))
@@ -259,8 +262,7 @@ fn skip(
             }),
         }
     }
-    check_upper(reader, report)?;
-    Ok(crate::tree::empty_root())
+    check_upper(reader, report)
 }
 
 fn compare_tile(reader: &Reader, tile: &Tile, found: &[Hash], report: &mut Report) -> Result<(), Error> {
@@ -290,13 +292,20 @@ fn compare_tile(reader: &Reader, tile: &Tile, found: &[Hash], report: &mut Repor
             });
         }
     }
-    check_superseded(reader, tile, &known, report)?;
-    check_superseded(reader, &Tile { level: None, ..*tile }, &known, report)
+    check_superseded(reader, tile, &known, found, report)?;
+    check_superseded(reader, &Tile { level: None, ..*tile }, &known, found, report)
 }
 
 /// The narrower forms of a tile that this one has replaced: nothing is proven by them any more, but a reader who comes
-/// with an older checkpoint may still be given them.
-fn check_superseded(reader: &Reader, tile: &Tile, known: &[Hash], report: &mut Report) -> Result<(), Error> {
+/// with an older checkpoint may still be given them. Where the tile's hashes are not those of what is below it, which has
+/// been reported, either will do: a narrower form that kept the right one is not to blame.
+fn check_superseded(
+    reader: &Reader,
+    tile: &Tile,
+    known: &[Hash],
+    below: &[Hash],
+    report: &mut Report,
+) -> Result<(), Error> {
     let span = 1u64 << (8 * u32::from(tile.level.unwrap_or(0)));
     for older in reader.narrower(tile)? {
         let hashes = match tile.level {
@@ -306,10 +315,13 @@ fn check_superseded(reader: &Reader, tile: &Tile, known: &[Hash], report: &mut R
         let (at, what) = match hashes {
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => (0, error.to_string()),
-            Ok(hashes) => match known.iter().zip(&hashes).position(|(known, found)| known != found) {
-                Some(at) => (at as u64, format!("{} is not the beginning of {}", older.path(), tile.path())),
-                None => continue,
-            },
+            Ok(hashes) => {
+                let mut all = hashes.iter().zip(known.iter().zip(below));
+                let Some(at) = all.position(|(hash, (known, below))| hash != known && hash != below) else {
+                    continue;
+                };
+                (at as u64, format!("{} is not the beginning of {}", older.path(), tile.path()))
+            }
         };
         let index = (tile.number * WIDTH + at) * span;
         let entries = (u64::from(older.width) - at) * span;
@@ -340,11 +352,13 @@ fn check_upper(reader: &Reader, report: &mut Report) -> Result<(), Error> {
                     continue;
                 }
             };
-            check_superseded(reader, &tile, &known, report)?;
-            for (below, known) in (number * WIDTH..).zip(&known) {
+            // Where a tile below cannot be read, its hash is taken to be right.
+            let mut actual = known.clone();
+            for (below, (known, actual)) in (number * WIDTH..).zip(known.iter().zip(&mut actual)) {
                 let lower = Tile { level: Some(level - 1), number: below, width: WIDTH as u16 };
                 let Ok(hashes) = reader.hashes(&lower) else { continue };
                 let found = over(&hashes);
+                *actual = found;
                 if found != *known {
                     report.add(Finding {
                         index: below * span,
@@ -355,12 +369,14 @@ fn check_upper(reader: &Reader, report: &mut Report) -> Result<(), Error> {
                     });
                 }
             }
+            check_superseded(reader, &tile, &known, &actual, report)?;
         }
     }
     Ok(())
 }
 
-/// The first entry in which two copies of a log differ, up to the shorter one; none when one begins the other.
+/// The first entry in which two copies of a log differ, up to the shorter one; none when one begins the other. Fails
+/// with the folder of the copy that cannot be read.
 pub fn first_difference(one: &Reader, other: &Reader) -> Result<Option<u64>, Error> {
     let size = one.size().min(other.size());
     for number in 0..size.div_ceil(WIDTH) {
@@ -368,7 +384,11 @@ pub fn first_difference(one: &Reader, other: &Reader) -> Result<Option<u64>, Err
         // The entries themselves: one copy may have been changed without its tiles.
         let hashes = |reader: &Reader| -> Result<Vec<Hash>, Error> {
             let own = Tile::at_size(None, number, reader.size()).unwrap_or(Tile { level: None, ..tile });
-            Ok(reader.bundle(&own)?.iter().map(|entry| leaf_hash(entry)).collect())
+            let bundle = reader.bundle(&own).map_err(|error| match error {
+                Error::Io { .. } => error,
+                _ => Error::Inconsistent(format!("{}: {error}", reader.folder().display())),
+            })?;
+            Ok(bundle.iter().map(|entry| leaf_hash(entry)).collect())
         };
         let (one, other) = (hashes(one)?, hashes(other)?);
         if let Some(at) = one.iter().zip(&other).take(tile.width.into()).position(|(one, other)| one != other)

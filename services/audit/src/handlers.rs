@@ -162,8 +162,10 @@ pub(crate) async fn on_prove(ctx: Ctx, request: AuditProofRequest, meta: Meta) -
             known.ok_or_else(|| Error::Missing(format!("count {counter} of {source} is not in the log")))?
         }
     };
-    if index >= *ctx.accepted.borrow() {
-        return Err(Error::Missing(format!("the log has {} leaves, not {index}", *ctx.accepted.borrow())));
+    let accepted = *ctx.accepted.borrow();
+    if index >= accepted {
+        let last = accepted.checked_sub(1).map(|last| format!(", the last is {last}")).unwrap_or_default();
+        return Err(Error::Missing(format!("there is no entry {index}: the log has {accepted}{last}")));
     }
     reach(&ctx, &ctx.included, index + 1, &meta).await?;
     let folder = ctx.public_folder();

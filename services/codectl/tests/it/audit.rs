@@ -60,8 +60,12 @@ fn what_happened_is_shown_searched_counted_and_exported() {
     assert!(cef.lines().all(|line| line.starts_with("CEF:0|CODE|audit|")), "{cef}");
     let (named, online) = (["audit", "export", "--log", "audit/log"], ["audit", "export"]);
     stage.run(&["audit", "verify"]).exits(0);
-    let offline = stage.run(&named).exits(0).out;
-    assert!(stage.run(&online).exits(0).out.starts_with(&offline), "the files say the same as the service");
+    let offline = stage.run(&named).exits(0);
+    assert!(offline.err.contains("unchecked: codectl audit verify --log audit/log"), "{}", offline.err);
+    assert!(
+        stage.run(&online).exits(0).out.starts_with(&offline.out),
+        "the files say the same as the service"
+    );
 }
 
 #[test]
@@ -80,7 +84,8 @@ fn an_entry_is_proven_and_checked_without_the_engine() {
         (&["nonsense"][..], 2, "is no entry"),
         (&["0", "--out", "one.json"], 2, "name the proof otherwise"),
         (&["0", "--out", "nowhere/one"], 1, "nowhere/one"),
-        (&["99999"], 1, "leaves, not 99999"),
+        (&["99999"], 1, "there is no entry 99999: the log has "),
+        (&["99999"], 1, ", the last is "),
         (&["nobody:7"], 1, "count 7 of nobody is not in the log"),
     ] {
         stage.run(&[&["audit", "prove"], arguments].concat()).exits(code).says(words);

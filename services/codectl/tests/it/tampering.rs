@@ -81,15 +81,22 @@ struct Genuine {
 
 impl Genuine {
     fn new(random: &mut StdRng) -> Genuine {
+        let mut known = Vec::new();
+        let mut size = 0;
+        while size < 800 {
+            size += random.random_range(5..60);
+            known.push(size);
+        }
+        Genuine::of(known)
+    }
+
+    fn of(known: Vec<u64>) -> Genuine {
         let home = scratch();
         let (mut store, ()) = Store::open(home.path()).unwrap();
-        let mut known = Vec::new();
-        while store.size() < 800 {
-            let size = store.size() + random.random_range(5..60);
+        for size in known.iter().copied() {
             store.integrate(&honest(size)[store.size() as usize..], &()).unwrap();
             let signed = store.publish(ORIGIN, &log_keys(), size).unwrap();
             fs::write(home.path().join(format!("{size}.checkpoint")), signed.to_string()).unwrap();
-            known.push(size);
         }
         let keys = log_keys().map(|key| key.verifying_key().clone());
         let lines: String = keys.iter().map(|key| format!("log {key}\n")).collect();
@@ -477,6 +484,80 @@ fn tampering_of_every_kind_is_found_at_every_place_and_named() {
     for ((what, ..), tally) in KINDS.iter().zip(tallies.values()) {
         assert_eq!((tally.places, tally.detected, tally.named), (PLACES, PLACES, PLACES), "{what}");
     }
+}
+
+/// A log whose tiles all have narrower forms beside them.
+fn with_narrower_forms() -> Genuine {
+    Genuine::of(vec![21, 84, 124, 181, 244])
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[at] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_tile_is_named_and_its_intact_narrower_forms_are_not() {
+    let (small, large) = (with_narrower_forms(), Genuine::of(vec![300, 600, 800]));
+    for (genuine, file, at, index, what) in [
+        (&small, "tile/0/000.p/244", 122 * 32, 122, "entry 122 is not the one whose hash is in the tree"),
+        (
+            &small,
+            "tile/0/000.p/124",
+            122 * 32,
+            122,
+            "tile/0/000.p/124 is not the beginning of tile/0/000.p/244",
+        ),
+        (
+            &small,
+            "tile/entries/000.p/124",
+            20,
+            0,
+            "tile/entries/000.p/124 is not the beginning of tile/entries",
+        ),
+        (&large, "tile/1/000.p/3", 32, 256, "tile/0/001 does not give its hash in tile/1/000.p/3"),
+        (&large, "tile/1/000.p/2", 32, 256, "tile/1/000.p/2 is not the beginning of tile/1/000.p/3"),
+    ] {
+        let shown = genuine.copy(genuine.size);
+        flip(&shown.log().join(file), at);
+
+        let Seen(seen) = genuine.verify(&shown, &[]).unwrap();
+
+        assert_eq!((&seen["count"], &seen["findings"][0]["index"]), (&1.into(), &index.into()), "{seen}");
+        assert!(seen["findings"][0]["what"].as_str().unwrap().starts_with(what), "{seen}");
+    }
+}
+
+#[test]
+fn a_copy_that_cannot_be_compared_hides_no_finding_and_is_named() {
+    let genuine = with_narrower_forms();
+    let (good, damaged) = (genuine.copy(244), genuine.copy(244));
+    fs::remove_file(damaged.log().join("tile/entries/000.p/244")).unwrap();
+    let (good_log, damaged_log) = (text(&good.log()), text(&damaged.log()));
+    let why = format!("the copies cannot be compared: {damaged_log}: tile/entries/000.p/244 is not there");
+
+    let Seen(alone) = genuine.verify(&damaged, &[]).unwrap();
+    assert_eq!(
+        alone["root"],
+        good.signed().unverified().root.to_string(),
+        "the signed root: there is no other"
+    );
+    for (against, why) in [(&good_log, why.as_str()), (&genuine.path("nowhere"), "nowhere has no checkpoint")]
+    {
+        let Seen(seen) = genuine.verify(&damaged, &["--against", against]).unwrap();
+        assert_eq!(seen["findings"], alone["findings"]);
+        assert!(seen["uncompared"].as_str().unwrap().contains(why), "{seen}");
+    }
+
+    let policy = genuine.path("trust.policy");
+    let verify = ["audit", "verify", "--policy", &policy, "--log"];
+    let answer =
+        codectl(genuine.home.path(), &[&verify[..], &[&damaged_log, "--against", &good_log]].concat());
+    answer.exits(1).says("INVALID").says(&format!("against: {why}"));
+    let answer =
+        codectl(genuine.home.path(), &[&verify[..], &[&good_log, "--against", &damaged_log]].concat());
+    answer.exits(2).says(&why);
 }
 
 fn text(path: &Path) -> String {

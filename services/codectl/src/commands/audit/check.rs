@@ -78,6 +78,9 @@ struct Verified {
     /// The first entry in which another copy differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     differs: Option<u64>,
+    /// Why it could not be compared with the other copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncompared: Option<String>,
 }
 
 /// `audit verify`
@@ -85,23 +88,21 @@ pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
     let folder = log_folder(global, verify.log.as_ref());
     let policy = policy(global, &verify.trust)?;
     let known = verify.known.iter().map(|path| checkpoint(path)).collect::<Result<Vec<_>, _>>()?;
-    let unreadable = |error: ledger::Error| Failure::invalid(chassis::chain(&error));
     super::shown(&folder)?;
     let mut counts = Counts::default();
     let report = verify::verify(&folder, &policy, &known, |index, leaf| counts.see(index, leaf))
-        .map_err(unreadable)?;
-    let differs = match &verify.against {
-        None => None,
-        Some(other) => {
-            let one = Reader::new(&folder, report.size);
-            let shown = super::shown(other)?;
-            let other = Reader::new(other, shown.unverified().size);
-            verify::first_difference(&one, &other).map_err(unreadable)?
-        }
-    };
+        .map_err(|error| Failure::invalid(chassis::chain(&error)))?;
     let counts = counts.complaints();
-    let valid = report.is_clean() && counts.is_empty() && differs.is_none();
-    let verified = Verified { valid, report, counts, differs };
+    let whole = report.is_clean() && counts.is_empty();
+    let compared = verify.against.as_ref().map_or(Ok(None), |other| difference(&folder, report.size, other));
+    let (differs, uncompared) = match compared {
+        Ok(differs) => (differs, None),
+        // What was found is said first: the other copy cannot make it better.
+        Err(failure) if !whole => (None, Some(failure.text)),
+        Err(failure) => return Err(failure),
+    };
+    let valid = whole && differs.is_none();
+    let verified = Verified { valid, report, counts, differs, uncompared };
     if output::json() {
         output::document(&verified);
     } else {
@@ -110,8 +111,17 @@ pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
     Ok(if valid { HOLDS } else { BROKEN })
 }
 
+/// The first entry in which another copy differs.
+fn difference(folder: &Path, size: u64, other: &Path) -> Result<Option<u64>, Failure> {
+    let shown = super::shown(other)?;
+    let (one, other) = (Reader::new(folder, size), Reader::new(other, shown.unverified().size));
+    verify::first_difference(&one, &other).map_err(|error| {
+        Failure::invalid(format!("the copies cannot be compared: {}", chassis::chain(&error)))
+    })
+}
+
 fn print(verified: &Verified) {
-    let Verified { valid, report, counts, differs } = verified;
+    let Verified { valid, report, counts, differs, uncompared } = verified;
     let verdict = if *valid { paint::good("VALID") } else { paint::bad("INVALID") };
     output::line(format!("{verdict} {}: {} entries, root {}", report.origin, report.size, report.root));
     if let Some(trust) = &report.trust {
@@ -137,6 +147,9 @@ fn print(verified: &Verified) {
     }
     if let Some(index) = differs {
         output::line(format!("  {} the copies differ from here on", paint::bad(format!("entry {index}:"))));
+    }
+    if let Some(why) = uncompared {
+        output::line(format!("  {} {why}", paint::bad("against:")));
     }
 }
 

@@ -163,6 +163,10 @@ pub async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
         let shown = super::shown(folder)?;
         let checkpoint = shown.unverified();
         beyond(from, checkpoint.size);
+        output::note(paint::faint(format!(
+            "the entries as the files say them, unchecked: codectl audit verify --log {} checks them",
+            folder.display()
+        )));
         let reader = ledger::store::Reader::new(folder, checkpoint.size);
         loop {
             let leaves = reader.entries_from(from).map_err(failed)?;
