@@ -12,7 +12,9 @@ use model::{
 };
 use testkit::eventually;
 
-use crate::stage::{MODELS, PATIENCE, Setting, Stage, assert_status, fails, of, question, says, waits};
+use crate::stage::{
+    MODELS, PATIENCE, STAND_IN, Setting, Stage, assert_status, fails, of, question, says, waits,
+};
 
 /// This fault so many times, then an approval in schema.
 fn at_first(model: &str, fault: Fault, times: u32) -> Rule {
@@ -159,23 +161,8 @@ async fn who_is_cut_off_by_the_end_of_the_service_is_not_paid_in_full() {
 
 #[tokio::test]
 async fn a_stand_in_is_told_of_when_it_is_asked_and_not_when_it_has_answered() {
-    let catalogue = "
-[providers.home]
-dialect = \"ollama\"
-base_url = \"{ollama}\"
-[experts.sub]
-provider = \"home\"
-model = \"sub-1\"
-family = \"subs\"
-context_tokens = 100000
-max_output_tokens = 1000
-standby = true
-[hedging]
-unknown_after = \"50ms\"
-at_least = \"50ms\"
-";
     let rules = vec![fails("ann-1", Fault::Hold { gate: "ann".into() }), waits("sub-1", Stance::Approve)];
-    let setting = Setting { models: 2, catalogue, each: "fallback = \"sub\"", rules };
+    let setting = Setting { models: 2, catalogue: STAND_IN, each: "fallback = \"sub\"", rules };
     let stage = Stage::with(setting, |_| {}).await;
     let mut heard = stage.nats.bus.listen(&subjects::experts::PROGRESS, Some("hedged")).await.unwrap();
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use testkit::eventually;
 
 use crate::stage::{
-    MODELS, PATIENCE, Setting, Stage, assert_status, fails, of, question, says, token, waits,
+    MODELS, PATIENCE, STAND_IN, Setting, Stage, assert_status, fails, of, question, says, token, waits,
 };
 
 #[tokio::test]
@@ -91,23 +91,6 @@ async fn an_answer_after_the_deadline_is_taken_down_and_changes_nothing() {
     assert_eq!(shown.late[0].answer.as_ref().unwrap().verdict, Stance::Reject);
     assert_eq!(shown.consultation.unwrap().opinion.action, action);
 }
-
-/// A stand-in of another family for the first model.
-const STAND_IN: &str = "
-[providers.home]
-dialect = \"ollama\"
-base_url = \"{ollama}\"
-[experts.sub]
-provider = \"home\"
-model = \"sub-1\"
-family = \"subs\"
-context_tokens = 100000
-max_output_tokens = 1000
-standby = true
-[hedging]
-unknown_after = \"50ms\"
-at_least = \"50ms\"
-";
 
 #[tokio::test]
 async fn a_stand_in_answers_beside_who_is_late_and_instead_of_who_fails() {

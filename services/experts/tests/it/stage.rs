@@ -17,6 +17,23 @@ use testkit::TestNats;
 /// Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A stand-in of another family for the first model.
+pub const STAND_IN: &str = "
+[providers.home]
+dialect = \"ollama\"
+base_url = \"{ollama}\"
+[experts.sub]
+provider = \"home\"
+model = \"sub-1\"
+family = \"subs\"
+context_tokens = 100000
+max_output_tokens = 1000
+standby = true
+[hedging]
+unknown_after = \"50ms\"
+at_least = \"50ms\"
+";
+
 /// Five families on four wire formats, each a model of its own name.
 pub const MODELS: [(&str, Vendor, &str); 5] = [
     ("ann", Vendor::Anthropic, "anthropic"),
