@@ -47,7 +47,7 @@ pub enum News {
     /// Its journal grew.
     Record(Box<Entry<Event>>),
     /// A runner reports; answered when it is journalled.
-    Report(Box<StepReport>, oneshot::Sender<Result<(), Fault>>),
+    Report(Box<StepReport>, Answered),
     /// Experts advise; answered when it is journalled.
     Advice(Box<AdviceReport>, oneshot::Sender<Result<(), Fault>>),
     /// A person commands; answered when it is journalled or refused.
@@ -59,6 +59,9 @@ pub enum News {
     /// Let go of it.
     Release(oneshot::Sender<()>),
 }
+
+/// Where a report's sender waits for word that it is durable.
+type Answered = oneshot::Sender<Result<(), Fault>>;
 
 /// How a deployment's task is reached. Bounded: who cannot get in waits.
 pub type Inbox = mpsc::Sender<News>;
@@ -83,7 +86,8 @@ pub async fn run(
     };
     let target = hub.targets.watch(&state.spec.target_id()).await?;
     let mut inbox = inbox.lock().await;
-    let mut drive = Drive { hub, state, target, done: HashMap::new(), said: None, behind: false };
+    let mut drive =
+        Drive { hub, state, target, done: HashMap::new(), said: None, behind: false, reports: Vec::new() };
     drive.run(&mut inbox).await;
     Ok(())
 }
@@ -98,6 +102,8 @@ struct Drive {
     said: Option<Phase>,
     /// The journal is known to hold more, or may.
     behind: bool,
+    /// Reports that came and are not journalled yet.
+    reports: Vec<(Box<StepReport>, Answered)>,
 }
 
 impl Drive {
@@ -142,6 +148,7 @@ impl Drive {
             while let Ok(news) = inbox.try_recv() {
                 self.hear(news).await;
             }
+            self.journal_reports().await;
         }
     }
 
@@ -168,14 +175,18 @@ impl Drive {
         }
         let may_move = self.is_ours() || self.state.owner.is_none();
         while may_move && !self.hub.is_draining() {
-            // A plan is made, and an end found, from the target as its journal has it and not as it was heard so far.
-            if self.state.phase < Phase::Planned || self.state.phase == Phase::Decided {
+            let is_fresh = decide::needs_target(&self.state);
+            if is_fresh {
                 self.hub.targets.fresh(&self.state.spec.target_id()).await?;
             }
             let target = self.target.borrow_and_update().clone();
             let context = self.hub.context(&target);
-            let events = decide::advance(&self.state, context);
-            if events.is_empty() || self.append(events).await? {
+            let advance = if is_fresh { decide::advance } else { decide::advance_as_heard };
+            let events = advance(&self.state, context);
+            if events.is_empty() {
+                break;
+            }
+            if self.append(events, context.now).await? && !decide::needs_target(&self.state) {
                 break;
             }
         }
@@ -190,8 +201,8 @@ impl Drive {
     }
 
     /// Appends one record. False: another writer was first, and what it wrote is folded.
-    async fn append(&mut self, events: Vec<Event>) -> Result<bool, Error> {
-        let record = store::record(&self.state, events, &self.hub.me, self.hub.clock.now());
+    async fn append(&mut self, events: Vec<Event>, at: Timestamp) -> Result<bool, Error> {
+        let record = store::record(&self.state, events, &self.hub.me, at);
         let id = record.id.clone();
         let span = info_span!("journal", deployment = id, version = record.version);
         let span = trace::under(span, self.state.trace.as_deref());
@@ -236,10 +247,7 @@ impl Drive {
                 Err(BadJournal::Gap { found, last, .. }) if found <= last => {}
                 Err(_) => self.behind = true,
             },
-            News::Report(report, answer) => {
-                let outcome = self.journal(|state, _| Ok(decide::on_report(state, &report))).await;
-                let _ = answer.send(outcome.map(|_| ()));
-            }
+            News::Report(report, answer) => self.reports.push((report, answer)),
             News::Advice(report, answer) => {
                 let outcome = self.journal(|state, _| Ok(decide::on_advice(state, &report))).await;
                 let _ = answer.send(outcome.map(|_| ()));
@@ -261,6 +269,19 @@ impl Drive {
                 self.let_go().await;
                 let _ = answer.send(());
             }
+        }
+    }
+
+    /// Reports that came together are one record; each is answered when it is durable.
+    async fn journal_reports(&mut self) {
+        let (reports, answers): (Vec<_>, Vec<_>) = std::mem::take(&mut self.reports).into_iter().unzip();
+        if reports.is_empty() {
+            return;
+        }
+        let all = || reports.iter().map(|report| &**report);
+        let outcome = self.journal(|state, context| Ok(decide::on_reports(state, all(), context.now))).await;
+        for answer in answers {
+            let _ = answer.send(outcome.clone().map(|_| ()));
         }
     }
 
@@ -293,7 +314,7 @@ impl Drive {
         }
     }
 
-    /// Decides and appends, again from the new state when another writer was first. To write nothing, or to refuse, is
+    /// Decides and appends with what follows, again from the new state when another writer was first. To write nothing, or to refuse, is
     /// decided only on the journal as it is. True: something was written.
     async fn journal(
         &mut self,
@@ -305,7 +326,11 @@ impl Drive {
             let context = self.hub.context(&target);
             match decide(&self.state, context) {
                 Ok(events) if !events.is_empty() => {
-                    if self.append(events).await? {
+                    let record = match self.hub.is_draining() {
+                        true => events,
+                        false => decide::follow(&self.state, events, context),
+                    };
+                    if self.append(record, context.now).await? {
                         return Ok(true);
                     }
                     has_looked = true;

@@ -46,18 +46,63 @@ pub fn receive(submit: &model::command::Submit, spec: model::DeploymentSpec) -> 
 }
 
 /// Everything that follows by itself from where the deployment stands; empty when it has to wait. The events belong
-/// into one record.
+/// into one record. The target in `context` is the one that its journal has now.
 pub fn advance(deployment: &Deployment, context: Context<'_>) -> Vec<Event> {
+    advance_while(deployment.clone(), context, |_| true)
+}
+
+/// As [`advance`], from a target that may lag behind its journal: it ends where [`needs_target`] says so.
+pub fn advance_as_heard(deployment: &Deployment, context: Context<'_>) -> Vec<Event> {
+    advance_while(deployment.clone(), context, |state| !needs_target(state))
+}
+
+/// What was decided, and all that follows from it by itself: one record. Nothing follows where another replica drives, or
+/// none, and nothing beyond where the target has to be looked at.
+pub fn follow(deployment: &Deployment, mut events: Vec<Event>, context: Context<'_>) -> Vec<Event> {
     let mut state = deployment.clone();
+    events.iter().for_each(|event| state.evolve(event, context.now));
+    if !events.is_empty() && state.owner.as_ref() == Some(context.me) {
+        events.extend(advance_while(state, context, |state| !needs_target(state)));
+    }
+    events
+}
+
+/// A plan is made, and an end found, from the target as its journal has it and not as it was heard so far.
+pub fn needs_target(deployment: &Deployment) -> bool {
+    deployment.phase < Phase::Planned || deployment.phase == Phase::Decided
+}
+
+fn advance_while(
+    mut state: Deployment,
+    context: Context<'_>,
+    may: impl Fn(&Deployment) -> bool,
+) -> Vec<Event> {
     let mut events = Vec::new();
     // Each round makes progress or ends; the bound only guards against a defect of ours.
     for _ in 0..10_000 {
-        let next = next(&state, context);
+        let next = if may(&state) { next(&state, context) } else { Vec::new() };
         if next.is_empty() {
             break;
         }
         for event in next {
             state.evolve(&event, context.now);
+            events.push(event);
+        }
+    }
+    events
+}
+
+/// Several reports, each on top of those before it. What no longer matters adds nothing.
+pub fn on_reports<'a>(
+    deployment: &Deployment,
+    reports: impl IntoIterator<Item = &'a StepReport>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let mut state = deployment.clone();
+    let mut events = Vec::new();
+    for report in reports {
+        for event in on_report(&state, report) {
+            state.evolve(&event, now);
             events.push(event);
         }
     }

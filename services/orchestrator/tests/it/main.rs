@@ -6,6 +6,7 @@ mod jobs;
 mod life;
 mod many;
 mod outage;
+mod records;
 mod replicas;
 mod trace;
 mod world;

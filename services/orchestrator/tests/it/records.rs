@@ -1,0 +1,30 @@
+//! What one record of a journal holds, and how many there are.
+
+use model::{Verdict, command::Action, deployment::Event as Fact, step::Agent};
+use testkit::nats;
+
+use crate::world::*;
+
+#[tokio::test]
+async fn a_step_that_ends_and_the_next_that_begins_are_one_record() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let _one = orchestrator(&nats).await;
+    let first = ask(&nats.bus, &submit(shop("1.0.0"))).await;
+    verdict(&nats.bus, &first).await;
+
+    let second = ask(&nats.bus, &submit(shop("2.0.0"))).await;
+    until(&nats.bus, &second, "the canary pauses", waits_in_pause).await;
+    command(&nats.bus, &second, Action::Promote { full: false }).await.unwrap();
+    assert_eq!(verdict(&nats.bus, &second).await, Verdict::Promoted);
+
+    let records = history(&nats.bus, &second).await;
+    let ends = |record: &model::Record| matches!(record.events.last(), Some(Fact::StepFinished { .. }));
+    let begins = |record: &model::Record| matches!(record.events.first(), Some(Fact::StepScheduled { .. }));
+    let torn: Vec<_> = records.windows(2).filter(|pair| ends(&pair[0]) && begins(&pair[1])).collect();
+    assert!(torn.is_empty(), "{torn:#?}");
+    let steps = records.iter().flat_map(|record| &record.events);
+    let steps = steps.filter(|event| matches!(event, Fact::StepFinished { .. })).count();
+    assert!(records.len() <= steps + 5, "{} records for {steps} steps: {records:#?}", records.len());
+    assert!(steps > Agent::ALL.len(), "{steps} steps");
+}
