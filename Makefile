@@ -5,10 +5,12 @@ SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo up down setup build test verify fix matrix bench report load images compose-test
+.PHONY: help demo up down setup build test verify fix matrix fuzz bench report load images compose-test
 
 ARGS ?=
-CODECTL := target/debug/codectl
+# Where cargo puts what it builds, also when CARGO_TARGET_DIR says so.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+CODECTL := $(TARGET_DIR)/debug/codectl
 
 help: ## this text
 	@echo 'usage: make TARGET [ARGS="..."]'
@@ -33,7 +35,7 @@ build: ## codectl, the orchestrator as a process of its own, and the greeter tha
 test: ## set up, verify, run all tests: what CI runs
 	tools/test.sh $(ARGS)
 
-verify: ## format, lints, one crypto provider, generated files; never writes
+verify: ## format, lints, crates (provider of crypto, licences, sources), generated files; never writes
 	tools/verify.sh
 
 fix: ## what can be repaired by a tool: lints, then format; writes
@@ -42,6 +44,9 @@ fix: ## what can be repaired by a tool: lints, then format; writes
 
 matrix: ## the kill matrix: a crash after each journal record, in simulation; one line of totals
 	cargo run --release --package code-tests --bin matrix -- $(ARGS)
+
+fuzz: ## made-up bytes for whatever reads what strangers send, a minute per target
+	tools/fuzz.sh $(ARGS)
 
 bench: ## figures against their baselines, in one run
 	cargo run --release --package benches -- $(ARGS)

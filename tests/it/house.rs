@@ -300,6 +300,18 @@ fn only_the_chassis_reads_the_environment() {
 }
 
 #[test]
+fn a_test_that_cannot_run_says_so_in_one_way() {
+    let skips = |(path, text): &(String, String)| {
+        text.contains("SKIPPED")
+            && !path.ends_with("libs/testkit/src/skip.rs")
+            && !path.ends_with("tests/it/house.rs")
+    };
+    let broken: Vec<String> = files(".rs").into_iter().filter(skips).map(|(path, _)| path).collect();
+
+    assert_none(&broken, "a test skips by testkit::skip, which fails where nothing may be skipped");
+}
+
+#[test]
 fn hearts_are_pure() {
     let impure = [
         "async fn",

@@ -1,6 +1,6 @@
 //! The scenario suite, and what is Docker's own, against a real engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::{
     path::Path,
@@ -30,7 +30,7 @@ struct Docker {
 /// None only when the engine's tests were switched off by hand.
 fn fixture() -> Option<Arc<dyn Fixture>> {
     if std::env::var("CODE_TEST_NO_DOCKER").is_ok_and(|value| value == "1") {
-        eprintln!("left out, since CODE_TEST_NO_DOCKER=1: this test needs a docker engine");
+        testkit::skip("CODE_TEST_NO_DOCKER=1 leaves out what needs Docker", "unset it");
         return None;
     }
     static IMAGE: OnceLock<String> = OnceLock::new();

@@ -8,8 +8,10 @@
 
 mod nats;
 mod proxy;
+mod skip;
 mod wait;
 
 pub use nats::{TestNats, nats, nats_cluster, nats_named, settings};
 pub use proxy::{Fault, Proxy};
+pub use skip::skip;
 pub use wait::{eventually, never};

@@ -34,7 +34,7 @@ pub fn is_there() -> bool {
     let there = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
     let there = there.is_ok_and(|output| output.status.success());
     if !there {
-        eprintln!("SKIPPED: no Docker daemon answers; tools/setup.sh --all sets one up");
+        testkit::skip("no Docker daemon answers", "tools/setup.sh --all sets one up");
     }
     there
 }

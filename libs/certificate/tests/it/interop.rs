@@ -37,8 +37,9 @@ fn export(certificate: &Certificate, office: &Office, folder: &Path) {
 async fn other_software_agrees_on_every_part() {
     let python = from_root(".tools/py/bin/python");
     if !python.exists() {
-        eprintln!(
-            "SKIPPED: no .tools/py here, so nobody else checked a certificate; make it with tools/setup.sh --all"
+        testkit::skip(
+            "no .tools/py here, so nobody else checked a certificate",
+            "tools/setup.sh --all makes it",
         );
         return;
     }
@@ -78,7 +79,7 @@ async fn the_rfc_agrees_on_the_proof() {
         .args([&proof, &entry])
         .output();
     let Ok(output) = output else {
-        eprintln!("SKIPPED: no python3 here, so nobody else checked a proof");
+        testkit::skip("no python3 here, so nobody else checked a proof", "tools/setup.sh installs it");
         return;
     };
 

@@ -37,7 +37,7 @@ fn essence(request: &emulators::Recorded) -> Value {
 #[tokio::test]
 async fn the_vendors_own_packages_agree_with_us() {
     if !Path::new(PYTHON).exists() {
-        println!("SKIPPED: no Python packages in .tools/py; run tools/setup.sh --all");
+        testkit::skip("no Python packages in .tools/py", "tools/setup.sh --all installs them");
         return;
     }
     let emulator = emulator(vec![]).await;
