@@ -3,8 +3,12 @@
 use model::{plan::Difference, spec::Module};
 use serde_json::Value;
 
-/// Every leaf that differs, in order of its path. Secrets are references, so no secret value can appear.
+/// Every leaf that differs, in order of its path. Secrets are references, so no secret value can appear. A module that
+/// goes differs in nothing that a person could look at: that it goes is all.
 pub fn differences(old: Option<&Module>, new: Option<&Module>) -> Vec<Difference> {
+    if new.is_none() {
+        return Vec::new();
+    }
     let value =
         |module: Option<&Module>| module.and_then(|m| serde_json::to_value(m).ok()).unwrap_or(Value::Null);
     let mut found = Vec::new();

@@ -91,7 +91,9 @@ fn now(state: &Deployment, otherwise: &str) -> String {
 fn cause(state: &Deployment, said: &mut Explanation) {
     let Some(cause) = &state.cause else { return };
     if state.stuck.is_some() {
-        said.details.push(format!("it turned back because: {}", cause.text));
+        let what =
+            if state.way_back.is_empty() { "it could not go on because" } else { "it turned back because" };
+        said.details.push(format!("{what}: {}", cause.text));
     }
     if let Some(gate) = &cause.gate {
         said.details.push(format!("gate: {gate}"));
