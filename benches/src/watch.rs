@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -17,6 +17,7 @@ use model::{
     command::{Action, Command, Submit},
     deployment::Mode,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::rounds::Times;
@@ -77,7 +78,7 @@ impl Watch {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<DeploymentId, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     fn hear(&self, id: &DeploymentId, event: &Event) {
@@ -104,7 +105,7 @@ impl Watch {
         known.first_step = true;
         let took = known.began.elapsed();
         drop(all);
-        self.first_steps.lock().unwrap_or_else(PoisonError::into_inner).add(took);
+        self.first_steps.lock().add(took);
     }
 
     /// What was heard so far.
@@ -114,7 +115,7 @@ impl Watch {
 
     /// From the request to the first step in an agent's hands, of every deployment since this was last asked.
     pub fn take_first_steps(&self) -> Times {
-        std::mem::take(&mut *self.first_steps.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.first_steps.lock())
     }
 
     fn expect(&self, id: &DeploymentId) -> watch::Receiver<Seen> {

@@ -43,6 +43,46 @@ const READS_ENVIRONMENT: [(&str, &str); 8] = [
     ("loadtests/", "programs for measuring"),
 ];
 
+/// What stands once in `libs/ground`, as text that is not found elsewhere: the text, then what to use instead.
+const GROUND: [(&str, &str); 6] = [
+    ("fs::rename(", "ground::file::replace, which a crash does not halve"),
+    ("PoisonError", "parking_lot, whose locks a panic does not poison"),
+    ("spawn_blocking(", "ground::blocking"),
+    ("SystemTime::now()", "ground::Clock"),
+    ("struct Secret(String", "ground::Secret"),
+    ("Zeroizing<String>", "ground::Secret"),
+];
+
+/// Where one of them still stands: the source, the text. Nothing is added here; what no longer stands there goes.
+const NOT_YET_ON_THE_GROUND: [(&str, &str); 26] = [
+    ("libs/certificate/src/keys.rs", "Zeroizing<String>"),
+    ("libs/certificate/src/keys/file.rs", "fs::rename("),
+    ("libs/certificate/src/keys/vault.rs", "Zeroizing<String>"),
+    ("libs/ledger/src/disk.rs", "fs::rename("),
+    ("libs/ledger/src/witness.rs", "PoisonError"),
+    ("libs/providers/src/ask.rs", "PoisonError"),
+    ("libs/providers/src/cache.rs", "PoisonError"),
+    ("libs/providers/src/latency.rs", "PoisonError"),
+    ("libs/providers/src/secret.rs", "Zeroizing<String>"),
+    ("services/agents/src/runner.rs", "PoisonError"),
+    ("services/agents/src/runner/journal.rs", "fs::rename("),
+    ("services/agents/src/runner/journal.rs", "spawn_blocking("),
+    ("services/agents/src/runner/stops.rs", "PoisonError"),
+    ("services/orchestrator/src/drive.rs", "<<"),
+    ("services/orchestrator/src/drive/carry_out.rs", "<<"),
+    ("services/orchestrator/src/heart/decide.rs", "<<"),
+    ("services/orchestrator/src/hub.rs", "PoisonError"),
+    ("services/traffic/src/count.rs", "PoisonError"),
+    ("services/traffic/src/proxy.rs", "PoisonError"),
+    ("services/traffic/src/proxy/activity.rs", "PoisonError"),
+    ("services/traffic/src/proxy/endpoint.rs", "PoisonError"),
+    ("services/traffic/src/proxy/listen.rs", "PoisonError"),
+    ("services/traffic/src/proxy/live.rs", "PoisonError"),
+    ("services/traffic/src/proxy/module.rs", "PoisonError"),
+    ("services/traffic/src/store.rs", "fs::rename("),
+    ("services/traffic/src/store.rs", "spawn_blocking("),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -127,9 +167,10 @@ fn layer(path: &str) -> Option<u32> {
     let folder = path.trim_end_matches("/Cargo.toml");
     Some(match folder {
         "libs/model" => 0,
-        "libs/wire" => 1,
+        // Beside each other: neither knows the other.
+        "libs/ground" | "libs/wire" => 1,
         "libs/bus" => 2,
-        // Knows none of ours, and other libraries stand on it.
+        // Knows nothing of the bus, and other libraries stand on it.
         "libs/chassis" | "libs/resilience" => 3,
         // Writes the generated code of `wire`; nothing stands on it.
         "libs/wire-gen" => 4,
@@ -181,7 +222,7 @@ fn a_crate_uses_only_what_stands_below_it() {
     assert!(layers.len() >= 10, "only {} crates were found", layers.len());
     assert_none(
         &broken,
-        "model < wire < bus < chassis < libraries < services < tests; services use no services",
+        "model < ground, wire < bus < chassis < libraries < services < tests; services use no services",
     );
 }
 
@@ -338,4 +379,42 @@ fn hearts_are_pure() {
     }
 
     assert_none(&broken, "a heart does no I/O and knows no clock, no chance and no async");
+}
+
+/// A line that makes a span of time by doubling.
+fn is_backoff(line: &str) -> bool {
+    let is_span = ["from_millis(", "from_secs(", "Span::millis(", "Span::seconds("];
+    let doubles = ["<<", ".pow("];
+    is_span.iter().any(|part| line.contains(part)) && doubles.iter().any(|part| line.contains(part))
+}
+
+#[test]
+fn what_the_ground_does_is_done_nowhere_else() {
+    let apart =
+        ["libs/ground/", "libs/platform/src/scenarios/", "libs/platform/sample/", "examples/", "tests/"];
+    let mut broken = Vec::new();
+    let mut needless: BTreeSet<(&str, &str)> = NOT_YET_ON_THE_GROUND.into_iter().collect();
+
+    for (path, text) in files(".rs") {
+        if apart.iter().any(|own| path.starts_with(own)) {
+            continue;
+        }
+        for line in without_tests(&path, &text).lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let copied = GROUND.iter().filter(|(copy, _)| line.contains(copy)).copied();
+            let doubled = is_backoff(line).then_some(("<<", "ground::Backoff"));
+            for (copy, instead) in copied.chain(doubled) {
+                let is_known =
+                    NOT_YET_ON_THE_GROUND.iter().any(|(known, text)| *known == path && *text == copy);
+                needless.retain(|(known, text)| *known != path || *text != copy);
+                if !is_known {
+                    broken.push(format!("{path} holds {copy}: use {instead}"));
+                }
+            }
+        }
+    }
+
+    broken.extend(
+        needless.iter().map(|(path, text)| format!("{path} no longer holds {text}: take it off the list")),
+    );
+    assert_none(&broken, "the ground is laid once");
 }

@@ -1,10 +1,6 @@
 //! What our bus costs on top of the raw NATS client: calls, jobs and journal appends, each with the same guarantee.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use benches::{
@@ -19,6 +15,7 @@ use bus::{Bus, Call, Job, WorkRules, subjects};
 use bytes::Bytes;
 use clap::Parser;
 use model::{Event, Record, Timestamp};
+use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::JoinSet};
 use wire::Message;
 
@@ -106,13 +103,13 @@ struct Waiting(Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>);
 impl Waiting {
     fn on(&self, number: u64) -> oneshot::Receiver<()> {
         let (done, waits) = oneshot::channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, done);
+        self.0.lock().insert(number, done);
         waits
     }
 
     fn done(&self, job: &serde_json::Value) {
         let number = job["number"].as_u64().unwrap_or(u64::MAX);
-        if let Some(done) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number) {
+        if let Some(done) = self.0.lock().remove(&number) {
             let _ = done.send(());
         }
     }

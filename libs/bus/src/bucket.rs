@@ -6,7 +6,12 @@ use model::Token;
 use tracing::error;
 use wire::Message;
 
-use crate::{Bucket, Bus, Error, WriteError, frame, subject::bucket_stream};
+use crate::{
+    Attempt, Bucket, Bus, Error, Failure, WriteError,
+    cas::{RACES, RACING},
+    frame,
+    subject::bucket_stream,
+};
 
 const OPERATION: &str = "KV-Operation";
 
@@ -19,6 +24,28 @@ pub struct Entry<V> {
     pub value: Option<V>,
     /// Grows with every write to the bucket.
     pub revision: u64,
+}
+
+/// What becomes of a value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change<V> {
+    /// It stays as it is.
+    Keep,
+    /// This stands there from now on.
+    Put(V),
+    /// Nothing stands there from now on.
+    Delete,
+}
+
+/// What stands under a key after [`BucketHandle::change`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed<V> {
+    /// The value; none when there is none.
+    pub value: Option<V>,
+    /// Its revision, or that of its deletion; 0 when there never was a value.
+    pub revision: u64,
+    /// This call wrote it.
+    pub is_new: bool,
 }
 
 /// A bucket on a connection; cheap to clone.
@@ -69,9 +96,44 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
 
     /// Deletes a key if its revision is still `revision`; else raced.
     pub async fn delete(&self, key: &str, revision: u64) -> Result<(), WriteError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(OPERATION, "DEL");
-        self.write(key, headers, Vec::new(), revision).await.map(|_| ())
+        self.write(key, deletion(), Vec::new(), revision).await.map(|_| ())
+    }
+
+    /// Writes what `change` makes of the value that stands there (none: there is none). When another writer was first,
+    /// it is asked again with the new value, and says no before anything is written by failing. Gives up after 50 lost
+    /// races, having written nothing.
+    pub async fn change<E: From<Failure>>(
+        &self,
+        key: &str,
+        mut change: impl FnMut(Option<&V>) -> Result<Change<V>, E>,
+    ) -> Result<Changed<V>, E> {
+        let what = || format!("change {key} in bucket {}", self.name);
+        for lost in 1..=RACES {
+            let found = self.last(key).await.attempt(what())?;
+            let revision = found.as_ref().map_or(0, |found| found.sequence);
+            let value: Option<V> = match found {
+                Some(found) if !is_deleted(&found.headers) => {
+                    let value = frame::decode(Some(&found.headers), &found.payload);
+                    Some(value.map_err(Error::from).attempt(what())?)
+                }
+                _ => None,
+            };
+            let (next, headers) = match change(value.as_ref())? {
+                Change::Keep => return Ok(Changed { value, revision, is_new: false }),
+                Change::Delete if value.is_none() => {
+                    return Ok(Changed { value, revision, is_new: false });
+                }
+                Change::Put(next) => (Some(next), frame::headers::<V>(self.bus.identity())),
+                Change::Delete => (None, deletion()),
+            };
+            let payload = next.as_ref().map(Message::encode).unwrap_or_default();
+            match self.write(key, headers, payload, revision).await {
+                Ok(revision) => return Ok(Changed { value: next, revision, is_new: true }),
+                Err(WriteError::Raced) => RACING.pause(lost).await,
+                Err(source) => return Err(Failure { what: what().into(), source }.into()),
+            }
+        }
+        Err(Failure { what: what().into(), source: WriteError::Raced }.into())
     }
 
     /// Every value as it stands, then every change, for ever; through lost connections. Of quick changes to one key
@@ -149,6 +211,12 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
             .publish_on_top(&bucket_stream(self.name), &subject, headers, payload.into(), &id, expected)
             .await
     }
+}
+
+fn deletion() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(OPERATION, "DEL");
+    headers
 }
 
 fn is_deleted(headers: &HeaderMap) -> bool {

@@ -1,7 +1,5 @@
 //! Publishing on top of what was known: the ground under logs and buckets.
 
-use std::time::Duration;
-
 use async_nats::{
     HeaderMap,
     jetstream::{
@@ -11,12 +9,19 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
+use ground::Backoff;
 use tracing::debug;
 
 use crate::{Bus, Error, WriteError, frame};
 
 /// Tries of one publish whose outcome is unknown, before the caller is told so.
 const TRIES: u32 = 4;
+/// How often a change that lost against another writer is decided again before its caller is told.
+pub(crate) const RACES: u32 = 50;
+/// Waits after a lost race: spread, so that those who race do not go on doing so.
+pub(crate) const RACING: Backoff = Backoff::millis(1, 50);
+/// Waits between them.
+const AGAIN: Backoff = Backoff::millis(100, 800);
 
 impl Bus {
     pub(crate) async fn stream(&self, name: &str) -> Result<Stream<()>, Error> {
@@ -106,7 +111,7 @@ impl Bus {
                 Ok(None) => trouble = Some(Error::broker(format!("writing {subject}"), error)),
                 Err(error) => trouble = Some(error),
             }
-            tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+            AGAIN.pause(attempt).await;
         }
         Err(WriteError::Unavailable(trouble.unwrap_or_else(|| Error::Missing(subject.to_owned()))))
     }

@@ -11,6 +11,7 @@ use std::{
 
 use async_nats::{ConnectOptions, Event, HeaderMap, jetstream, service::Service};
 use futures::StreamExt;
+use ground::Backoff;
 use model::Code;
 use tokio::{
     sync::{Mutex, watch},
@@ -19,6 +20,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{Error, Settings};
+
+/// Waits between tries to connect: quick enough that a restarted server is found within half a second, and spread, so
+/// that a whole fleet does not come at once.
+const AGAIN: Backoff = Backoff::millis(20, 500);
 
 /// A connection to NATS; cheap to clone. It reconnects for ever; what waits meanwhile is bounded by deadlines.
 #[derive(Clone)]
@@ -212,8 +217,7 @@ async fn options(
         .ping_interval(Duration::from_secs(5))
         .connection_timeout(Duration::from_secs(3))
         .request_timeout(Some(settings.broker_timeout.0))
-        // Quick enough that a restarted server is found within half a second.
-        .reconnect_delay_callback(|attempt| Duration::from_millis((20 * attempt.min(25)) as u64))
+        .reconnect_delay_callback(|attempt| AGAIN.wait(u32::try_from(attempt).unwrap_or(u32::MAX)))
         .event_callback(move |event| {
             on_event(&name, &event, &epoch, &counters);
             std::future::ready(())

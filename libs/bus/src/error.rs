@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use model::{Code, Fault};
 
@@ -80,6 +80,15 @@ pub enum Error {
         /// Where in the stream.
         seq: u64,
     },
+    /// A record of a journal says what cannot be. A human must look; deciding on it would be wrong.
+    #[error("the journal of {id} cannot be folded")]
+    Unfoldable {
+        /// Whose.
+        id: String,
+        /// Where it breaks.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What was named is not there.
     #[error("{0} is not there")]
     Missing(String),
@@ -142,6 +151,7 @@ impl Error {
             Error::TooOld { .. }
             | Error::Differs { .. }
             | Error::Gap { .. }
+            | Error::Unfoldable { .. }
             | Error::Corrupt { .. }
             | Error::Io { .. } => Code::Internal,
         }
@@ -206,3 +216,51 @@ impl From<AppendError> for Fault {
 
 /// Why a compare-and-set did not happen, or is not known; the same two as for a log.
 pub type WriteError = AppendError;
+
+/// What was attempted on the bus, and why it did not happen or is not known to have happened.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    /// What was attempted, such as `load the journal of dep-1`.
+    pub what: Cow<'static, str>,
+    /// The trouble.
+    #[source]
+    pub source: AppendError,
+}
+
+impl Failure {
+    /// What the caller may do about it.
+    pub fn code(&self) -> Code {
+        self.source.code()
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Fault {
+        match failure.source {
+            // What the other side complains about goes on to the caller.
+            AppendError::Unavailable(Error::Fault(fault)) => {
+                Fault { message: format!("{}: {}", failure.what, fault.message), ..fault }
+            }
+            _ => Fault::new(failure.code(), chain(&failure)),
+        }
+    }
+}
+
+/// Says what was attempted when the bus fails.
+pub trait Attempt<T> {
+    /// `what` is a verb and its object, such as `ask for the journal`.
+    fn attempt(self, what: impl Into<Cow<'static, str>>) -> Result<T, Failure>;
+}
+
+impl<T> Attempt<T> for Result<T, Error> {
+    fn attempt(self, what: impl Into<Cow<'static, str>>) -> Result<T, Failure> {
+        self.map_err(AppendError::Unavailable).attempt(what)
+    }
+}
+
+impl<T> Attempt<T> for Result<T, AppendError> {
+    fn attempt(self, what: impl Into<Cow<'static, str>>) -> Result<T, Failure> {
+        self.map_err(|source| Failure { what: what.into(), source })
+    }
+}

@@ -15,6 +15,7 @@
 
 #![warn(missing_docs)]
 
+mod aggregate;
 mod answer;
 mod audit;
 mod bucket;
@@ -44,13 +45,14 @@ mod tasks;
 mod trace;
 mod work;
 
+pub use aggregate::{Aggregate, State};
 pub use audit::{Heard, heard_streams};
-pub use bucket::{BucketHandle, Entry as BucketEntry};
+pub use bucket::{BucketHandle, Change, Changed, Entry as BucketEntry};
 pub use cloudevents::{CloudEvent, Data};
 pub use connect::{Bus, Counts};
 pub use dead::DeadLetter;
 pub use door::Door;
-pub use error::{AppendError, Error, WriteError};
+pub use error::{AppendError, Attempt, Error, Failure, WriteError};
 pub use follow::{Follow, Start};
 pub use frame::Meta;
 pub use log::{Entry, Since};

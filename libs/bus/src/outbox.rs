@@ -5,22 +5,18 @@
 
 mod file;
 
-use std::{
-    collections::VecDeque,
-    path::Path,
-    str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
     jetstream::{self, message::PublishMessage},
 };
+use ground::{Backoff, Clock, blocking};
 use model::{
-    Code, Fault, Timestamp, Token,
+    Code, Fault, Token,
     audit::{AuditOutcome, AuditRecord},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -35,8 +31,8 @@ use file::File;
 const MOST: usize = 2000;
 /// How long a refused asker waits at most for the broker to have the fact about it.
 const DENIED_WITHIN: Duration = Duration::from_millis(500);
-/// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Waits between two tries.
+const AGAIN: Backoff = Backoff::millis(100, 5000);
 
 /// Says facts to the audit log, in order, until the broker has them. Cheap to clone; ends with the last clone.
 #[derive(Clone, Debug)]
@@ -148,7 +144,7 @@ impl Outbox {
     pub async fn say(&self, fact: AuditRecord, within: Duration) -> Result<Said, Error> {
         let (queue, identity) = (Arc::clone(&self.queue), self.identity.clone());
         // Not given up half way when the asker is gone.
-        let added = tokio::task::spawn_blocking(move || queue.add(fact, &identity)).await;
+        let added = blocking(move || queue.add(fact, &identity)).await;
         let counter = added.map_err(|error| Error::broker("taking a fact for the audit log", error))??;
         let mut stored = self.queue.stored.subscribe();
         match tokio::time::timeout(within, stored.wait_for(|stored| *stored >= counter)).await {
@@ -177,7 +173,7 @@ impl Outbox {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn add(&self, mut fact: AuditRecord, identity: &str) -> Result<u64, Error> {
@@ -243,7 +239,7 @@ async fn send(queue: Arc<Queue>, jetstream: jetstream::Context) {
             Ok(_) => {
                 failures = 0;
                 let queue = Arc::clone(&queue);
-                if tokio::task::spawn_blocking(move || queue.stored(counter)).await.is_err() {
+                if blocking(move || queue.stored(counter)).await.is_err() {
                     return;
                 }
             }
@@ -252,10 +248,7 @@ async fn send(queue: Arc<Queue>, jetstream: jetstream::Context) {
                 if failures == 5 {
                     warn!(source, %error, "facts for the audit log wait for the broker");
                 }
-                tokio::time::sleep(
-                    LONGEST_PAUSE.min(Duration::from_millis(50) * 2_u32.pow(failures.min(10))),
-                )
-                .await;
+                AGAIN.pause(failures).await;
             }
         }
     }
@@ -272,29 +265,13 @@ fn message(identity: &str, record: &AuditRecord) -> (u64, HeaderMap, Vec<u8>) {
 fn denial(subject: &str, headers: Option<&HeaderMap>, fault: &Fault) -> AuditRecord {
     let call = subject.strip_prefix("code.v1.rpc.").unwrap_or(subject);
     let sender = frame::text(headers, frame::SENDER).filter(|sender| !sender.is_empty());
+    let actor = cut(sender.unwrap_or("unknown"));
     AuditRecord {
-        v: 1,
-        source: String::new(),
-        counter: 0,
-        part: 1,
-        parts: 1,
-        at: now(),
-        actor: cut(sender.unwrap_or("unknown")),
-        action: "call.denied".to_owned(),
-        subject: cut(call),
-        outcome: AuditOutcome::Denied,
         reason: Some(cut(&fault.message)),
-        cause: None,
         trace: frame::text(headers, frame::TRACEPARENT).map(cut),
         detail: serde_json::json!({ "call": call }),
-        payload: None,
+        ..AuditRecord::new(Clock::system().now(), actor, "call.denied", cut(call), AuditOutcome::Denied)
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "below chassis; nothing is decided by when a call was refused")]
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// At most 256 bytes on one line, which is what the log takes.

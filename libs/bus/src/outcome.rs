@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use ground::{Backoff, Jitter};
 use model::{Code, Fault};
+
+/// Waits for what is asked for to come into being.
+const NOT_THERE_YET: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(16), Jitter::None);
 
 /// What becomes of a delivered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub(crate) fn fate(
     match fault.code {
         Code::Invalid | Code::Denied => Fate::Dead,
         Code::Conflict => Fate::Again(Duration::ZERO),
-        Code::NotFound => Fate::Again(Duration::from_secs(1 << deliveries.clamp(1, 4))),
+        Code::NotFound => Fate::Again(NOT_THERE_YET.wait(u32::try_from(deliveries).unwrap_or(u32::MAX))),
         Code::Overloaded | Code::Unavailable | Code::Timeout | Code::Internal => {
             let at = usize::try_from(deliveries.saturating_sub(1)).unwrap_or(usize::MAX);
             Fate::Again(backoff.get(at).or(backoff.last()).copied().unwrap_or_default())

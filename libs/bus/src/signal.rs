@@ -4,11 +4,15 @@ use std::str::FromStr;
 
 use async_nats::jetstream::message::PublishMessage;
 use futures::{Stream, StreamExt};
+use ground::Backoff;
 use model::Token;
 use tracing::warn;
 use wire::Message;
 
 use crate::{Bus, Error, Event, Signal, frame};
+
+/// Waits before an event that was not confirmed is said again.
+const AGAIN: Backoff = Backoff::millis(200, 400);
 
 impl Bus {
     /// Says it to whoever listens now. Never waits for anyone and is lost when nobody listens or the connection is.
@@ -103,7 +107,7 @@ impl Bus {
             match answer {
                 Ok(_) => return Ok(()),
                 Err(error) if tries >= 3 => return Err(Error::broker(format!("saying {subject}"), error)),
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100 << tries)).await,
+                Err(_) => AGAIN.pause(tries).await,
             }
         }
     }

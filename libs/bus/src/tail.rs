@@ -7,12 +7,15 @@ use async_nats::jetstream::{
     consumer::{DeliverPolicy, OrderedPullConsumer, pull},
 };
 use futures::{Stream, StreamExt, stream};
+use ground::Backoff;
 use tracing::{debug, warn};
 
 use crate::{Bus, Error};
 
 /// Entries asked for at once: what lies in memory when who reads is slow.
 const BATCH: i64 = 100;
+/// Waits before the stream is opened again.
+const AGAIN: Backoff = Backoff::millis(100, 1600);
 
 /// One stored message.
 pub(crate) struct Stored {
@@ -115,7 +118,7 @@ impl Tail {
 
     async fn pause(&mut self) {
         self.failures = self.failures.saturating_add(1);
-        tokio::time::sleep(Duration::from_millis(50 << self.failures.min(5))).await;
+        AGAIN.pause(self.failures).await;
     }
 }
 

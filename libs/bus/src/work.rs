@@ -10,6 +10,7 @@ use async_nats::{
     },
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
+use ground::Backoff;
 use model::{Code, Fault, Token};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,8 @@ impl Default for WorkRules {
     }
 }
 
+/// Waits before jobs are asked for again.
+const AGAIN: Backoff = Backoff::millis(50, 1600);
 /// How long one request for jobs waits at the server. Also how long a request that died with its server goes
 /// unnoticed when the connection did not break.
 const PULL: Duration = Duration::from_secs(3);
@@ -216,7 +219,7 @@ impl Worker {
             }
             tokio::select! {
                 () = cancel.cancelled() => break,
-                () = tokio::time::sleep(Duration::from_millis(50 << failures.min(5))) => {}
+                () = AGAIN.pause(failures) => {}
             }
         }
         while held.join_next().await.is_some() {}

@@ -1,10 +1,6 @@
 //! `/live`, `/ready` and `/metrics` for whoever runs us.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -13,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -70,7 +67,7 @@ impl Board {
     }
 
     fn services(&self) -> MutexGuard<'_, Vec<(String, Health)>> {
-        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+        self.services.lock()
     }
 }
 

@@ -13,7 +13,6 @@
 mod common;
 mod environment;
 mod explain;
-mod secret;
 mod sources;
 
 use model::fault::Complaint;
@@ -21,7 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use common::{Common, LogFormat};
 pub use explain::{Error, Problem};
-pub use secret::Secret;
+pub use ground::{Secret, complaint};
 pub use sources::{Loaded, Sources};
 
 /// The settings of one service. `Default` is the laptop set-up; the unit and default stand in each field's doc.
@@ -55,11 +54,6 @@ pub const SECTIONS: [&str; 10] = [
     "orchestrator",
     "traffic",
 ];
-
-/// A complaint about one field, without a place: the chassis knows where the value came from.
-pub fn complaint(field: &str, message: impl Into<String>, cure: impl Into<String>) -> Complaint {
-    Complaint { field: field.to_owned(), line: 0, column: 0, message: message.into(), cure: cure.into() }
-}
 
 #[cfg(test)]
 mod tests;

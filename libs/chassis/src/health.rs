@@ -1,6 +1,8 @@
 //! Whether we live, and whether we are ready to be given work.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The health of one service. Cheap to clone; clones are the same health.
 ///
@@ -64,7 +66,7 @@ impl Health {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -19,11 +19,11 @@
 //!     const SERVICE: &'static str = "agents";
 //! }
 //!
-//! async fn start(service: Service<Settings>) -> Result<(), bus::Error> {
+//! async fn start(service: Service<Settings>) -> Result<(), bus::Failure> {
 //!     let ctx = service.config.clone();
 //!     service.every("sweep", std::time::Duration::from_secs(10), ctx, |settings| async move {
 //!         tracing::info!(settings.slots, "swept");
-//!         Ok::<(), bus::Error>(())
+//!         Ok::<(), bus::Failure>(())
 //!     });
 //!     Ok(())
 //! }
@@ -36,7 +36,6 @@
 #![warn(missing_docs)]
 
 pub mod admin;
-pub mod clock;
 pub mod config;
 mod error;
 pub mod health;
@@ -49,13 +48,13 @@ pub mod tasks;
 pub mod telemetry;
 
 pub use bus::{Bus, Meta};
-pub use clock::{Clock, Hands};
 pub use config::{Config, Secret, complaint};
 pub use error::{BoxError, Error, chain};
+pub use ground::{Backoff, Clock, Hands};
 pub use health::{Health, Latch};
 pub use metrics::{Metric, Metrics};
 pub use process::{Process, Running, Start, install_crypto, start_in_process};
 pub use run::{connect, run};
 pub use service::Service;
 pub use shutdown::{Signals, Stop};
-pub use tasks::{Backoff, Failed, Policy, Tasks};
+pub use tasks::{Failed, Policy, Tasks};

@@ -15,8 +15,9 @@
 
 mod page;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::{
     metrics::{family::MetricConstructor, histogram::exponential_buckets},
     registry::{self, Registry},
@@ -148,6 +149,6 @@ impl Metrics {
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

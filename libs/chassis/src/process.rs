@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bus::Bus;
+use ground::Clock;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -12,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::{
     admin::{self, Board},
-    clock::Clock,
     config::{Common, Config},
     error::{BoxError, Error},
     health::Health,
@@ -140,7 +140,7 @@ impl Process {
     pub async fn end(self) {
         self.tasks.stop(Duration::from_secs(1)).await;
         let telemetry = Arc::clone(&self.telemetry);
-        if tokio::task::spawn_blocking(move || telemetry.flush()).await.is_err() {
+        if ground::blocking(move || telemetry.flush()).await.is_err() {
             tracing::warn!("sending the last traces panicked");
         }
     }

@@ -2,25 +2,22 @@
 
 mod speech;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bus::{Bus, Serving};
 use futures::future::BoxFuture;
+use ground::{Backoff, Clock};
 use model::ReplicaId;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
     config::Config,
     error::{BoxError, chain},
     health::Health,
     metrics::Metrics,
-    tasks::{Backoff, Failed, Tasks},
+    tasks::{Failed, Tasks},
 };
 
 /// One running copy of a service. Cheap to clone; clones are the same copy.
@@ -124,7 +121,7 @@ impl<C> Service<C> {
     /// Runs `f` when the service stops, after nothing new is taken and before what is held is waited for. In the
     /// order of registration, all within the grace.
     pub fn on_stop<F: Future<Output = ()> + Send + 'static>(&self, f: impl FnOnce() -> F + Send + 'static) {
-        lock(&self.held.on_stop).push(Box::new(move || Box::pin(f())));
+        self.held.on_stop.lock().push(Box::new(move || Box::pin(f())));
     }
 
     /// Returns when a critical task has failed.
@@ -139,12 +136,12 @@ impl<C> Service<C> {
         // Held for ever: a service that stopped does not become ready again.
         std::mem::forget(self.health.latch("stopping"));
         self.stopping().cancel();
-        let serving = std::mem::take(&mut *lock(&self.held.serving));
+        let serving = std::mem::take(&mut *self.held.serving.lock());
         for (_, serving) in &serving {
             serving.close();
         }
         let mut unfinished = Vec::new();
-        let hooks = std::mem::take(&mut *lock(&self.held.on_stop));
+        let hooks = std::mem::take(&mut *self.held.on_stop.lock());
         for hook in hooks {
             if tokio::time::timeout_at(deadline, hook()).await.is_err() {
                 unfinished.push("on stop".to_owned());
@@ -163,8 +160,8 @@ impl<C> Service<C> {
     /// Stops where it stands, as a killed process would: what was held is delivered again to someone else.
     pub fn crash(&self) {
         std::mem::forget(self.health.latch("crashed"));
-        lock(&self.held.serving).clear();
-        lock(&self.held.on_stop).clear();
+        self.held.serving.lock().clear();
+        self.held.on_stop.lock().clear();
         self.tasks.abort();
     }
 
@@ -184,7 +181,7 @@ impl<C> Service<C> {
     }
 
     pub(crate) fn hold(&self, name: String, serving: Serving) {
-        lock(&self.held.serving).push((name, serving));
+        self.held.serving.lock().push((name, serving));
     }
 }
 
@@ -208,8 +205,4 @@ impl<C> fmt::Debug for Service<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Service({} {})", self.name, self.replica)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

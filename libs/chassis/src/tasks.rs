@@ -1,16 +1,10 @@
 //! The tasks of a service: named, with a policy each, and waited for at the end. The only place that spawns.
 
-use std::{
-    any::Any,
-    collections::BTreeMap,
-    fmt,
-    hash::{BuildHasher, RandomState},
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{any::Any, collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
+use ground::Backoff;
+use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -22,24 +16,8 @@ use crate::error::{BoxError, chain};
 pub enum Policy {
     /// The service stops, with exit status 1.
     Critical,
-    /// It is logged and the task begins again after a wait.
+    /// It is logged and the task begins again after a wait; one that ran for the longest wait begins at the first again.
     Restarted(Backoff),
-}
-
-/// Waits that double from `first` to `longest`; a task that ran for `longest` begins at `first` again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// The wait after the first failure.
-    pub first: Duration,
-    /// No wait is longer.
-    pub longest: Duration,
-}
-
-impl Default for Backoff {
-    /// 100 ms to 30 s.
-    fn default() -> Backoff {
-        Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30) }
-    }
 }
 
 /// A critical task that failed.
@@ -121,7 +99,7 @@ impl Tasks {
             loop {
                 let began = Instant::now();
                 let Err(cause) = caught(make()).await else { return };
-                failures = if began.elapsed() >= backoff.longest { 1 } else { failures + 1 };
+                failures = if began.elapsed() >= backoff.longest() { 1 } else { failures + 1 };
                 let wait = backoff.wait(failures);
                 tracing::warn!(task = name, cause, failures, ?wait, "task failed and begins again");
                 tokio::select! {
@@ -170,7 +148,7 @@ impl Tasks {
 
     /// The names of the tasks that run.
     pub fn names(&self) -> Vec<String> {
-        lock(&self.0.names).running.values().cloned().collect()
+        self.0.names.lock().running.values().cloned().collect()
     }
 
     /// Tells all tasks to stop and waits for them, at most `grace`; then ends the rest and names them.
@@ -179,7 +157,7 @@ impl Tasks {
         let deadline = Instant::now() + grace;
         // A task may begin another while it finishes, so look again until none is left.
         loop {
-            let mut set = std::mem::take(&mut *lock(&self.0.set));
+            let mut set = std::mem::take(&mut *self.0.set.lock());
             if set.is_empty() {
                 return Vec::new();
             }
@@ -197,12 +175,12 @@ impl Tasks {
     /// Ends all tasks where they stand, as a crash would.
     pub fn abort(&self) {
         self.0.stopping.cancel();
-        lock(&self.0.set).abort_all();
+        self.0.set.lock().abort_all();
     }
 
     fn spawn(&self, name: String, task: impl Future<Output = ()> + Send + 'static) {
         let named = Named::new(&self.0.names, name);
-        let mut set = lock(&self.0.set);
+        let mut set = self.0.set.lock();
         while set.try_join_next().is_some() {}
         let task = async move {
             let _named = named;
@@ -218,15 +196,6 @@ impl fmt::Debug for Tasks {
     }
 }
 
-impl Backoff {
-    /// Half of the doubled wait for sure, the other half by chance, so that replicas do not return together.
-    fn wait(self, failures: u32) -> Duration {
-        let doubled = self.first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.longest);
-        let chance = f64::from((RandomState::new().hash_one(failures) >> 32) as u32) / f64::from(u32::MAX);
-        doubled.mul_f64(0.5 + chance / 2.0)
-    }
-}
-
 /// Takes the task's name off the list when dropped, also when the task is aborted.
 struct Named {
     names: Arc<Mutex<Names>>,
@@ -235,7 +204,7 @@ struct Named {
 
 impl Named {
     fn new(names: &Arc<Mutex<Names>>, name: String) -> Named {
-        let mut list = lock(names);
+        let mut list = names.lock();
         let number = list.next;
         list.next += 1;
         list.running.insert(number, name);
@@ -245,13 +214,8 @@ impl Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        lock(&self.names).running.remove(&self.number);
+        self.names.lock().running.remove(&self.number);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded here is whole between statements; a panic elsewhere cannot spoil it.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The task's error or panic as a text.

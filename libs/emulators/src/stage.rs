@@ -2,10 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use model::Digest;
+use parking_lot::{Mutex, MutexGuard};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::{Notify, watch};
 
@@ -152,7 +153,7 @@ impl Stage {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Plain values that are whole between calls.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

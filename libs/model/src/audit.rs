@@ -48,6 +48,34 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
+    /// A fact in one leaf that nobody has counted yet, told with nothing but what every fact has. Whoever hands it to
+    /// the log sets source and counter; the rest is set by name: `AuditRecord { reason, ..AuditRecord::new(…) }`.
+    pub fn new(
+        at: Timestamp,
+        actor: impl Into<String>,
+        action: impl Into<String>,
+        subject: impl Into<String>,
+        outcome: AuditOutcome,
+    ) -> AuditRecord {
+        AuditRecord {
+            v: 1,
+            source: String::new(),
+            counter: 0,
+            part: 1,
+            parts: 1,
+            at,
+            actor: actor.into(),
+            action: action.into(),
+            subject: subject.into(),
+            outcome,
+            reason: None,
+            cause: None,
+            trace: None,
+            detail: serde_json::Value::Null,
+            payload: None,
+        }
+    }
+
     /// The bytes of its leaf.
     pub fn to_leaf(&self) -> Vec<u8> {
         crate::digest::canonical_json(self)

@@ -22,7 +22,7 @@ mod tar;
 
 use std::{path::PathBuf, time::Duration};
 
-use platform::{Clock, wall_clock};
+use ground::Clock;
 
 pub use driver::DockerPlatform;
 
@@ -59,7 +59,7 @@ impl Settings {
             pull_timeout: Duration::from_secs(300),
             pids_limit: 512,
             attach: Vec::new(),
-            clock: wall_clock(),
+            clock: Clock::system(),
         }
     }
 }

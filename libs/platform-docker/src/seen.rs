@@ -7,8 +7,9 @@ use bollard::{
     models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status},
     query_parameters::ListContainersOptions,
 };
+use ground::Clock;
 use model::{Fence, TargetId, Timestamp};
-use platform::{Clock, Error, Instance, Result, State};
+use platform::{Error, Instance, Result, State};
 
 use crate::{
     engine::{is_status, said},
@@ -118,7 +119,7 @@ fn state_of(state: &ContainerState, created: Option<&str>, clock: &Clock) -> Sta
     match state.status {
         Some(Status::RUNNING | Status::PAUSED | Status::RESTARTING | Status::STOPPING) => State::Running,
         Some(Status::CREATED) => {
-            let now = clock();
+            let now = clock.now();
             match created.and_then(time) {
                 Some(at) if now.since(at) > HALF_DONE => State::Exited { code: None, at, oom: false },
                 Some(_) | None => State::Starting,
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn a_container_that_was_never_started_counts_as_ended_after_a_while() {
         let state = ContainerState { status: Some(Status::CREATED), ..Default::default() };
-        let at = |seconds: i64| -> Clock { std::sync::Arc::new(move || Timestamp(seconds * 1000)) };
+        let at = |seconds: i64| Clock::manual(Timestamp(seconds * 1000)).0;
 
         let early = state_of(&state, Some("1970-01-01T00:01:00Z"), &at(90));
         let late = state_of(&state, Some("1970-01-01T00:01:00Z"), &at(200));

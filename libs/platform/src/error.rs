@@ -108,6 +108,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Work at the disk did not end.
+    #[error(transparent)]
+    Broken(#[from] ground::Broken),
 }
 
 impl Error {
@@ -119,7 +122,7 @@ impl Error {
             Error::Fence(_) | Error::NameTaken { .. } | Error::NotRunning { .. } => Code::Conflict,
             Error::ArtefactMissing { .. } | Error::NoInstance { .. } => Code::NotFound,
             Error::DiskFull { .. } => Code::Overloaded,
-            Error::Unavailable { .. } | Error::Engine { .. } => Code::Unavailable,
+            Error::Unavailable { .. } | Error::Engine { .. } | Error::Broken(_) => Code::Unavailable,
             Error::Timeout { .. } => Code::Timeout,
             Error::System { .. } => Code::Internal,
         }

@@ -7,12 +7,13 @@ use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use model::{Fence, TargetId};
 use nix::fcntl::{Flock, FlockArg};
+use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{Error, Result, durable};
@@ -83,7 +84,7 @@ impl FenceStore {
 
     async fn hold(&self, name: &str) -> Result<Held> {
         let lock = {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locks = self.locks.lock();
             Arc::clone(locks.entry(name.to_owned()).or_default())
         };
         let mutex = lock.lock_owned().await;
@@ -129,7 +130,7 @@ impl FenceGuard {
     pub fn highest(&self) -> Result<Fence> {
         match &self.place {
             Place::Memory(map) => {
-                let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+                let map = map.lock();
                 Ok(map.get(&self.target.token()).copied().unwrap_or_default())
             }
             Place::File(path) => read(path),
@@ -153,7 +154,7 @@ impl FenceGuard {
     fn store(&self, fence: Fence) -> Result<()> {
         match &self.place {
             Place::Memory(map) => {
-                map.lock().unwrap_or_else(PoisonError::into_inner).insert(self.target.token(), fence);
+                map.lock().insert(self.target.token(), fence);
                 Ok(())
             }
             Place::File(path) => durable::write(path, &model::digest::canonical_json(&fence)),

@@ -12,7 +12,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::{Fence, TargetId, spec::Probe};
 
-mod clock;
 mod durable;
 mod error;
 pub mod fence;
@@ -24,12 +23,11 @@ pub mod process;
 pub mod scenarios;
 pub mod scripted;
 
-pub use clock::{Clock, wall_clock};
 pub use error::{Error, Result};
 pub use fence::{FenceRefused, FenceStore};
 pub use health::Prober;
 pub use instance::{Capacity, Instance, State};
-pub use order::{Secret, StartOrder, contained, fill, instance_id};
+pub use order::{StartOrder, contained, fill, instance_id};
 pub use process::ProcessPlatform;
 pub use scripted::ScriptedPlatform;
 

@@ -2,35 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
 };
 
+use ground::Secret;
 use model::{DeploymentId, Fence, TargetId, Token, plan::Revision, spec::Module};
 
 use crate::{Error, Result};
-
-/// A value that is never printed, not even by `{:?}`, and never serialised.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes the value.
-    pub fn new(value: impl Into<String>) -> Secret {
-        Secret(value.into())
-    }
-
-    /// Gives the value away; for the one place that hands it to the instance.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
 
 /// One instance that shall run.
 #[derive(Clone, Debug)]

@@ -29,12 +29,12 @@ mod world;
 use std::{ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use ground::{Clock, blocking};
 use model::{Fence, TargetId};
 
 use crate::{
-    Capacity, Clock, Error, Instance, Platform, Result, StartOrder,
+    Capacity, Error, Instance, Platform, Result, StartOrder,
     fence::{FenceGuard, FenceStore},
-    wall_clock,
 };
 use world::World;
 
@@ -72,7 +72,7 @@ impl Settings {
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             log_bytes: 10 << 20,
             control_groups: true,
-            clock: wall_clock(),
+            clock: Clock::system(),
         }
     }
 }
@@ -103,7 +103,7 @@ impl ProcessPlatform {
     /// writes here any more; it takes each target's own highest fence, so it stays below any engine that comes later.
     pub async fn stop_all(&self, grace: Duration) -> Result<usize> {
         let world = Arc::clone(&self.world);
-        let all = blocking(move || world.instances()).await?;
+        let all = blocking(move || world.instances()).await??;
         for (target, instance) in &all {
             let highest = self.fences.enter(target).await?.highest()?;
             self.stop(target, instance, highest, grace).await?;
@@ -119,7 +119,7 @@ impl ProcessPlatform {
     ) -> Result<T> {
         let guard = self.fences.enter(target).await?;
         let world = Arc::clone(&self.world);
-        blocking(move || work(&world, &guard)).await
+        blocking(move || work(&world, &guard)).await?
     }
 
     /// Polls under no lock until nothing of the instance runs; false when the time is over.
@@ -127,7 +127,7 @@ impl ProcessPlatform {
         let until = tokio::time::Instant::now() + within;
         loop {
             let (world, target, id) = (Arc::clone(&self.world), target.clone(), instance.to_owned());
-            if blocking(move || world.is_gone(&target, &id)).await? {
+            if blocking(move || world.is_gone(&target, &id)).await?? {
                 return Ok(true);
             }
             if tokio::time::Instant::now() >= until {
@@ -135,16 +135,6 @@ impl ProcessPlatform {
             }
             tokio::time::sleep(POLL).await;
         }
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(Error::Engine {
-            what: "work of the process driver broke off".to_owned(),
-            source: error.into(),
-        }),
     }
 }
 
@@ -156,7 +146,7 @@ impl Platform for ProcessPlatform {
 
     async fn capacity(&self) -> Result<Capacity> {
         let world = Arc::clone(&self.world);
-        blocking(move || world.capacity()).await
+        blocking(move || world.capacity()).await?
     }
 
     async fn observe(&self, target: &TargetId) -> Result<Vec<Instance>> {
@@ -204,7 +194,7 @@ impl Platform for ProcessPlatform {
 
     async fn logs(&self, target: &TargetId, instance: &str, lines: usize) -> Result<String> {
         let (world, target, id) = (Arc::clone(&self.world), target.clone(), instance.to_owned());
-        blocking(move || world.logs(&target, &id, lines)).await
+        blocking(move || world.logs(&target, &id, lines)).await?
     }
 
     async fn exec(
@@ -216,7 +206,7 @@ impl Platform for ProcessPlatform {
     ) -> Result<i32> {
         let (world, target, id) = (Arc::clone(&self.world), target.clone(), instance.to_owned());
         let words = command.to_vec();
-        let mut prepared = blocking(move || world.exec(&target, &id, &words)).await?;
+        let mut prepared = blocking(move || world.exec(&target, &id, &words)).await??;
         let what = || format!("command {} in instance {instance}", command.join(" "));
         prepared.kill_on_drop(true);
         let mut child = prepared.spawn().map_err(|source| Error::System { what: what(), source })?;

@@ -9,14 +9,11 @@ mod script;
 pub use ledger::{Effect, Ledger, Write, WriteKind};
 pub use script::Script;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use model::{Fence, TargetId, Timestamp, spec::Probe};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::{Capacity, Error, FenceStore, Instance, Platform, Result, StartOrder, State, health};
@@ -106,7 +103,7 @@ impl ScriptedPlatform {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock()
     }
 
     /// Waits as the script says; fails when it says that the engine is away.

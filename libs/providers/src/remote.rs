@@ -8,12 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
+use ground::{Backoff, Jitter};
 use model::{
     Digest, Token,
     expert::{ExpertId, Usage},
 };
 use resilience::{
-    Backoff, Breaker, Budget, Bulkhead, Jitter, Outcome, Slot,
+    Breaker, Budget, Bulkhead, Outcome, Slot,
     breaker::{Permit, Rate, Settings},
 };
 use tokio::time::Instant;
@@ -80,12 +81,12 @@ impl Remote {
         cache: Cache,
     ) -> Remote {
         let first = model.backoff.0.max(Duration::from_millis(1));
-        let backoff = |jitter| Backoff::new(first, first.saturating_mul(16), jitter).unwrap_or_default();
+        let backoff = |jitter| Backoff::new(first, first.saturating_mul(16), jitter);
         let open = model.breaker_wait.0.max(Duration::from_millis(1));
         let settings = Settings {
             consecutive_failures: model.breaker_failures,
             success_rate: Some(Rate::default()),
-            backoff: Backoff::new(open, open.saturating_mul(10), Jitter::Equal).unwrap_or_default(),
+            backoff: Backoff::new(open, open.saturating_mul(10), Jitter::Equal),
             probes: 1,
         };
         let shared = Shared {

@@ -7,11 +7,9 @@
 pub mod layer;
 pub mod machine;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
 
 pub use layer::{BreakerLayer, Refused};
@@ -92,7 +90,7 @@ impl Breaker {
 
     fn machine(&self) -> MutexGuard<'_, Machine> {
         // The machine is plain values that are whole between calls, so a panic elsewhere cannot spoil it.
-        self.shared.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.machine.lock()
     }
 }
 
@@ -124,10 +122,10 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backoff::{Backoff, Jitter};
+    use ground::{Backoff, Jitter};
 
     fn breaker() -> Breaker {
-        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8), Jitter::None).unwrap();
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8), Jitter::None);
         Breaker::seeded("test", Settings { consecutive_failures: 3, backoff, ..Settings::default() }, 1)
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Sleep;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use crate::backoff::Backoff;
+use ground::Backoff;
 
 /// Retries may add a share of the load, and a few per second however little there is to do. When a neighbour is
 /// down for everyone the share is soon spent, and requests fail after one try rather than multiply.
@@ -81,7 +81,7 @@ where
             return None;
         }
         self.tries += 1;
-        Some(tokio::time::sleep(self.backoff.wait(self.tries, &mut rand::rng())))
+        Some(tokio::time::sleep(self.backoff.wait(self.tries)))
     }
 
     fn clone_request(&mut self, request: &Req) -> Option<Req> {

@@ -1,10 +1,6 @@
 //! What a step has at hand: the platforms, the shared things, the time, and how it is stopped.
 
-use std::{
-    collections::BTreeMap,
-    ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use chassis::Clock;
 use futures::{StreamExt, future::BoxFuture, stream};
@@ -14,6 +10,7 @@ use model::{
     plan::Revision,
     spec::Module,
 };
+use parking_lot::Mutex;
 use platform::Platform;
 use tokio_util::sync::CancellationToken;
 
@@ -100,12 +97,12 @@ impl Ctx {
         let share = share.map(|share| share.clamp(0.0, 1.0)).filter(|share| share.is_finite());
         let (deployment, step) = (job.deployment.clone(), job.step.id.clone());
         let progress = StepProgress { deployment, step, text: text.into(), share, traffic, gates };
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+        *self.shown.lock() = Some(progress);
     }
 
     /// What was shown since the last time.
     pub(crate) fn take_shown(&self) -> Option<StepProgress> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.shown.lock().take()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
-use bus::{Bus, subjects};
+use bus::{Attempt, Bus, subjects};
 use chassis::{Backoff, BoxError, Tasks};
 use futures::StreamExt;
 use model::{
@@ -14,10 +14,11 @@ use model::{
     plan::Revision,
     route::{RevisionCount, TrafficCount},
 };
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::error::{Attempt, Result};
+use crate::error::Result;
 
 /// A data plane that was silent for so long no longer counts.
 pub const SILENT: Duration = Duration::from_secs(3);
@@ -83,7 +84,7 @@ impl Traffic {
             let (bus, token, weak) = (bus.clone(), target.token(), Arc::downgrade(&heard));
             tasks.restarted(format!("counts {token}"), Backoff::default(), move || {
                 let (bus, token, weak, stop) = (bus.clone(), token.clone(), weak.clone(), stop.clone());
-                let given = lock(&first).take();
+                let given = first.lock().take();
                 async move {
                     let mut stream = match given {
                         Some(stream) => stream,
@@ -109,7 +110,7 @@ impl Traffic {
 impl Heard {
     /// Takes in what a data plane said.
     pub fn hear(&self, count: TrafficCount) {
-        let mut modules = lock(&self.modules);
+        let mut modules = self.modules.lock();
         let planes = modules.entry(count.module.clone()).or_default();
         let now = Instant::now();
         match planes.get_mut(&count.plane) {
@@ -131,7 +132,7 @@ impl Heard {
 
     /// What the data planes that live last said of the module.
     pub fn planes(&self, module: &Token) -> Vec<TrafficCount> {
-        let modules = lock(&self.modules);
+        let modules = self.modules.lock();
         let planes = modules.get(module).into_iter().flat_map(BTreeMap::values);
         planes.filter(|plane| plane.at.elapsed() < SILENT).map(|plane| plane.last.clone()).collect()
     }
@@ -145,7 +146,7 @@ impl Heard {
 
     /// Counts from now on.
     pub fn window(&self, module: &Token) -> Window {
-        let modules = lock(&self.modules);
+        let modules = self.modules.lock();
         let planes = modules.get(module).into_iter().flatten();
         let base = planes.map(|(name, plane)| (name.clone(), plane.last.clone())).collect();
         Window { module: module.clone(), base, began: Instant::now() }
@@ -165,7 +166,7 @@ impl Heard {
     /// What came since the window was opened, per revision. A data plane that was first heard after that counts from
     /// its first word, so that what it counted before is not taken for new.
     pub fn since(&self, window: &Window) -> BTreeMap<Revision, RevisionCount> {
-        let modules = lock(&self.modules);
+        let modules = self.modules.lock();
         let mut total: BTreeMap<Revision, RevisionCount> = BTreeMap::new();
         for (name, plane) in modules.get(&window.module).into_iter().flatten() {
             let base = window.base.get(name).unwrap_or(&plane.first);
@@ -208,10 +209,6 @@ fn add(total: &mut RevisionCount, now: &RevisionCount, before: &RevisionCount) {
         }
     }
     total.latency = sum.into_iter().collect();
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -9,23 +9,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bus did not do what was asked.
-    #[error("{what}")]
-    Bus {
-        /// What was attempted.
-        what: &'static str,
-        /// The bus's trouble.
-        #[source]
-        source: bus::Error,
-    },
-    /// A table of routes could not be written.
-    #[error("write the routes {key}")]
-    Routes {
-        /// Which.
-        key: String,
-        /// The trouble.
-        #[source]
-        source: bus::WriteError,
-    },
+    #[error(transparent)]
+    Bus(#[from] bus::Failure),
     /// A table of routes was written by a later owner.
     #[error("routes {key} carry fence {stored}, ours is {ours}")]
     Stale {
@@ -83,6 +68,9 @@ pub enum Error {
     /// A certificate could not be made or signed.
     #[error(transparent)]
     Certificate(#[from] certificate::Error),
+    /// Work at the disk did not end.
+    #[error(transparent)]
+    Broken(#[from] ground::Broken),
     /// Nothing does this yet.
     #[error("not implemented {0}")]
     NotImplemented(&'static str),
@@ -123,8 +111,8 @@ impl Error {
                 | Code::Timeout
                 | Code::Internal => Outcome::Errored,
             },
-            Error::Bus { .. }
-            | Error::Routes { .. }
+            Error::Bus(_)
+            | Error::Broken(_)
             | Error::Stale { .. }
             | Error::Journal { .. }
             | Error::Http { .. }
@@ -135,14 +123,13 @@ impl Error {
     /// What a caller may do.
     pub fn code(&self) -> Code {
         match self {
-            Error::Bus { source, .. } => source.code(),
-            Error::Routes { source, .. } => source.code(),
+            Error::Bus(failure) => failure.code(),
             Error::Stale { .. } => Code::Conflict,
             Error::Platform(error) => error.code(),
             Error::NoPlatform(..) => Code::NotFound,
             Error::Journal { .. } => Code::Internal,
             Error::Secret { .. } | Error::Verdict { .. } => Code::Invalid,
-            Error::Http { .. } | Error::Trouble(_) => Code::Unavailable,
+            Error::Http { .. } | Error::Trouble(_) | Error::Broken(_) => Code::Unavailable,
             Error::Certificate(error) => error.code(),
             Error::NotImplemented(_) => Code::Invalid,
         }
@@ -162,17 +149,5 @@ impl From<Error> for StepResult {
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
         Fault::new(error.code(), chassis::chain(&error))
-    }
-}
-
-/// Says what was attempted when the bus fails.
-pub(crate) trait Attempt<T> {
-    /// `say a report`, `read the routes`.
-    fn attempt(self, what: &'static str) -> Result<T>;
-}
-
-impl<T> Attempt<T> for std::result::Result<T, bus::Error> {
-    fn attempt(self, what: &'static str) -> Result<T> {
-        self.map_err(|source| Error::Bus { what, source })
     }
 }

@@ -50,21 +50,17 @@ pub async fn start(service: Service<AgentsConfig>) -> Result<(), Error> {
 
 /// Starts with these platforms, whatever the settings name.
 pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) -> Result<(), Error> {
-    let bus = |source| Error::Bus { what: "start the agents", source };
     let ctx = Arc::new(handlers::Handlers::new(&service, platforms)?);
     // Stops first: a job that is taken must be stoppable.
-    service.listen(&subjects::agents::STOP, None, ctx.clone(), handlers::on_stop).await.map_err(bus)?;
+    service.listen(&subjects::agents::STOP, None, ctx.clone(), handlers::on_stop).await?;
     for agent in Agent::ALL {
         let rules = WorkRules { concurrency: service.config.concurrency_of(agent), ..WorkRules::default() };
         let lane = Some(agent.as_str());
-        service
-            .work(&subjects::agents::STEP, lane, rules, ctx.clone(), handlers::on_step)
-            .await
-            .map_err(bus)?;
+        service.work(&subjects::agents::STEP, lane, rules, ctx.clone(), handlers::on_step).await?;
     }
-    service.answer(&subjects::agents::REVIEW, ctx.clone(), handlers::on_review).await.map_err(bus)?;
-    service.answer(&subjects::agents::DRIFT, ctx.clone(), handlers::on_drift).await.map_err(bus)?;
-    service.hear(&subjects::deployment::CLOSED, ctx.clone(), handlers::on_closed).await.map_err(bus)?;
+    service.answer(&subjects::agents::REVIEW, ctx.clone(), handlers::on_review).await?;
+    service.answer(&subjects::agents::DRIFT, ctx.clone(), handlers::on_drift).await?;
+    service.hear(&subjects::deployment::CLOSED, ctx.clone(), handlers::on_closed).await?;
     service.every("bring certificates to the audit log", TO_LOG, ctx.clone(), handlers::bring_to_log);
     service.every("tidy the runner's journal", TIDY, ctx, handlers::tidy);
     Ok(())

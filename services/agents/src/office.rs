@@ -15,6 +15,7 @@ use certificate::{
     },
 };
 use chassis::Secret;
+use ground::blocking;
 use model::{
     ReplicaId, Timestamp, Token,
     audit::{AuditAppend, AuditLevel, AuditReceipt, AuditRecord},
@@ -109,7 +110,8 @@ impl Office {
         let adopted = vault.as_ref().map(|key| TrustedKey::new(key.key(), At(now)));
         let settings = self.settings.clone();
         let known = opened.take();
-        let (ring, files) = blocking(move || {
+        // Opening a key is made to be slow: not on a thread that others wait for.
+        let (ring, files) = blocking(move || -> Result<_> {
             let passphrase = passphrase(&settings, &folder)?;
             if let Some(key) = adopted {
                 file::adopt(&folder, key, overlap)?;
@@ -129,7 +131,7 @@ impl Office {
             let quantum = open(Algorithm::MlDsa65)?;
             Ok((ring, Files::Opened(classic, quantum)))
         })
-        .await?;
+        .await??;
         let (classic, quantum): (Arc<dyn Signer>, _) = match (files, vault) {
             (Files::Known(pair), None) => (pair.classic, pair.quantum),
             (Files::Known(pair), Some(vault)) => (vault, pair.quantum),
@@ -199,13 +201,6 @@ enum Files {
     Opened(Option<Arc<dyn Signer>>, Arc<dyn Signer>),
 }
 
-/// Opening a key is made to be slow: not on a thread that others wait for.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::trouble(format!("open the keys: {error}")))?
-}
-
 fn passphrase(settings: &CertificateSettings, folder: &Path) -> Result<Passphrase> {
     if !settings.passphrase.is_empty() {
         return Ok(Passphrase::new(settings.passphrase.reveal()));
@@ -218,7 +213,7 @@ fn passphrase(settings: &CertificateSettings, folder: &Path) -> Result<Passphras
 
 fn reach(settings: &VaultSettings) -> Result<vault::Settings> {
     let token = match &settings.token_file {
-        Some(path) => Secret::new(text(path)?.trim()),
+        Some(path) => Secret::trimmed(text(path)?),
         None => settings.token.clone(),
     };
     let authority = settings.authority.as_ref().map(|path| text(path).map(String::into_bytes)).transpose()?;

@@ -17,7 +17,6 @@ pub fn of(config: &AgentsConfig, clock: &Clock) -> Result<Platforms> {
     let mut platforms = Platforms::new();
     for name in &config.platforms {
         let clock = clock.clone();
-        let clock: platform::Clock = Arc::new(move || clock.now());
         let platform: Arc<dyn Platform> = match name.as_str() {
             "process" => Arc::new(ProcessPlatform::new(process::Settings {
                 host_root: config.volumes_root.clone(),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use chassis::config::{Config, Secret, complaint};
+use chassis::config::{Config, Secret};
+use ground::Ranges;
 use model::{Span, fault::Complaint};
 use serde::{Deserialize, Serialize};
 
@@ -56,30 +57,20 @@ impl Config for AuditConfig {
     const SERVICE: &'static str = "audit";
 
     fn check(&self) -> Result<(), Vec<Complaint>> {
-        let mut complaints = Vec::new();
-        let mut within = |field: &str, value: u128, least: u128, most: u128, unit: &str| {
-            if value < least || value > most {
-                let message = format!("{value} {unit} is out of range");
-                complaints.push(complaint(field, message, format!("between {least} and {most} {unit}")));
-            }
-        };
-        let millis = |span: Span| span.0.as_millis();
-        within("checkpoint_every", millis(self.checkpoint_every), 50, 60_000, "ms");
-        within("batch_wait", millis(self.batch_wait), 0, 50, "ms");
-        within("batch_leaves", self.batch_leaves as u128, 1, 1000, "leaves");
-        within("hole_patience", millis(self.hole_patience), 100, 3_600_000, "ms");
-        within("witness_timeout", millis(self.witness_timeout), 10, 60_000, "ms");
-        if !(0.001..=0.5).contains(&self.rules.unusual_below) {
-            let message = format!("{} is out of range", self.rules.unusual_below);
-            complaints.push(complaint("rules.unusual_below", message, "between 0.001 and 0.5".to_owned()));
-        }
+        let mut ranges = Ranges::default();
+        ranges.check("checkpoint_every", self.checkpoint_every, Span::millis(50)..=Span::seconds(60), "");
+        ranges.check("batch_wait", self.batch_wait, Span::seconds(0)..=Span::millis(50), "");
+        ranges.check("batch_leaves", self.batch_leaves, 1..=1000, "leaves");
+        ranges.check("hole_patience", self.hole_patience, Span::millis(100)..=Span::seconds(3600), "");
+        ranges.check("witness_timeout", self.witness_timeout, Span::millis(10)..=Span::seconds(60), "");
+        ranges.check("rules.unusual_below", self.rules.unusual_below, 0.001..=0.5, "");
         if self.origin.is_empty()
             || self.origin.len() > 200
             || self.origin.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
         {
             let cure = "a name such as example.com/code-audit: no spaces, no +, at most 200 bytes";
-            complaints.push(complaint("origin", format!("{:?} is not a log's name", self.origin), cure));
+            ranges.complain("origin", format!("{:?} is not a log's name", self.origin), cure);
         }
-        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+        ranges.done()
     }
 }

@@ -10,7 +10,7 @@ pub enum Error {
     Ledger(#[from] ledger::Error),
     /// The bus.
     #[error(transparent)]
-    Bus(#[from] bus::Error),
+    Bus(#[from] bus::Failure),
     /// The database that is searched.
     #[error("{what}")]
     Database {
@@ -55,6 +55,9 @@ pub enum Error {
     /// A part of the service has ended.
     #[error("{0} has ended")]
     Ended(&'static str),
+    /// Work at the disk did not end.
+    #[error(transparent)]
+    Broken(#[from] ground::Broken),
 }
 
 impl Error {
@@ -65,7 +68,9 @@ impl Error {
             Error::Ledger(ledger::Error::Missing(_)) | Error::Missing(_) => Code::NotFound,
             Error::Ledger(ledger::Error::TooLong { .. }) | Error::Invalid(_) => Code::Invalid,
             Error::Conflict(_) => Code::Conflict,
-            Error::Database { .. } | Error::Refusing(_) | Error::Ended(_) => Code::Unavailable,
+            Error::Database { .. } | Error::Refusing(_) | Error::Ended(_) | Error::Broken(_) => {
+                Code::Unavailable
+            }
             Error::Ledger(
                 ledger::Error::Io { .. }
                 | ledger::Error::Format { .. }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bus::Meta;
+use ground::blocking;
 use ledger::ProofFile;
 use model::audit::{
     AuditAppend, AuditAwait, AuditAwaited, AuditConsistency, AuditConsistencyRequest, AuditEntries,
@@ -17,7 +18,7 @@ use tokio::{
 use crate::{
     Error,
     heart::facts,
-    pipeline::{Ctx, Input, blocking, follow::parse, lock},
+    pipeline::{Ctx, Input, follow::parse},
     witness,
 };
 
@@ -64,7 +65,9 @@ async fn reach(ctx: &Ctx, sizes: &watch::Sender<u64>, size: u64, meta: &Meta) ->
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) => Err(Error::Refusing("it is stopping".to_owned())),
         Err(_) => {
-            let why = lock(&ctx.alarms)
+            let why = ctx
+                .alarms
+                .lock()
                 .get("sign")
                 .cloned()
                 .unwrap_or_else(|| "it was not signed in time".to_owned());
@@ -83,7 +86,7 @@ pub(crate) async fn on_await(ctx: Ctx, request: AuditAwait, meta: Meta) -> Resul
         accepted.borrow_and_update();
         let now_searchable = *searchable.borrow_and_update();
         let (recent, forgotten) = {
-            let recent = lock(&ctx.recent);
+            let recent = ctx.recent.lock();
             (recent.of_cause(&cause), recent.forgotten())
         };
         // Asked once, and again while it is so far behind that it may only now get to what is no longer recent.
@@ -129,10 +132,10 @@ pub(crate) async fn on_status(
         reach(&ctx, &ctx.included, accepted, &meta).await?;
     }
     let reader = ctx.reader();
-    let checkpoint = blocking(move || Ok(reader.checkpoint()?)).await?;
-    let sources = lock(&ctx.counted).list();
+    let checkpoint = blocking(move || reader.checkpoint()).await??;
+    let sources = ctx.counted.lock().list();
     let mut alarms: Vec<String> =
-        lock(&ctx.alarms).iter().map(|(about, why)| format!("{about}: {why}")).collect();
+        ctx.alarms.lock().iter().map(|(about, why)| format!("{about}: {why}")).collect();
     // Also those of before this start.
     let lost = sources.iter().filter(|source| source.lost > 0);
     alarms
@@ -154,7 +157,7 @@ pub(crate) async fn on_prove(ctx: Ctx, request: AuditProofRequest, meta: Meta) -
     let index = match request {
         AuditProofRequest::Index { index } => index,
         AuditProofRequest::Count { source, counter } => {
-            let recent = lock(&ctx.recent).of_count(&source, counter).map(|place| place.index);
+            let recent = ctx.recent.lock().of_count(&source, counter).map(|place| place.index);
             let known = match recent {
                 Some(index) => Some(index),
                 None => ctx.index.of_count(&source, counter).await?,
@@ -171,7 +174,7 @@ pub(crate) async fn on_prove(ctx: Ctx, request: AuditProofRequest, meta: Meta) -
     let folder = ctx.public_folder();
     let until = meta.deadline.unwrap_or_else(|| Instant::now() + PATIENCE) - ANSWERING;
     let cosigned = witness::cosigned(&ctx, index + 1, until).await;
-    blocking(move || {
+    blocking(move || -> Result<_, Error> {
         // The checkpoint decides the size, so that proof and note belong together.
         let shown = match cosigned {
             Some(cosigned) => Some(cosigned),
@@ -184,7 +187,7 @@ pub(crate) async fn on_prove(ctx: Ctx, request: AuditProofRequest, meta: Meta) -
         let proof = ProofFile::new(reader.inclusion(index)?, shown);
         Ok(AuditProof { index, leaf, proof: proof.to_string() })
     })
-    .await
+    .await?
 }
 
 /// Proves that an older state is the beginning of the signed one.
@@ -194,14 +197,14 @@ pub(crate) async fn on_consistency(
     _: Meta,
 ) -> Result<AuditConsistency, Error> {
     let folder = ctx.public_folder();
-    blocking(move || {
+    blocking(move || -> Result<_, Error> {
         let shown = ledger::store::Reader::new(&folder, 0).checkpoint()?;
         let shown = shown.ok_or_else(|| Error::Missing("nothing is signed yet".to_owned()))?;
         let reader = ledger::store::Reader::new(&folder, shown.unverified().size);
         let hashes = reader.consistency(request.old)?.hashes.iter().map(ToString::to_string).collect();
         Ok(AuditConsistency { hashes, checkpoint: shown.to_string() })
     })
-    .await
+    .await?
 }
 
 /// Reads leaves in order.
@@ -212,7 +215,7 @@ pub(crate) async fn on_entries(
 ) -> Result<AuditEntries, Error> {
     let reader = ctx.reader();
     let limit = request.limit.unwrap_or(256).clamp(1, MOST_ENTRIES) as usize;
-    blocking(move || {
+    blocking(move || -> Result<_, Error> {
         let (mut entries, mut bytes, mut at) = (Vec::new(), 0, request.from);
         'all: while entries.len() < limit {
             let leaves = reader.entries_from(at)?;
@@ -230,7 +233,7 @@ pub(crate) async fn on_entries(
         }
         Ok(AuditEntries { entries, size: reader.size() })
     })
-    .await
+    .await?
 }
 
 /// Searches.
@@ -255,7 +258,7 @@ pub(crate) async fn on_report(ctx: Ctx, request: AuditReportRequest, _: Meta) ->
 /// The leaves at these places, as many as fit one answer; and whether some did not.
 async fn read_all(ctx: &Ctx, indices: Vec<u64>) -> Result<(Vec<AuditEntry>, bool), Error> {
     let reader = ctx.reader();
-    blocking(move || {
+    blocking(move || -> Result<_, Error> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for index in indices {
             let leaf = reader.entry(index)?;
@@ -267,5 +270,5 @@ async fn read_all(ctx: &Ctx, indices: Vec<u64>) -> Result<(Vec<AuditEntry>, bool
         }
         Ok((entries, false))
     })
-    .await
+    .await?
 }

@@ -7,15 +7,14 @@ mod recent;
 mod sequence;
 mod sign;
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use bus::Bus;
 use chassis::{Backoff, Clock, Health, Service};
+use ground::blocking;
 use ledger::{Policy, SignedCheckpoint, VerifyingKey};
 use model::audit::{AuditReceipt, AuditRecord};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -107,21 +106,21 @@ impl Shared {
 
     /// Why nothing is taken now.
     pub fn refuses(&self) -> Option<String> {
-        let unsure = lock(&self.sure).elapsed();
+        let unsure = self.sure.lock().elapsed();
         if unsure > fence::LEASE {
             return Some(format!("for {} s nobody confirmed that this copy is the writer", unsure.as_secs()));
         }
-        lock(&self.trouble).as_ref().map(|(why, _)| why.clone())
+        self.trouble.lock().as_ref().map(|(why, _)| why.clone())
     }
 
     /// This copy is the writer, as of now.
     pub fn confirmed(&self) {
-        *lock(&self.sure) = tokio::time::Instant::now();
+        *self.sure.lock() = tokio::time::Instant::now();
     }
 
     /// Sets or clears an alarm.
     pub fn alarm(&self, about: &'static str, why: Option<String>) {
-        let mut alarms = lock(&self.alarms);
+        let mut alarms = self.alarms.lock();
         match why {
             Some(why) => {
                 if alarms.insert(about, why.clone()).is_none() {
@@ -133,10 +132,6 @@ impl Shared {
             }
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens the log, claims it, and starts all parts. What was accepted before is signed when this returns.
@@ -151,7 +146,7 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
     let index = Index::open(&config.database, &folder, &config.origin).await?;
     let opened = {
         let (folder, origin) = (folder.clone(), config.origin.clone());
-        blocking(move || log::open(&folder, &origin, keys)).await?
+        blocking(move || log::open(&folder, &origin, keys)).await??
     };
 
     let (inputs, waiting) = mpsc::channel(WAITING);
@@ -245,11 +240,4 @@ pub(crate) fn read_policy(path: &std::path::Path) -> Result<Policy, Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Error::File { what: format!("reading {}", path.display()), source })?;
     Ok(text.parse()?)
-}
-
-/// Does what waits for the disk where it holds nobody up.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended("a task at the disk"))?
 }

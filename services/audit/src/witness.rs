@@ -15,6 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use chassis::Clock;
+use ground::blocking;
 use ledger::{
     KeyKind, NoteSignature, Policy, SignedCheckpoint, SigningKey, VerifyingKey, Witness,
     witness::AddCheckpoint, witness::Refusal,
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, keys,
-    pipeline::{Ctx, blocking, lock, read_policy},
+    pipeline::{Ctx, read_policy},
 };
 
 /// The longest request that is read.
@@ -143,7 +144,7 @@ async fn add_checkpoint(State((witness, clock)): State<Shared>, body: String) ->
         Err(error) => return refused(&Refusal::Malformed(error.to_string())),
     };
     let time = u64::try_from(clock.now().0 / 1000).unwrap_or_default();
-    match blocking(move || Ok(witness.add(&request, time))).await {
+    match blocking(move || witness.add(&request, time)).await {
         Ok(Ok(signatures)) => signatures.iter().map(ToString::to_string).collect::<String>().into_response(),
         Ok(Err(refusal)) => refused(&refusal),
         Err(error) => refused(&Refusal::Unavailable(error.to_string())),
@@ -195,7 +196,7 @@ pub(crate) async fn ask_all(ctx: Ctx) -> Result<(), Error> {
         included.borrow_and_update();
         let mut trouble = Vec::new();
         let reader = ctx.reader();
-        let shown = blocking(move || Ok(reader.checkpoint()?)).await?;
+        let shown = blocking(move || reader.checkpoint()).await??;
         if let Some(mut shown) = shown {
             let mut cosigned = false;
             for witness in &mut asked {
@@ -234,7 +235,7 @@ pub(crate) async fn cosigned(ctx: &Ctx, size: u64, until: Instant) -> Option<Sig
         checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.unverified().size >= size)
     };
     let mut cosigned = ctx.cosigned.subscribe();
-    let is_away = || lock(&ctx.alarms).contains_key("witness");
+    let is_away = || ctx.alarms.lock().contains_key("witness");
     if !ctx.asks_witnesses() || (!fits(&cosigned.borrow()) && is_away()) {
         return None;
     }
@@ -246,15 +247,15 @@ pub(crate) async fn cosigned(ctx: &Ctx, size: u64, until: Instant) -> Option<Sig
 /// Shows the cosigned checkpoint, unless a newer one is shown by now.
 async fn show(ctx: &Ctx, cosigned: SignedCheckpoint) -> Result<(), Error> {
     let (ctx, folder) = (ctx.clone(), ctx.public_folder());
-    blocking(move || {
-        let _showing = lock(&ctx.showing);
+    blocking(move || -> Result<(), Error> {
+        let _showing = ctx.showing.lock();
         let shown = ledger::store::Reader::new(&folder, 0).checkpoint()?;
         if shown.is_some_and(|shown| shown.unverified() == cosigned.unverified()) {
             ledger::store::show(&folder, &cosigned)?;
         }
         Ok(())
     })
-    .await
+    .await?
 }
 
 impl Asked {
@@ -270,7 +271,8 @@ impl Asked {
             let (reader, size) =
                 (ledger::store::Reader::new(ctx.public_folder(), shown.unverified().size), old);
             let proof =
-                blocking(move || Ok(reader.consistency(size)?)).await.map_err(|error| error.to_string())?;
+                blocking(move || reader.consistency(size)).await.map_err(|error| error.to_string())?;
+            let proof = proof.map_err(|error| error.to_string())?;
             let request = AddCheckpoint { old, proof: proof.hashes, checkpoint: shown.clone() };
             let answer =
                 client.post(format!("{}/add-checkpoint", self.url)).body(request.to_string()).send().await;

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ground::file::{self, Access};
 use nix::{
     fcntl::{Flock, FlockArg},
     sys::signal::{Signal, kill},
@@ -60,9 +61,7 @@ impl Home {
         let mut text =
             serde_json::to_vec_pretty(running).map_err(|error| Failure::other(error.to_string()))?;
         text.push(b'\n');
-        let draft = self.0.join("engine.json.new");
-        fs::write(&draft, text).map_err(failed)?;
-        fs::rename(&draft, self.file()).map_err(failed)
+        file::replace(&self.file(), &text, Access::Everyone).map(drop).map_err(failed)
     }
 
     /// Says that none does any more.

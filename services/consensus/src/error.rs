@@ -6,14 +6,8 @@ use model::{Code, Fault};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bus did not do what was asked.
-    #[error("{what}")]
-    Bus {
-        /// What was attempted.
-        what: &'static str,
-        /// The bus's trouble.
-        #[source]
-        source: bus::Error,
-    },
+    #[error(transparent)]
+    Bus(#[from] bus::Failure),
     /// Settings, facts or records are not in the shape of `opinion`.
     #[error("read the {what} of a question")]
     Shape {
@@ -38,17 +32,11 @@ impl Error {
     /// What the caller may do.
     pub fn code(&self) -> Code {
         match self {
-            Error::Bus { source, .. } => source.code(),
+            Error::Bus(failure) => failure.code(),
             Error::Shape { .. } | Error::Policy(_) => Code::Invalid,
             Error::Threads(_) => Code::Unavailable,
             Error::Lost => Code::Internal,
         }
-    }
-}
-
-impl From<bus::Error> for Error {
-    fn from(source: bus::Error) -> Error {
-        Error::Bus { what: "subscribe", source }
     }
 }
 

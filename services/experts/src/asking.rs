@@ -9,13 +9,9 @@ mod fan_out;
 mod reading;
 mod steward;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bus::{AppendError, Bus, subjects};
+use bus::{Attempt, Bus, subjects};
 use chassis::{Clock, Tasks};
 use model::{
     Digest, Token,
@@ -25,12 +21,13 @@ use model::{
     },
 };
 use opinion::{Facts, Records, Risk};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
 use crate::{
     config::ExpertsConfig,
-    error::{Attempt, Error},
+    error::Error,
     heart::question::{Asked, beginning},
     metrics::Counts,
     panel::Everyone,
@@ -148,7 +145,7 @@ impl Asking {
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<Token, (Digest, watch::Receiver<Outcome>)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 
     /// One opinion of these ballots: by a consensus worker, or here when none answers in time.
@@ -190,24 +187,18 @@ impl One {
     async fn consult(&self) -> Result<(Formed, Option<Late>), Error> {
         let (store, id) = (&self.asking.store, &self.asked.id);
         let panel = self.asking.everyone.panel(&self.asked.question)?;
-        let mut story = store.story(id).await?;
-        if let Some(formed) = self.recorded(&story).await? {
+        if let Some(formed) = self.recorded(&*store.story(id).await?).await? {
             return Ok((formed, None));
         }
         let asked_at = self.asking.clock.now();
-        if story.asked.is_none() {
-            let event = ConsultationEvent::Asked {
-                caller: self.asked.question.caller.clone(),
-                text: beginning(&self.asked.question.text, TEXT),
-                question: self.asked.digest.clone(),
-                panel: panel.ids(),
-            };
-            match store.append(id, &mut story, event, asked_at).await {
-                // Another copy of this service was asked the same: both ask, one of the opinions is recorded.
-                Ok(()) | Err(AppendError::Raced) => {}
-                Err(source) => return Err(Error::Write { what: "journal", id: id.to_string(), source }),
-            }
-        }
+        // Another copy of this service may be asked the same: both ask, one of the opinions is recorded.
+        let event = ConsultationEvent::Asked {
+            caller: self.asked.question.caller.clone(),
+            text: beginning(&self.asked.question.text, TEXT),
+            question: self.asked.digest.clone(),
+            panel: panel.ids(),
+        };
+        store.note(id, event, asked_at, |story| story.asked.is_some()).await?;
         if !self.asked.masked.is_empty() {
             info!(question = %id, places = self.asked.masked.len(), "secrets in a question were masked");
         }
@@ -273,9 +264,8 @@ impl One {
             outcome: None,
         };
         let event = ConsultationEvent::Formed { line: Box::new(line.clone()) };
-        asking.store.note(id, event, asking.clock.now(), |story| story.line.is_some()).await?;
+        let story = asking.store.note(id, event, asking.clock.now(), |story| story.line.is_some()).await?;
         // Another copy may have been first; then its opinion is the one.
-        let story = asking.store.story(id).await?;
         let formed = self.recorded(&story).await?.unwrap_or((consultation, Some(digest)));
         let said =
             asking.bus.say(&subjects::experts::FORMED, id.as_str(), &line, &format!("{id}-formed")).await;

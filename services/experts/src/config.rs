@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use chassis::config::{Config, complaint};
+use chassis::config::Config;
+use ground::Ranges;
 use model::{Span, Token, fault::Complaint};
 use opinion::Policy;
 use serde::{Deserialize, Serialize};
@@ -80,29 +81,15 @@ impl Config for ExpertsConfig {
     const SERVICE: &'static str = "experts";
 
     fn check(&self) -> Result<(), Vec<Complaint>> {
-        let mut complaints = Vec::new();
-        let spans = [
-            ("deadline", self.deadline, Span::seconds(1), Span::seconds(1800)),
-            ("late", self.late, Span::seconds(0), Span::seconds(600)),
-            ("consensus", self.consensus, Span::millis(50), Span::seconds(60)),
-        ];
-        for (field, value, least, most) in spans {
-            if value < least || value > most {
-                let message = format!("{value} is not between {least} and {most}");
-                complaints.push(complaint(field, message, format!("{least} to {most}")));
-            }
-        }
+        let mut ranges = Ranges::default();
+        ranges.check("deadline", self.deadline, Span::seconds(1)..=Span::seconds(1800), "");
+        ranges.check("late", self.late, Span::seconds(0)..=Span::seconds(600), "");
+        ranges.check("consensus", self.consensus, Span::millis(50)..=Span::seconds(60), "");
         if let Err(bad) = self.policy.check() {
-            complaints.push(complaint("policy", bad.to_string(), "see docs/experts.md for every range"));
+            ranges.complain("policy", bad.to_string(), "see docs/experts.md for every range");
         }
-        if !(1024..=768 * 1024).contains(&self.evidence_bytes) {
-            let message = format!("{} bytes are no bound for evidence", self.evidence_bytes);
-            complaints.push(complaint("evidence_bytes", message, "1024 to 786432"));
-        }
-        if !(1..=4096).contains(&self.concurrency) {
-            let message = format!("{} is not a number of questions", self.concurrency);
-            complaints.push(complaint("concurrency", message, "1 to 4096"));
-        }
-        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+        ranges.check("evidence_bytes", self.evidence_bytes, 1024..=768 * 1024, "bytes");
+        ranges.check("concurrency", self.concurrency, 1..=4096, "questions");
+        ranges.done()
     }
 }

@@ -8,25 +8,8 @@ use model::{Code, Fault, fault::Complaint};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bus did not do what was asked.
-    #[error("{what}")]
-    Bus {
-        /// What was attempted.
-        what: &'static str,
-        /// The bus's trouble.
-        #[source]
-        source: bus::Error,
-    },
-    /// A record or value could not be written.
-    #[error("write the {what} of {id}")]
-    Write {
-        /// The journal, the records, the accounts.
-        what: &'static str,
-        /// Whose.
-        id: String,
-        /// The trouble.
-        #[source]
-        source: bus::AppendError,
-    },
+    #[error(transparent)]
+    Bus(#[from] bus::Failure),
     /// What is stored under a question is not a consultation.
     #[error("read what is stored of {id}")]
     Stored {
@@ -71,8 +54,7 @@ impl Error {
     /// What the caller may do.
     pub fn code(&self) -> Code {
         match self {
-            Error::Bus { source, .. } => source.code(),
-            Error::Write { source, .. } => source.code(),
+            Error::Bus(failure) => failure.code(),
             Error::Stored { .. } => Code::Internal,
             Error::Catalogue { .. } | Error::BadCatalogue(_) | Error::TwoExperts(_) | Error::Question(_) => {
                 Code::Invalid
@@ -84,12 +66,6 @@ impl Error {
     }
 }
 
-impl From<bus::Error> for Error {
-    fn from(source: bus::Error) -> Error {
-        Error::Bus { what: "subscribe", source }
-    }
-}
-
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
         let mut fault = Fault::new(error.code(), chassis::chain(&error));
@@ -97,17 +73,5 @@ impl From<Error> for Fault {
             fault.complaints = complaints;
         }
         fault
-    }
-}
-
-/// Says what was attempted when the bus fails.
-pub trait Attempt<T> {
-    /// `load a consultation`, `store a consultation`.
-    fn attempt(self, what: &'static str) -> Result<T, Error>;
-}
-
-impl<T> Attempt<T> for Result<T, bus::Error> {
-    fn attempt(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|source| Error::Bus { what, source })
     }
 }

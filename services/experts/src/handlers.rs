@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bus::{Meta, subjects};
+use bus::{Attempt, Meta, subjects};
 use chassis::Service;
 use model::{
     Digest, Event, Fault, Timestamp, Token,
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::{
     asking::{Asking, Formed, How, again},
     config::ExpertsConfig,
-    error::{Attempt, Error},
+    error::Error,
     heart::{
         decoy, learning, matter,
         question::{Asked, check},
@@ -122,7 +122,8 @@ async fn consult(ctx: &Ctx, asked: Asked, how: How) -> Result<Formed, Fault> {
 /// Ids made later sort later.
 fn new_id(kind: &str) -> Result<Token, Error> {
     let id = format!("{kind}-{}", uuid::Uuid::now_v7().simple());
-    id.parse().map_err(|error: model::id::BadToken| bus::Error::from(error)).attempt("name a question")
+    let named = id.parse().map_err(|error: model::id::BadToken| bus::Error::from(error));
+    Ok(named.attempt("name a question")?)
 }
 
 /// Who can be asked, how each fares, and what is left to spend.
@@ -263,7 +264,7 @@ pub async fn on_show(ctx: Ctx, request: ConsultationRequest, _: Meta) -> Result<
         Some(digest) => Some(ctx.store.stored(id, digest).await?.consultation),
         None => None,
     };
-    Ok(ConsultationReply { line, consultation, late: story.late })
+    Ok(ConsultationReply { line, consultation, late: story.late.clone() })
 }
 
 /// Computes one consultation again: the opinion from the stored answers, and what the rules answer to the stored question.
@@ -300,7 +301,7 @@ pub async fn on_closed(ctx: Ctx, summary: Summary, _: Meta) -> Result<(), Error>
         ctx.store.learn(&id, &ballots, truth, &ctx.config.policy).await?;
     }
     let event = ConsultationEvent::Ended { verdict };
-    ctx.store.note(&id, event, now(&ctx), |story| story.ended.is_some()).await
+    ctx.store.note(&id, event, now(&ctx), |story| story.ended.is_some()).await.map(|_| ())
 }
 
 fn now(ctx: &Ctx) -> Timestamp {

@@ -1,8 +1,8 @@
 //! What is kept: a journal per question, the whole consultation as evidence, records of experts, accounts.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
-use bus::{AppendError, BucketHandle, Bus, Entry, WriteError, subjects};
+use bus::{Aggregate, AppendError, Attempt, BucketHandle, Bus, Change, subjects};
 use model::{
     Digest, Record, Timestamp, Token, Verdict,
     expert::{Ballot, Consultation, ConsultationEvent, ConsultationLine, ExpertId},
@@ -11,13 +11,8 @@ use opinion::{Facts, Policy, Records, State};
 use providers::Accounts;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{
-    error::{Attempt, Error},
-    heart::rules::Rule,
-};
+use crate::{error::Error, heart::rules::Rule};
 
-/// How often a lost race is run again.
-const TRIES: u32 = 50;
 /// Deployments whose end was learnt from, kept so that hearing of one twice teaches once.
 const LEARNT: usize = 2000;
 
@@ -44,10 +39,8 @@ pub struct Basis {
 /// A question's journal, folded.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
-    /// Where the next record goes on top of.
-    pub seq: u64,
-    /// The version of the last record.
-    pub version: u64,
+    seq: u64,
+    version: u64,
     /// When it was asked.
     pub at: Timestamp,
     /// Who asked, the beginning of the text, the digest of the question.
@@ -91,14 +84,13 @@ impl Store {
         }
     }
 
+    fn question(&self, id: &Token) -> Aggregate<Story> {
+        Aggregate::new(self.bus.clone(), id.as_str(), self.me.as_str())
+    }
+
     /// The journal of a question; empty when it was never asked.
-    pub async fn story(&self, id: &Token) -> Result<Story, Error> {
-        let entries = self.bus.load(&subjects::experts::JOURNAL, id.as_str()).await;
-        let mut story = Story::default();
-        for entry in entries.attempt("load a consultation")? {
-            story.fold(entry);
-        }
-        Ok(story)
+    pub async fn story(&self, id: &Token) -> Result<Arc<Story>, Error> {
+        Ok(self.question(id).loaded().await?)
     }
 
     /// The newest consultations, newest first.
@@ -117,55 +109,26 @@ impl Store {
         Ok(lines)
     }
 
-    /// Appends one fact on top of what was folded; raced when another writer was first.
-    pub async fn append(
-        &self,
-        id: &Token,
-        story: &mut Story,
-        event: ConsultationEvent,
-        at: Timestamp,
-    ) -> Result<(), AppendError> {
-        let record = Record {
-            id: id.to_string(),
-            version: story.version + 1,
-            writer: self.me.clone(),
-            at,
-            trace: None,
-            events: vec![event],
-        };
-        let log = &subjects::experts::JOURNAL;
-        let seq = self.bus.append(log, id.as_str(), &record, story.seq).await?;
-        story.fold(Entry { seq, record });
-        Ok(())
-    }
-
-    /// Appends one fact, unless `is_there` finds it; again from the new state when another writer was first.
+    /// Appends one fact, unless `is_there` finds it, and gives the journal as it is then.
     pub async fn note(
         &self,
         id: &Token,
         event: ConsultationEvent,
         at: Timestamp,
         is_there: impl Fn(&Story) -> bool,
-    ) -> Result<(), Error> {
-        for _ in 0..TRIES {
-            let mut story = self.story(id).await?;
-            if is_there(&story) {
-                return Ok(());
-            }
-            match self.append(id, &mut story, event.clone(), at).await {
-                Ok(()) => return Ok(()),
-                Err(AppendError::Raced) => {}
-                Err(source) => return Err(Error::Write { what: "journal", id: id.to_string(), source }),
-            }
-        }
-        Err(Error::Write { what: "journal", id: id.to_string(), source: AppendError::Raced })
+    ) -> Result<Arc<Story>, Error> {
+        let question = self.question(id);
+        let unless_there =
+            |story: &Story| Ok::<_, Error>(if is_there(story) { Vec::new() } else { vec![event.clone()] });
+        question.change(at, None, unless_there).await?;
+        Ok(question.state())
     }
 
     /// Stores all of a consultation under its digest.
     pub async fn keep(&self, stored: &Stored) -> Result<Digest, Error> {
         let id = || stored.consultation.question.id.clone();
         let bytes = serde_json::to_vec(stored).map_err(|source| Error::Stored { id: id(), source })?;
-        self.bus.put_evidence(&bytes).await.attempt("store a consultation")
+        Ok(self.bus.put_evidence(&bytes).await.attempt("store a consultation")?)
     }
 
     /// All of a consultation.
@@ -176,17 +139,17 @@ impl Store {
 
     /// What models and programs were worth so far.
     pub async fn records(&self) -> Result<Records, Error> {
-        Ok(self.read::<Learnt>(&self.experts, "records").await?.0.records)
+        Ok(self.read::<Learnt>(&self.experts, "records").await?.records)
     }
 
     /// How often rules were right, to be shown. Their votes do not weigh by it.
     pub async fn records_of_rules(&self) -> Result<Records, Error> {
-        Ok(self.read::<Learnt>(&self.experts, "records").await?.0.rules)
+        Ok(self.read::<Learnt>(&self.experts, "records").await?.rules)
     }
 
     /// What was spent and set aside.
     pub async fn accounts(&self) -> Result<Accounts, Error> {
-        Ok(self.read(&self.spending, "accounts").await?.0)
+        self.read(&self.spending, "accounts").await
     }
 
     /// Learns from one end; hearing of it again teaches nothing.
@@ -201,90 +164,96 @@ impl Store {
             ballots.iter().cloned().partition(|ballot| Rule::of(&ballot.expert).is_some());
         self.change(&self.experts, "records", |learnt: &mut Learnt| {
             if learnt.from.iter().any(|known| known == id.as_str()) {
-                return false;
+                return;
             }
             learnt.records.learn(&others, truth, policy);
             learnt.rules.learn(&rules, truth, policy);
             learnt.from.push(id.to_string());
             let surplus = learnt.from.len().saturating_sub(LEARNT);
             learnt.from.drain(..surplus);
-            true
         })
         .await
     }
 
     /// Changes the accounts and says what the change came to.
     pub async fn account<T>(&self, change: impl Fn(&mut Accounts) -> T) -> Result<T, Error> {
-        let said = Mutex::new(None);
-        self.change(&self.spending, "accounts", |accounts: &mut Accounts| {
-            let outcome = change(accounts);
-            *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-            true
-        })
-        .await?;
-        let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let nothing =
-            || Error::Write { what: "accounts", id: "today".to_owned(), source: AppendError::Raced };
-        said.ok_or_else(nothing)
+        self.change(&self.spending, "accounts", change).await
     }
 
     async fn read<V: Default + DeserializeOwned>(
         &self,
         bucket: &BucketHandle<serde_json::Value>,
         key: &'static str,
-    ) -> Result<(V, Option<u64>), Error> {
-        let Some((value, revision)) = bucket.get(key).await.attempt("read what is kept of experts")? else {
-            return Ok((V::default(), None));
-        };
-        let value =
-            serde_json::from_value(value).map_err(|source| Error::Stored { id: key.to_owned(), source })?;
-        Ok((value, Some(revision)))
+    ) -> Result<V, Error> {
+        let found = bucket.get(key).await.attempt(format!("read the {key} of experts"))?;
+        parsed(key, found.as_ref().map(|(value, _)| value))
     }
 
-    /// Reads, changes and writes by compare-and-set until nobody came between. `change` says whether it did anything.
-    async fn change<V: Default + Serialize + DeserializeOwned>(
+    /// Changes a value, which is the default when there is none, and says what the last run of `change` came to. What
+    /// comes out as it was is not written.
+    async fn change<V: Default + Serialize + DeserializeOwned, T>(
         &self,
         bucket: &BucketHandle<serde_json::Value>,
         key: &'static str,
-        change: impl Fn(&mut V) -> bool,
-    ) -> Result<(), Error> {
-        for _ in 0..TRIES {
-            let (mut value, revision) = self.read::<V>(bucket, key).await?;
-            if !change(&mut value) {
-                return Ok(());
-            }
-            let value = serde_json::to_value(&value)
-                .map_err(|source| Error::Stored { id: key.to_owned(), source })?;
-            let written = match revision {
-                Some(revision) => bucket.update(key, &value, revision).await,
-                None => bucket.create(key, &value).await,
-            };
-            match written {
-                Ok(_) => return Ok(()),
-                Err(WriteError::Raced) => {}
-                Err(source) => return Err(Error::Write { what: "value", id: key.to_owned(), source }),
+        change: impl Fn(&mut V) -> T,
+    ) -> Result<T, Error> {
+        let mut said = None;
+        let changed = bucket.change(key, |found| {
+            let mut value: V = parsed(key, found)?;
+            said = Some(change(&mut value));
+            let value = serde_json::to_value(&value).map_err(|source| stored(key, source))?;
+            Ok::<_, Error>(if found == Some(&value) { Change::Keep } else { Change::Put(value) })
+        });
+        changed.await?;
+        let nothing = || bus::Failure {
+            what: format!("change the {key} of experts").into(),
+            source: AppendError::Raced,
+        };
+        Ok(said.ok_or_else(nothing)?)
+    }
+}
+
+fn parsed<V: Default + DeserializeOwned>(key: &str, value: Option<&serde_json::Value>) -> Result<V, Error> {
+    value
+        .map_or_else(|| Ok(V::default()), |value| V::deserialize(value).map_err(|source| stored(key, source)))
+}
+
+fn stored(id: &str, source: serde_json::Error) -> Error {
+    Error::Stored { id: id.to_owned(), source }
+}
+
+impl bus::State for Story {
+    type Event = ConsultationEvent;
+    type Bad = std::convert::Infallible;
+
+    const JOURNAL: &'static bus::Log<ConsultationEvent> = &subjects::experts::JOURNAL;
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn fold(&mut self, record: &Record<ConsultationEvent>, seq: u64) -> Result<(), Self::Bad> {
+        for event in &record.events {
+            match event {
+                ConsultationEvent::Asked { caller, text, question, .. } => {
+                    self.at = record.at;
+                    self.asked = Some((caller.clone(), text.clone(), question.clone()));
+                }
+                ConsultationEvent::Formed { line } => self.line = Some((**line).clone()),
+                ConsultationEvent::Late { ballot } => self.late.push((**ballot).clone()),
+                ConsultationEvent::Ended { verdict } => self.ended = Some(*verdict),
             }
         }
-        Err(Error::Write { what: "value", id: key.to_owned(), source: WriteError::Raced })
+        (self.version, self.seq) = (record.version, seq);
+        Ok(())
     }
 }
 
 impl Story {
-    fn fold(&mut self, entry: Entry<ConsultationEvent>) {
-        (self.seq, self.version) = (entry.seq, entry.record.version);
-        for event in entry.record.events {
-            match event {
-                ConsultationEvent::Asked { caller, text, question, .. } => {
-                    self.at = entry.record.at;
-                    self.asked = Some((caller, text, question));
-                }
-                ConsultationEvent::Formed { line } => self.line = Some(*line),
-                ConsultationEvent::Late { ballot } => self.late.push(*ballot),
-                ConsultationEvent::Ended { verdict } => self.ended = Some(verdict),
-            }
-        }
-    }
-
     /// In one line; none when it was never asked.
     pub fn line(&self, id: &Token) -> Option<ConsultationLine> {
         let (caller, text, _) = self.asked.clone()?;

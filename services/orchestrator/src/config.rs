@@ -1,6 +1,7 @@
 //! Settings of the orchestrator.
 
-use chassis::config::{Config, complaint};
+use chassis::config::Config;
+use ground::Ranges;
 use model::{Span, fault::Complaint, spec::GateMode};
 use serde::{Deserialize, Serialize};
 
@@ -53,36 +54,18 @@ impl Config for OrchestratorConfig {
     const SERVICE: &'static str = "orchestrator";
 
     fn check(&self) -> Result<(), Vec<Complaint>> {
-        let mut complaints = Vec::new();
+        let mut ranges = Ranges::default();
         if self.silence.0 < self.beat.0 * 3 {
             let message = format!("{} is less than three beats of {}", self.silence, self.beat);
-            complaints.push(complaint(
-                "silence",
-                message,
-                "a lost beat must not look like a death: raise it",
-            ));
+            ranges.complain("silence", message, "a lost beat must not look like a death: raise it");
         }
-        let spans = [
-            ("beat", self.beat, Span::millis(10), Span::seconds(5)),
-            ("silence", self.silence, Span::millis(30), Span::seconds(600)),
-            ("sweep", self.sweep, Span::millis(100), Span::seconds(3600)),
-            ("advice", self.advice, Span::seconds(1), Span::seconds(1800)),
-            ("resend", self.resend, Span::millis(100), Span::seconds(3600)),
-        ];
-        for (field, value, least, most) in
-            spans.into_iter().filter(|(_, value, least, most)| value.0 < least.0 || value.0 > most.0)
-        {
-            let message = format!("{value} is not between {least} and {most}");
-            complaints.push(complaint(field, message, format!("{least} to {most}")));
-        }
-        if self.remembered > 100_000 {
-            let message = format!("{} lines are too many to remember", self.remembered);
-            complaints.push(complaint("remembered", message, "0 to 100000"));
-        }
-        if !(1..=4096).contains(&self.concurrency) {
-            let message = format!("{} is not a number of handlers", self.concurrency);
-            complaints.push(complaint("concurrency", message, "1 to 4096"));
-        }
-        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+        ranges.check("beat", self.beat, Span::millis(10)..=Span::seconds(5), "");
+        ranges.check("silence", self.silence, Span::millis(30)..=Span::seconds(600), "");
+        ranges.check("sweep", self.sweep, Span::millis(100)..=Span::seconds(3600), "");
+        ranges.check("advice", self.advice, Span::seconds(1)..=Span::seconds(1800), "");
+        ranges.check("resend", self.resend, Span::millis(100)..=Span::seconds(3600), "");
+        ranges.check("remembered", self.remembered, 0..=100_000, "lines");
+        ranges.check("concurrency", self.concurrency, 1..=4096, "handlers");
+        ranges.done()
     }
 }

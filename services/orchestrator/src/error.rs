@@ -6,14 +6,8 @@ use model::{Code, Fault};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bus did not do what was asked.
-    #[error("{what}")]
-    Bus {
-        /// What was attempted.
-        what: &'static str,
-        /// The bus's trouble.
-        #[source]
-        source: bus::Error,
-    },
+    #[error(transparent)]
+    Bus(#[from] bus::Failure),
     /// A record could not be appended.
     #[error("append to the journal of {id}")]
     Append {
@@ -38,18 +32,12 @@ impl Error {
     /// What the caller may do.
     pub fn code(&self) -> Code {
         match self {
-            Error::Bus { source, .. } => source.code(),
+            Error::Bus(failure) => failure.code(),
             Error::Append { source, .. } => source.code(),
             Error::Journal(_) => Code::Internal,
             Error::Queue(_) => Code::Overloaded,
             Error::Refused(fault) => fault.code,
         }
-    }
-}
-
-impl From<bus::Error> for Error {
-    fn from(source: bus::Error) -> Error {
-        Error::Bus { what: "subscribe", source }
     }
 }
 
@@ -74,6 +62,6 @@ pub trait Attempt<T> {
 
 impl<T> Attempt<T> for Result<T, bus::Error> {
     fn attempt(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|source| Error::Bus { what, source })
+        Ok(bus::Attempt::attempt(self, what)?)
     }
 }

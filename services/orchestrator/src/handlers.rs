@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bus::{AppendError, CloudEvent, Entry, Meta, subjects};
+use bus::{AppendError, Attempt, CloudEvent, Entry, Failure, Meta, subjects};
 use model::{
     Code, DeploymentId, DeploymentSpec, Fault, Plan, Record,
     command::{
@@ -17,7 +17,7 @@ use model::{
 };
 
 use crate::{
-    error::{Attempt, Error},
+    error::Error,
     heart::{
         Context,
         compile::compile,
@@ -75,7 +75,9 @@ async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<
             Ok(Submitted { deployment: id, repeated: false })
         }
         Err(AppendError::Raced) => Ok(Submitted { deployment: id, repeated: true }),
-        Err(source) => Err(Error::Append { id: id.to_string(), source }.into()),
+        Err(source) => {
+            Err(Failure { what: format!("journal the new deployment {id}").into(), source }.into())
+        }
     }
 }
 
@@ -197,8 +199,8 @@ pub async fn on_list(hub: Ctx, request: ListRequest, _: Meta) -> Result<ListRepl
 /// Shows a journal.
 pub async fn on_history(hub: Ctx, request: HistoryRequest, _: Meta) -> Result<HistoryReply, Fault> {
     let id = request.deployment;
-    let entries =
-        hub.bus.load(&subjects::deployment::JOURNAL, id.as_str()).await.attempt("load a journal")?;
+    let entries = hub.bus.load(&subjects::deployment::JOURNAL, id.as_str()).await;
+    let entries = entries.attempt(format!("load the journal of {id}"))?;
     if entries.is_empty() {
         return Err(Fault::new(Code::NotFound, format!("there is no deployment {id}")));
     }

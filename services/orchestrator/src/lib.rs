@@ -16,12 +16,11 @@ mod trace;
 
 use std::sync::Arc;
 
-use bus::{Start, WorkRules, subjects};
+use bus::{Attempt, Start, WorkRules, subjects};
 use chassis::Service;
 use futures::StreamExt;
 
 pub use config::OrchestratorConfig as Config;
-use error::Attempt;
 pub use error::Error;
 
 /// Subscribes, recovers what is not over, and begins to drive it.

@@ -1,19 +1,17 @@
 //! Journals of deployments and targets: load, append, and the targets as far as they were folded.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use bus::{AppendError, Bus, Entry, subjects};
+use bus::{Aggregate, Bus, Entry, subjects};
 use futures::{StreamExt, stream};
 use model::{DeploymentId, Event, Record, ReplicaId, TargetId, Timestamp, target::TargetEvent};
-use tokio::sync::{OnceCell, watch};
+use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::{
     error::{Attempt, Error},
     heart::{
-        state::{BadJournal, Deployment},
+        state::Deployment,
         target::{Target, Wish},
     },
 };
@@ -56,90 +54,80 @@ pub fn record(deployment: &Deployment, events: Vec<Event>, writer: &ReplicaId, a
     }
 }
 
-/// All targets, folded as their journals are followed. A cell is made when a target is first named.
+impl bus::State for Target {
+    type Event = TargetEvent;
+    type Bad = std::convert::Infallible;
+
+    const JOURNAL: &'static bus::Log<TargetEvent> = &subjects::target::JOURNAL;
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn fold(&mut self, record: &Record<TargetEvent>, seq: u64) -> Result<(), Self::Bad> {
+        for event in &record.events {
+            self.evolve(event);
+        }
+        (self.version, self.seq) = (record.version, seq);
+        Ok(())
+    }
+}
+
+/// All targets, folded as their journals are followed. An aggregate is made when a target is first named.
 #[derive(Clone)]
 pub struct Targets {
     bus: Bus,
     me: ReplicaId,
-    cells: Arc<Mutex<HashMap<String, Cell>>>,
-}
-
-#[derive(Clone)]
-struct Cell {
-    token: Arc<str>,
-    target: Arc<watch::Sender<Arc<Target>>>,
-    /// Its journal was read once. Until then nobody is shown the target.
-    loaded: Arc<OnceCell<()>>,
-    /// One writer of this replica at a time; others are held off by compare-and-set.
-    writing: Arc<tokio::sync::Mutex<()>>,
+    known: Arc<Mutex<HashMap<String, Arc<Aggregate<Target>>>>>,
 }
 
 impl Targets {
     /// No targets yet.
     pub fn new(bus: Bus, me: ReplicaId) -> Targets {
-        Targets { bus, me, cells: Arc::default() }
+        Targets { bus, me, known: Arc::default() }
     }
 
-    async fn cell(&self, token: &str) -> Result<Cell, Error> {
-        let cell = {
-            let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = || Cell {
-                token: token.into(),
-                target: Arc::new(watch::Sender::new(Arc::default())),
-                loaded: Arc::default(),
-                writing: Arc::default(),
-            };
-            cells.entry(token.to_owned()).or_insert_with(fresh).clone()
-        };
-        cell.loaded.get_or_try_init(|| self.catch_up(&cell)).await?;
-        Ok(cell)
+    fn named(&self, token: &str) -> Arc<Aggregate<Target>> {
+        let fresh = || Arc::new(Aggregate::new(self.bus.clone(), token, self.me.as_str()));
+        Arc::clone(self.known.lock().entry(token.to_owned()).or_insert_with(fresh))
+    }
+
+    fn all(&self) -> Vec<Arc<Aggregate<Target>>> {
+        self.known.lock().values().cloned().collect()
     }
 
     /// The target and its changes, from its journal.
     pub async fn watch(&self, id: &TargetId) -> Result<watch::Receiver<Arc<Target>>, Error> {
-        Ok(self.cell(&id.token()).await?.target.subscribe())
+        let target = self.named(&id.token());
+        target.loaded().await?;
+        Ok(target.watch())
     }
 
     /// The target as its journal has it now, also for those who watch it.
     pub async fn fresh(&self, id: &TargetId) -> Result<Arc<Target>, Error> {
-        let cell = self.cell(&id.token()).await?;
-        self.catch_up(&cell).await?;
-        let target = cell.target.borrow().clone();
-        Ok(target)
-    }
-
-    /// Folds what the target's journal holds beyond what was folded.
-    async fn catch_up(&self, cell: &Cell) -> Result<(), Error> {
-        let seq = cell.target.borrow().seq;
-        let entries = self.bus.load_after(&subjects::target::JOURNAL, &cell.token, seq).await;
-        for entry in entries.attempt("load a target's journal")? {
-            if !fold_into(cell, &entry) {
-                let (last, found) = (cell.target.borrow().version, entry.record.version);
-                return Err(BadJournal::Gap { id: cell.token.to_string(), last, found }.into());
-            }
-        }
-        Ok(())
+        Ok(self.named(&id.token()).fresh().await?)
     }
 
     /// A record came by while following. A gap is healed by loading.
     pub async fn heard(&self, entry: &Entry<TargetEvent>) -> Result<(), Error> {
-        let cell = self.cell(&entry.record.id).await?;
-        if fold_into(&cell, entry) { Ok(()) } else { self.catch_up(&cell).await }
+        let target = self.named(&entry.record.id);
+        target.loaded().await?;
+        Ok(target.heard(entry).await?)
     }
 
     /// Looks at the journal of every target that is known. What cannot be read is logged.
     pub async fn look_again(&self) {
-        let cells: Vec<Cell> = {
-            let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-            cells.values().cloned().collect()
-        };
-        let look = |cell: Cell| async move {
-            if let Err(error) = self.catch_up(&cell).await {
+        let look = |target: Arc<Aggregate<Target>>| async move {
+            if let Err(error) = target.fresh().await {
                 let cause = chassis::chain(&error);
-                tracing::warn!(target = %cell.token, cause, "a target was left out of this sweep");
+                tracing::warn!(target = target.id(), cause, "a target was left out of this sweep");
             }
         };
-        stream::iter(cells).for_each_concurrent(16, look).await;
+        stream::iter(self.all()).for_each_concurrent(16, look).await;
     }
 
     /// Makes the target's journal say so, if it does not yet.
@@ -150,36 +138,13 @@ impl Targets {
         now: Timestamp,
         trace: Option<&str>,
     ) -> Result<(), Error> {
-        let token = id.token();
-        let cell = self.cell(&token).await?;
-        let _writing = cell.writing.lock().await;
-        for _ in 0..100 {
-            let target = cell.target.borrow().clone();
-            let events = target.decide(wish, now)?;
-            if events.is_empty() {
-                return Ok(());
-            }
-            let record = Record {
-                id: token.clone(),
-                version: target.version + 1,
-                writer: self.me.to_string(),
-                at: now,
-                trace: trace.map(str::to_owned),
-                events,
-            };
-            match self.bus.append(&subjects::target::JOURNAL, &token, &record, target.seq).await {
-                Ok(seq) => return self.heard(&Entry { seq, record }).await,
-                Err(AppendError::Raced) => self.catch_up(&cell).await?,
-                Err(source) => return Err(Error::Append { id: token, source }),
-            }
-        }
-        Err(Error::Append { id: token, source: AppendError::Raced })
+        let decide = |target: &Target| target.decide(wish, now).map_err(Error::from);
+        self.named(&id.token()).change(now, trace, decide).await.map(|_| ())
     }
 
     /// Every deployment that holds a target or waits for one, as far as known.
     pub fn waiting(&self) -> Vec<DeploymentId> {
-        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        let targets = cells.values().map(|cell| cell.target.borrow().clone());
+        let targets = self.all().into_iter().map(|target| target.state());
         targets
             .flat_map(|target| {
                 let holder = target.holder.iter().map(|(holder, _)| holder.clone());
@@ -187,24 +152,4 @@ impl Targets {
             })
             .collect()
     }
-}
-
-/// False: records are missing in between. One that was folded before changes nothing.
-fn fold_into(cell: &Cell, entry: &Entry<TargetEvent>) -> bool {
-    let mut gap = false;
-    cell.target.send_if_modified(|now| {
-        gap = entry.record.version > now.version + 1;
-        if gap || entry.record.version <= now.version {
-            return false;
-        }
-        let mut target = (**now).clone();
-        for event in &entry.record.events {
-            target.evolve(event);
-        }
-        target.version = entry.record.version;
-        target.seq = entry.seq;
-        *now = Arc::new(target);
-        true
-    });
-    !gap
 }

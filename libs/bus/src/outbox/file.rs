@@ -1,11 +1,12 @@
 //! What waits in an outbox, on disk: a line with the source and how far it counted, then a line per fact.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
+use ground::file::{self, Access};
 use model::audit::AuditRecord;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -48,12 +49,9 @@ impl File {
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, error)| failed("another process has", folder)(error.into()))?;
         let path = folder.join("outbox.jsonl");
-        let kept = match fs::read_to_string(&path) {
-            Ok(text) => read(&path, &text)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Kept { source: source.to_owned(), counted: 0, waiting: Vec::new() }
-            }
-            Err(error) => return Err(failed("reading", &path)(error)),
+        let kept = match file::read(&path).map_err(failed("reading", &path))? {
+            Some(bytes) => read(&path, &bytes)?,
+            None => Kept { source: source.to_owned(), counted: 0, waiting: Vec::new() },
         };
         let first = kept.waiting.first().map_or(kept.counted, |record| record.counter - 1);
         let (file, length) = write(folder, &kept.source, first, &kept.waiting)?;
@@ -100,29 +98,25 @@ fn write(
         bytes.extend(record.to_leaf());
         bytes.push(b'\n');
     }
-    let (path, new) = (folder.join("outbox.jsonl"), folder.join("outbox.new"));
-    let made = OpenOptions::new().write(true).create(true).truncate(true).open(&new);
-    let mut file = made.map_err(failed("making", &new))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed("writing", &new))?;
-    fs::rename(&new, &path).map_err(failed("replacing", &path))?;
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("syncing", folder))?;
+    let path = folder.join("outbox.jsonl");
+    let file = file::replace(&path, &bytes, Access::Owner).map_err(failed("replacing", &path))?;
     Ok((file, bytes.len() as u64))
 }
 
 /// A line that a kill cut off is the last one; nobody was told that it was taken.
-fn read(path: &Path, text: &str) -> Result<Kept, Error> {
+fn read(path: &Path, bytes: &[u8]) -> Result<Kept, Error> {
     let broken = |line: usize, why: String| Error::Io {
         what: format!("line {line} of the outbox {} is broken; restore it or move it away", path.display()),
         source: std::io::Error::other(why),
     };
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let mut lines = whole.lines();
-    let head: Head = serde_json::from_str(lines.next().unwrap_or_default())
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(&b""[..], |end| &bytes[..end]);
+    let mut lines = whole.split(|byte| *byte == b'\n');
+    let head: Head = serde_json::from_slice(lines.next().unwrap_or_default())
         .map_err(|error| broken(1, error.to_string()))?;
     let mut kept = Kept { source: head.source, counted: head.counted, waiting: Vec::new() };
     for (number, line) in (2..).zip(lines) {
         let record: AuditRecord =
-            serde_json::from_str(line).map_err(|error| broken(number, error.to_string()))?;
+            serde_json::from_slice(line).map_err(|error| broken(number, error.to_string()))?;
         if record.source != kept.source || record.counter != kept.counted + 1 {
             return Err(broken(number, format!("count {} of {}", record.counter, record.source)));
         }

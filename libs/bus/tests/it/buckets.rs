@@ -1,5 +1,6 @@
-use bus::{AppendError, BucketEntry, subjects::buckets::MEASUREMENTS};
+use bus::{AppendError, BucketEntry, Change, Changed, Failure, subjects::buckets::MEASUREMENTS};
 use futures::{StreamExt, future::join_all};
+use model::{Code, Fault};
 use serde_json::json;
 use testkit::nats;
 
@@ -87,4 +88,54 @@ async fn a_bucket_lists_what_it_holds() {
     keys.sort();
 
     assert_eq!(keys, ["x.a", "x.b", "y"]);
+}
+
+#[tokio::test]
+async fn no_change_of_a_value_is_lost_however_many_make_one_at_once() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+
+    let add = || {
+        bucket.change("count", |found| {
+            let count = found.and_then(|value| value.as_u64()).unwrap_or(0);
+            Ok::<_, Failure>(Change::Put(json!(count + 1)))
+        })
+    };
+    let changed = join_all((0..12).map(|_| add())).await;
+
+    let mut counts: Vec<u64> =
+        changed.into_iter().filter_map(|changed| changed.unwrap().value?.as_u64()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=12).collect::<Vec<_>>(), "each saw another count");
+}
+
+#[tokio::test]
+async fn a_change_may_keep_delete_or_refuse() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+    let first = bucket.create("k", &json!(1)).await.unwrap();
+
+    let kept = bucket.change("k", |_| Ok::<_, Failure>(Change::Keep)).await.unwrap();
+    let refused = bucket.change("k", |_| Err::<Change<_>, _>(Fault::new(Code::Denied, "not today"))).await;
+    let gone = bucket.change("k", |_| Ok::<_, Failure>(Change::Delete)).await.unwrap();
+    let nothing_to_delete = bucket.change("k", |_| Ok::<_, Failure>(Change::Delete)).await.unwrap();
+
+    assert_eq!(kept, Changed { value: Some(json!(1)), revision: first, is_new: false });
+    assert_eq!(refused.unwrap_err().message, "not today");
+    assert!(gone.is_new && gone.value.is_none() && gone.revision > first);
+    assert_eq!(nothing_to_delete, Changed { is_new: false, ..gone });
+    let again = bucket.change("k", |_| Ok::<_, Failure>(Change::Put(json!(2)))).await.unwrap();
+    assert_eq!(bucket.get("k").await.unwrap(), Some((json!(2), again.revision)));
+}
+
+#[tokio::test]
+async fn a_change_that_fails_says_what_was_attempted() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&MEASUREMENTS);
+
+    let failed = bucket.change("a b", |_| Ok::<_, Failure>(Change::Put(json!(1)))).await.unwrap_err();
+
+    assert_eq!(failed.code(), Code::Invalid);
+    let said = Fault::from(failed).message;
+    assert!(said.starts_with("change a b in bucket measurements: "), "{said}");
 }

@@ -14,21 +14,8 @@ use crate::LONG;
 
 fn fact(subject: &str) -> AuditRecord {
     AuditRecord {
-        v: 1,
-        source: String::new(),
-        counter: 0,
-        part: 1,
-        parts: 1,
-        at: Timestamp(1),
-        actor: "ada".to_owned(),
-        action: "key.revoked".to_owned(),
-        subject: subject.to_owned(),
-        outcome: AuditOutcome::Done,
-        reason: None,
-        cause: None,
-        trace: None,
         detail: serde_json::json!({}),
-        payload: None,
+        ..AuditRecord::new(Timestamp(1), "ada", "key.revoked", subject, AuditOutcome::Done)
     }
 }
 

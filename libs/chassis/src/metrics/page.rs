@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::encoding::text::encode;
 
 use super::Metrics;
@@ -45,7 +46,7 @@ impl Page {
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Metrics>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use bus::{Call, CloudEvent, Error, Event, Job, Message, Meta, Signal, WorkRules};
+use bus::{Attempt, Call, CloudEvent, Error, Event, Failure, Job, Message, Meta, Signal, WorkRules};
 use futures::StreamExt;
+use ground::Backoff;
 use model::Fault;
+use parking_lot::Mutex;
 
 use super::Service;
-use crate::tasks::Backoff;
 
 /// How many handlers of one call run at once unless said otherwise.
 const CALLS_AT_ONCE: usize = 64;
@@ -22,7 +23,7 @@ impl<C> Service<C> {
         call: &Call<Req, Rep>,
         ctx: X,
         handler: H,
-    ) -> Result<(), Error>
+    ) -> Result<(), Failure>
     where
         Req: Message + Send + 'static,
         Rep: Message + Send + 'static,
@@ -41,7 +42,7 @@ impl<C> Service<C> {
         at_once: usize,
         ctx: X,
         handler: H,
-    ) -> Result<(), Error>
+    ) -> Result<(), Failure>
     where
         Req: Message + Send + 'static,
         Rep: Message + Send + 'static,
@@ -50,7 +51,8 @@ impl<C> Service<C> {
         F: Future<Output = Result<Rep, E>> + Send + 'static,
         E: Into<Fault>,
     {
-        let serving = self.bus.answer(call, at_once, with(ctx, handler)).await?;
+        let serving = self.bus.answer(call, at_once, with(ctx, handler)).await;
+        let serving = serving.attempt(format!("answer {}", call.subject()))?;
         self.hold(call.subject(), serving);
         Ok(())
     }
@@ -63,7 +65,7 @@ impl<C> Service<C> {
         rules: WorkRules,
         ctx: X,
         handler: H,
-    ) -> Result<(), Error>
+    ) -> Result<(), Failure>
     where
         M: Message + Send + 'static,
         X: Clone + Send + Sync + 'static,
@@ -71,13 +73,14 @@ impl<C> Service<C> {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Fault>,
     {
-        let serving = self.bus.work(job, lane, rules, with(ctx, handler)).await?;
+        let serving = self.bus.work(job, lane, rules, with(ctx, handler)).await;
+        let serving = serving.attempt(format!("work on jobs {}", lane.unwrap_or(M::NAME)))?;
         self.hold(format!("jobs {}", lane.unwrap_or(M::NAME)), serving);
         Ok(())
     }
 
     /// Hears a stored event, each at least once, shared by all copies of this service.
-    pub async fn hear<M, X, H, F, E>(&self, event: &Event<M>, ctx: X, handler: H) -> Result<(), Error>
+    pub async fn hear<M, X, H, F, E>(&self, event: &Event<M>, ctx: X, handler: H) -> Result<(), Failure>
     where
         M: Message + Send + 'static,
         X: Clone + Send + Sync + 'static,
@@ -85,7 +88,8 @@ impl<C> Service<C> {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Fault>,
     {
-        let serving = self.bus.hear(event, self.name, with(ctx, handler)).await?;
+        let serving = self.bus.hear(event, self.name, with(ctx, handler)).await;
+        let serving = serving.attempt(format!("hear events {}", M::NAME))?;
         self.hold(format!("events {}", M::NAME), serving);
         Ok(())
     }
@@ -98,7 +102,7 @@ impl<C> Service<C> {
         id: Option<String>,
         ctx: X,
         handler: H,
-    ) -> Result<(), Error>
+    ) -> Result<(), Failure>
     where
         M: Message + Send + 'static,
         X: Clone + Send + Sync + 'static,
@@ -106,13 +110,15 @@ impl<C> Service<C> {
         F: Future<Output = ()> + Send + 'static,
     {
         // The first subscription stands before this returns; a later one is only made after a panic.
-        let first = Arc::new(std::sync::Mutex::new(Some(self.bus.listen(signal, id.as_deref()).await?)));
+        let said = self.bus.listen(signal, id.as_deref()).await;
+        let said = said.attempt(format!("listen to signals {}", M::NAME))?;
+        let first = Arc::new(Mutex::new(Some(said)));
         let (bus, stopping, handler) = (self.bus.clone(), self.stopping(), Arc::new(handler));
         self.tasks.restarted(format!("signals {}", M::NAME), Backoff::default(), move || {
             let (bus, stopping, handler) = (bus.clone(), stopping.clone(), Arc::clone(&handler));
             let (ctx, id, first) = (ctx.clone(), id.clone(), Arc::clone(&first));
             async move {
-                let taken = super::lock(&first).take();
+                let taken = first.lock().take();
                 let mut said = match taken {
                     Some(said) => said,
                     None => bus.listen(signal, id.as_deref()).await?,
@@ -138,14 +144,15 @@ impl<C> Service<C> {
         verb: &'static str,
         ctx: X,
         handler: H,
-    ) -> Result<(), Error>
+    ) -> Result<(), Failure>
     where
         X: Clone + Send + Sync + 'static,
         H: Fn(X, CloudEvent, Meta) -> F + Send + Sync + 'static,
         F: Future<Output = Result<serde_json::Value, E>> + Send + 'static,
         E: Into<Fault>,
     {
-        let (answering, working) = self.bus.inbox(noun, verb, with(ctx, handler)).await?;
+        let opened = self.bus.inbox(noun, verb, with(ctx, handler)).await;
+        let (answering, working) = opened.attempt(format!("open the inbox {noun} {verb}"))?;
         self.hold(format!("inbox {noun} {verb}, asked"), answering);
         self.hold(format!("inbox {noun} {verb}, stored"), working);
         Ok(())

@@ -53,7 +53,7 @@ impl From<Stranger> for Fault {
     }
 }
 
-async fn start_one(service: Service<One>) -> Result<(), bus::Error> {
+async fn start_one(service: Service<One>) -> Result<(), bus::Failure> {
     let ctx = service.clone();
     service
         .answer(&ASK, ctx, |service: Service<One>, asked: Drain, _: Meta| async move {

@@ -192,7 +192,7 @@ impl World {
             Life::Gone => None,
         };
         let oom = code.is_none_or(|code| code == 137) && cgroup::ran_out_of_memory(&record.groups);
-        record.exit = Some(Exit { code, at: (self.settings.clock)(), oom });
+        record.exit = Some(Exit { code, at: self.settings.clock.now(), oom });
         record.save(folder)
     }
 

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ground::Clock;
 use model::{Code, Fence, spec::Volume};
 
 use super::stage::{Program, Stage, fence};
 use crate::{
     Error, Instance, Platform, Prober, State,
     health::{Health, Reason},
-    wall_clock,
 };
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -159,11 +159,11 @@ async fn judge(stage: &Stage, platform: &dyn Platform, program: Program, fence: 
         health.healthy_deadline = model::Span::seconds(30);
     }
     let instance = platform.start(&order).await.unwrap();
-    let now = wall_clock();
-    let mut prober = Prober::new(&health, now());
+    let clock = Clock::system();
+    let mut prober = Prober::new(&health, clock.now());
     let health = loop {
         let answer = platform.probe(&stage.target, &instance, &health.probe, health.timeout.0).await.unwrap();
-        match prober.observe(answer.is_ok(), now()) {
+        match prober.observe(answer.is_ok(), clock.now()) {
             Health::Starting => tokio::time::sleep(health.interval.0).await,
             judged => break judged,
         }

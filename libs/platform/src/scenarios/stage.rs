@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use ground::Secret;
 use model::{DeploymentId, Fence, TargetId, spec::Module};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::{Instance, Platform, ScriptedPlatform, Secret, StartOrder, instance_id};
+use crate::{Instance, Platform, ScriptedPlatform, StartOrder, instance_id};
 
 /// What a module of a scenario does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use model::expert::Usage;
-use rand::Rng;
 use tokio::time::Instant;
 
 use super::{Shared, add, fits};
@@ -62,15 +61,12 @@ impl<'a> Tries<'a> {
     /// None: the provider wants us away for longer than we are ready to wait.
     fn wait(&self, failure: &Failure) -> Option<Duration> {
         let waits = &self.shared.waits;
-        let mut random = rand::rng();
         match (failure.wait, failure.class) {
             (Some(asked), _) if asked > self.shared.model.longest_wait.0 => None,
             // At least what was asked for, and a little spread, so that not all come back at once.
-            (Some(asked), _) => Some(asked + self.shared.model.backoff.0.mul_f64(random.random())),
-            (None, Class::RateLimited | Class::Overloaded) => {
-                Some(waits.throttled.wait(self.done, &mut random))
-            }
-            (None, _) => Some(waits.otherwise.wait(self.done, &mut random)),
+            (Some(asked), _) => Some(asked + self.shared.model.backoff.0.mul_f64(rand::random())),
+            (None, Class::RateLimited | Class::Overloaded) => Some(waits.throttled.wait(self.done)),
+            (None, _) => Some(waits.otherwise.wait(self.done)),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use ground::Backoff;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
 use super::Open;
-use crate::backoff::Backoff;
 
 /// When the breaker opens and how it closes again.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,8 @@ pub struct Settings {
     pub consecutive_failures: u32,
     /// Opens when fewer of the recent requests succeeded than this. Default off.
     pub success_rate: Option<Rate>,
-    /// How long it stays open: longer each time a probe fails. Default 100 ms to 10 s, full jitter.
+    /// How long it stays open: longer each time a probe fails. Default 100 ms to 30 s, half of it by
+    /// chance.
     pub backoff: Backoff,
     /// How many probes may be under way at once while half-open, and must succeed before it closes. Default 1.
     pub probes: u32,
@@ -172,7 +173,7 @@ impl Machine {
         let backoff = self.settings.backoff;
         let wait = match hint {
             Some(hint) => backoff.clamp(hint),
-            None => backoff.wait(openings, &mut self.random),
+            None => backoff.wait_by(openings, &mut self.random),
         };
         self.enter(Phase::Open { until: now + wait, openings });
     }

@@ -101,7 +101,7 @@ async fn ways(job: &StepJob, ctx: &Ctx, module: &Module, revision: &Revision) ->
             Some(Way { name: it.id.clone(), base: format!("http://{}", it.address(port)?), header: None })
         })
         .collect();
-    let table = ctx.store.routes(&RouteTable::key(&target, &module.name)).await?.map(|(table, _)| table);
+    let table = ctx.store.routes(&RouteTable::key(&target, &module.name)).await?;
     let pin = table
         .as_ref()
         .and_then(|table| Some((table, table.pins.iter().find(|pin| pin.revision == *revision)?)));

@@ -68,7 +68,7 @@ async fn in_force(
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     for module in expected.iter().flat_map(|spec| &spec.modules).filter(|module| module.expose.is_some()) {
-        let Some((table, _)) = ctx.store.routes(&RouteTable::key(target, &module.name)).await? else {
+        let Some(table) = ctx.store.routes(&RouteTable::key(target, &module.name)).await? else {
             continue;
         };
         match planes::acknowledge(ctx, target, &module.name, table.version, IN_FORCE).await {
@@ -102,7 +102,7 @@ pub async fn differences(
     for name in others.iter().chain(expected.iter().flat_map(|spec| &spec.modules).map(|module| &module.name))
     {
         if !tables.contains_key(name)
-            && let Some((table, _)) = engine.store.routes(&RouteTable::key(target, name)).await?
+            && let Some(table) = engine.store.routes(&RouteTable::key(target, name)).await?
         {
             tables.insert(name.clone(), table);
         }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use ground::Secret;
 use model::{
     Finding, Severity, Span, TargetId, Timestamp, Token,
     deployment::StepJob,
@@ -15,7 +16,7 @@ use model::{
     spec::Module,
     step::Stage,
 };
-use platform::{Instance, Platform, Prober, Secret, StartOrder, State, health};
+use platform::{Instance, Platform, Prober, StartOrder, State, health};
 use tokio::time::Instant;
 
 use super::{planes, routes, secrets};
@@ -23,7 +24,7 @@ use crate::{
     Error,
     context::{Ctx, described, made_as, side_by_side},
     error::Result,
-    store::edit_routes,
+    store::{close_routes, edit_routes},
 };
 
 /// Calls to the platform at once from one step.
@@ -94,7 +95,7 @@ impl<'a> Fleet<'a> {
         let target = job.spec.target_id();
         let platform = Arc::clone(ctx.platform(&target.platform)?);
         let table = ctx.store.routes(&RouteTable::key(&target, module)).await?;
-        let routed = table.iter().flat_map(|(table, _)| table.endpoints.values().flatten());
+        let routed = table.iter().flat_map(|table| table.endpoints.values().flatten());
         let mut known: BTreeSet<String> = routed.map(|endpoint| endpoint.instance.clone()).collect();
         // Without routes, what ran before counts as well until its probes fail: else the first look would find no old
         // instance well, and a rolling update would retire all of them as sick.
@@ -476,19 +477,12 @@ impl<'a> Fleet<'a> {
     /// Removes the table of a module that is gone, so that its port is free again. A table in which something is left
     /// stays.
     pub async fn close(&self) -> Result<()> {
-        let found = self.ctx.store.routes(&self.key()).await?;
-        let empty = |table: &RouteTable| table.weights.0.is_empty() && table.endpoints.is_empty();
-        if let Some((_, revision)) = found.filter(|(table, _)| empty(table) && table.fence <= self.job.fence)
-        {
-            // Who wrote meanwhile has found something to keep.
-            self.ctx.store.drop_routes(&self.key(), revision).await?;
-        }
-        Ok(())
+        close_routes(self.ctx.store.as_ref(), &self.key(), self.job.fence).await
     }
 
     /// The table as it stands.
     pub async fn table(&self) -> Result<Option<RouteTable>> {
-        Ok(self.ctx.store.routes(&self.key()).await?.map(|(table, _)| table))
+        self.ctx.store.routes(&self.key()).await
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path};
 
+use ground::Secret;
 use model::spec::{Module, SecretFrom, SecretRef};
-use platform::Secret;
 
 use crate::{Error, config::AgentsConfig, error::Result};
 
@@ -48,7 +48,7 @@ fn value(config: &AgentsConfig, module: &Module, secret: &SecretRef) -> Result<S
                 return Err(refused(format!("{path:?} leads out of the folder for secrets")));
             }
             let text = std::fs::read_to_string(&real).map_err(|error| refused(format!("{path}: {error}")))?;
-            Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+            Ok(Secret::line(text))
         }
     }
 }

@@ -109,9 +109,7 @@ impl World {
             if self.plane.absent {
                 continue;
             }
-            let tables: Vec<(String, RouteTable)> = self.store.with(|shared| {
-                shared.routes.iter().map(|(key, (table, _))| (key.clone(), table.clone())).collect()
-            });
+            let tables = self.store.with(|shared| shared.routes.clone());
             for (key, table) in tables {
                 let table = if self.plane.deaf {
                     in_force.entry(key.clone()).or_insert(table).clone()

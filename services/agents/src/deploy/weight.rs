@@ -59,7 +59,7 @@ pub async fn run(
     }
     ready(job, ctx, &key, module, weights).await?;
 
-    let before = ctx.store.routes(&key).await?.map(|(table, _)| table.weights).unwrap_or_default();
+    let before = ctx.store.routes(&key).await?.map(|table| table.weights).unwrap_or_default();
     let table = edit_routes(ctx.store.as_ref(), &key, job.fence, |stored| {
         let mut table = match stored {
             Some(table) => table.clone(),
@@ -121,7 +121,7 @@ async fn ready(job: &StepJob, ctx: &Ctx, key: &str, module: &Token, weights: &We
     let until = Instant::now() + if job.step.stage == Stage::Rollback { BACK } else { FORWARD };
     loop {
         let observed = platform.observe(&target).await?;
-        let table = ctx.store.routes(key).await?.map(|(table, _)| table);
+        let table = ctx.store.routes(key).await?;
         let endpoints = table.map(|table| table.endpoints).unwrap_or_default();
         let mut dead: Vec<String> = Vec::new();
         let mut missing = None;

@@ -1,11 +1,22 @@
 //! The shared things in memory, for tests.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::*;
+use async_trait::async_trait;
+use bus::Change;
+use certificate::TrustedKey;
+use model::{
+    DeploymentId, Digest, Record,
+    audit::{AuditAppend, AuditAwaited, AuditProof, AuditReceipts, AuditStatus},
+    certificate::CertificateEntry,
+    deployment::{StepProgress, StepReport},
+    route::RouteTable,
+};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{Certificates, Edit, Evidence, LogClient, Measurements, Reports, Routes, SigningKeys};
+use crate::{Error, error::Result};
 
 mod log;
 
@@ -13,7 +24,7 @@ pub(crate) use log::Log;
 
 #[derive(Default)]
 pub(crate) struct Shared {
-    pub(crate) routes: BTreeMap<String, (RouteTable, u64)>,
+    pub(crate) routes: BTreeMap<String, RouteTable>,
     pub(crate) values: BTreeMap<String, Value>,
     pub(crate) evidence: BTreeMap<String, Vec<u8>>,
     pub(crate) history: Vec<Record>,
@@ -35,54 +46,61 @@ pub(crate) struct MemoryStore(Mutex<Shared>);
 
 impl MemoryStore {
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Shared) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.0.lock())
     }
 
     pub(crate) fn table(&self, key: &str) -> Option<RouteTable> {
-        self.with(|shared| shared.routes.get(key).map(|(table, _)| table.clone()))
+        self.with(|shared| shared.routes.get(key).cloned())
     }
 }
 
 #[async_trait]
-impl Store for MemoryStore {
-    async fn routes(&self, key: &str) -> Result<Option<(RouteTable, u64)>> {
+impl Routes for MemoryStore {
+    async fn routes(&self, key: &str) -> Result<Option<RouteTable>> {
         tokio::task::yield_now().await;
-        Ok(self.with(|shared| shared.routes.get(key).cloned()))
+        Ok(self.table(key))
     }
 
-    async fn set_routes(&self, key: &str, table: &RouteTable, expected: Option<u64>) -> Result<bool> {
+    async fn change_routes(&self, key: &str, edit: &mut Edit<'_>) -> Result<Option<RouteTable>> {
         tokio::task::yield_now().await;
-        let won = self.with(|shared| {
-            if shared.routes.get(key).map(|(_, revision)| *revision) != expected {
-                return false;
+        self.with(|shared| {
+            match edit(shared.routes.get(key))? {
+                Change::Keep => {}
+                Change::Put(table) => {
+                    shared.tables.push(table.clone());
+                    shared.routes.insert(key.to_owned(), table);
+                }
+                Change::Delete => {
+                    shared.routes.remove(key);
+                }
             }
-            shared.writes += 1;
-            shared.tables.push(table.clone());
-            shared.routes.insert(key.to_owned(), (table.clone(), shared.writes));
-            true
-        });
+            Ok::<_, Error>(())
+        })?;
         tokio::task::yield_now().await;
-        Ok(won)
+        Ok(self.table(key))
     }
+}
 
-    async fn drop_routes(&self, key: &str, expected: u64) -> Result<bool> {
-        tokio::task::yield_now().await;
-        Ok(self.with(|shared| match shared.routes.get(key) {
-            Some((_, revision)) if *revision == expected => shared.routes.remove(key).is_some(),
-            _ => false,
-        }))
-    }
-
+#[async_trait]
+impl Evidence for MemoryStore {
     async fn keep(&self, evidence: &[u8]) -> Result<Digest> {
         let digest = Digest::of_bytes(evidence);
         self.with(|shared| shared.evidence.insert(digest.to_string(), evidence.to_vec()));
         Ok(digest)
     }
 
+    async fn evidence(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let found = self.with(|shared| shared.evidence.get(&digest.to_string()).cloned());
+        found.ok_or_else(|| Error::trouble(format!("there is no evidence {digest}")))
+    }
+
     async fn history(&self, _: &DeploymentId) -> Result<Vec<Record>> {
         Ok(self.with(|shared| shared.history.clone()))
     }
+}
 
+#[async_trait]
+impl Measurements for MemoryStore {
     async fn measurement(&self, key: &str) -> Result<Option<Value>> {
         Ok(self.with(|shared| shared.values.get(key).cloned()))
     }
@@ -100,12 +118,10 @@ impl Store for MemoryStore {
             free
         }))
     }
+}
 
-    async fn evidence(&self, digest: &Digest) -> Result<Vec<u8>> {
-        let found = self.with(|shared| shared.evidence.get(&digest.to_string()).cloned());
-        found.ok_or_else(|| Error::trouble(format!("there is no evidence {digest}")))
-    }
-
+#[async_trait]
+impl Certificates for MemoryStore {
     async fn certificate(&self, deployment: &DeploymentId) -> Result<Option<(CertificateEntry, u64)>> {
         tokio::task::yield_now().await;
         Ok(self.with(|shared| shared.certificates.get(deployment.as_str()).cloned()))
@@ -127,7 +143,10 @@ impl Store for MemoryStore {
     async fn certificates(&self) -> Result<Vec<CertificateEntry>> {
         Ok(self.with(|shared| shared.certificates.values().map(|(entry, _)| entry.clone()).collect()))
     }
+}
 
+#[async_trait]
+impl SigningKeys for MemoryStore {
     async fn publish_key(&self, key: &TrustedKey) -> Result<()> {
         self.with(|shared| {
             shared.keys.retain(|known| known.id != key.id);
@@ -135,7 +154,10 @@ impl Store for MemoryStore {
         });
         Ok(())
     }
+}
 
+#[async_trait]
+impl LogClient for MemoryStore {
     async fn log(&self, append: &AuditAppend, _: Duration) -> Result<AuditReceipts> {
         tokio::task::yield_now().await;
         self.with(|shared| shared.log.as_mut().map(|log| log.append(append)))
@@ -156,7 +178,10 @@ impl Store for MemoryStore {
         self.with(|shared| shared.log.as_ref().map(Log::state))
             .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
     }
+}
 
+#[async_trait]
+impl Reports for MemoryStore {
     async fn report(&self, report: &StepReport, message_id: &str) -> Result<()> {
         tokio::task::yield_now().await;
         self.with(|shared| {

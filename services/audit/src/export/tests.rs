@@ -9,21 +9,12 @@ use super::*;
 
 fn entry(actor: &str, action: &str, reason: &str) -> AuditEntry {
     let record = AuditRecord {
-        v: 1,
         source: "LOG_deployment_1".to_owned(),
         counter: 9,
-        part: 1,
-        parts: 1,
-        at: Timestamp(1_750_000_000_123),
-        actor: actor.to_owned(),
-        action: action.to_owned(),
-        subject: "dep-1".to_owned(),
-        outcome: AuditOutcome::Denied,
         reason: Some(reason.to_owned()),
         cause: Some("dep-1:3".to_owned()),
-        trace: None,
         detail: serde_json::json!({ "a": 1 }),
-        payload: None,
+        ..AuditRecord::new(Timestamp(1_750_000_000_123), actor, action, "dep-1", AuditOutcome::Denied)
     };
     AuditEntry { index: 41, record }
 }

@@ -286,21 +286,9 @@ impl Admission {
 
 fn hole(source: &str, from: u64, to: u64, now: Timestamp) -> AuditRecord {
     AuditRecord {
-        v: 1,
-        source: String::new(),
-        counter: 0,
-        part: 1,
-        parts: 1,
-        at: now,
-        actor: OWN.to_owned(),
-        action: HOLE.to_owned(),
-        subject: source.to_owned(),
-        outcome: AuditOutcome::Failed,
         reason: Some(format!("counts {from} to {to} of {source} did not arrive")),
-        cause: None,
-        trace: None,
         detail: serde_json::json!({ "from": from, "to": to }),
-        payload: None,
+        ..AuditRecord::new(now, OWN, HOLE, source, AuditOutcome::Failed)
     }
 }
 

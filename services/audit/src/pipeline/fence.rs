@@ -6,7 +6,7 @@
 
 use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-use bus::{BucketHandle, WriteError, subjects::buckets};
+use bus::{Attempt, BucketHandle, Change, Failure, WriteError, subjects::buckets};
 use ledger::{Checkpoint, Store};
 use model::{Digest, audit::AuditFence};
 
@@ -32,41 +32,30 @@ impl Fence {
         let origin = &ctx.config.origin;
         let key = format!("log-{}", Digest::of_bytes(origin.as_bytes()).short());
         let bucket = ctx.bus.bucket(&buckets::AUDIT_FENCE);
-        loop {
-            let known = bucket.get(&key).await?;
-            let claim = AuditFence {
-                epoch: known.as_ref().map_or(1, |(fence, _)| fence.epoch + 1),
-                owner: owner.to_owned(),
-                origin: origin.clone(),
-                size: store.size(),
-                root: store.root().to_string(),
-                place: place(&ctx.config.state_dir),
-            };
-            let elsewhere = known
-                .as_ref()
-                .is_some_and(|(fence, _)| fence.place != claim.place && !fence.owner.is_empty());
-            let claimed = match known {
-                None => bucket.create(&key, &claim).await,
-                Some((fence, revision)) => {
-                    extends(ctx, store, &fence)?;
-                    bucket.update(&key, &claim, revision).await
-                }
-            };
-            match claimed {
-                Ok(revision) => {
-                    if elsewhere {
-                        tracing::warn!(
-                            "taking over from another place, waiting until its writer is surely silent"
-                        );
-                        tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
-                    }
-                    ctx.confirmed();
-                    return Ok(Fence { ctx: ctx.clone(), bucket, key, claim, revision });
-                }
-                Err(WriteError::Raced) => {}
-                Err(WriteError::Unavailable(error)) => return Err(error.into()),
+        let mut claim = AuditFence {
+            epoch: 1,
+            owner: owner.to_owned(),
+            origin: origin.clone(),
+            size: store.size(),
+            root: store.root().to_string(),
+            place: place(&ctx.config.state_dir),
+        };
+        let mut is_elsewhere = false;
+        let claimed = bucket.change(&key, |known: Option<&AuditFence>| {
+            if let Some(fence) = known {
+                extends(ctx, store, fence)?;
             }
+            claim.epoch = known.map_or(1, |fence| fence.epoch + 1);
+            is_elsewhere = known.is_some_and(|fence| fence.place != claim.place && !fence.owner.is_empty());
+            Ok::<_, Error>(Change::Put(claim.clone()))
+        });
+        let revision = claimed.await?.revision;
+        if is_elsewhere {
+            tracing::warn!("taking over from another place, waiting until its writer is surely silent");
+            tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
         }
+        ctx.confirmed();
+        Ok(Fence { ctx: ctx.clone(), bucket, key, claim, revision })
     }
 
     /// Says what will be signed. After this nobody else can sign anything that contradicts it.
@@ -96,12 +85,12 @@ impl Fence {
             }
             // An announcement whose answer was lost looks like another's.
             Err(WriteError::Raced) => self.look(&next).await,
-            Err(WriteError::Unavailable(error)) => Err(error.into()),
+            Err(source) => Err(Failure { what: "write who has the log".into(), source }.into()),
         }
     }
 
     async fn look(&mut self, expected: &AuditFence) -> Result<(), Error> {
-        match self.bucket.get(&self.key).await? {
+        match self.bucket.get(&self.key).await.attempt("look who has the log")? {
             Some((found, revision)) if found == *expected => {
                 (self.claim, self.revision) = (found, revision);
                 self.ctx.confirmed();

@@ -1,12 +1,13 @@
 //! Hearing the bus, and making what is signed searchable.
 
+use bus::Attempt;
 use futures::StreamExt;
 use model::{
     Timestamp,
     audit::{AuditEntry, AuditOutcome, AuditRecord},
 };
 
-use super::{Ctx, Input, lock};
+use super::{Ctx, Input};
 use crate::{
     Error,
     heart::{
@@ -22,7 +23,7 @@ const WARM_UP: u64 = 20_000;
 
 /// Hears a stream for ever, from behind what is kept. What repeats after a restart of this task is dropped later.
 pub(crate) async fn hear(ctx: Ctx, stream: String, counted: u64) -> Result<(), Error> {
-    let from = lock(&ctx.counted).sources.get(&stream).map_or(counted, |source| source.counted);
+    let from = ctx.counted.lock().sources.get(&stream).map_or(counted, |source| source.counted);
     let mut heard = ctx.bus.hear_all(&stream, from);
     loop {
         let next = tokio::select! {
@@ -33,7 +34,7 @@ pub(crate) async fn hear(ctx: Ctx, stream: String, counted: u64) -> Result<(), E
         let said = facts::facts(&message);
         for large in &said.large {
             // Before the leaf that names it, so that a leaf never promises what is not there.
-            ctx.bus.put_evidence(large).await?;
+            ctx.bus.put_evidence(large).await.attempt("store what is too large for a leaf")?;
         }
         let input = Input::Heard { stream: message.stream, seq: message.seq, content: said.content };
         if ctx.inputs.send(input).await.is_err() {
@@ -95,7 +96,7 @@ pub(crate) async fn index(ctx: Ctx) -> Result<(), Error> {
 
 async fn read(ctx: &Ctx, from: u64) -> Result<Vec<AuditEntry>, Error> {
     let reader = ctx.reader();
-    super::blocking(move || {
+    ground::blocking(move || -> Result<_, Error> {
         let mut entries = Vec::new();
         let mut at = from;
         while entries.len() < AT_ONCE {
@@ -110,7 +111,7 @@ async fn read(ctx: &Ctx, from: u64) -> Result<Vec<AuditEntry>, Error> {
         }
         Ok(entries)
     })
-    .await
+    .await?
 }
 
 /// The fact in a leaf.
@@ -120,21 +121,12 @@ pub(crate) fn parse(index: u64, leaf: &[u8]) -> Result<AuditRecord, Error> {
 }
 
 fn alert_of(alert: &Alert, entry: &AuditEntry, now: Timestamp) -> AuditRecord {
+    let (actor, action) = (crate::heart::admit::OWN, format!("{ALERT}{}", alert.rule));
     AuditRecord {
-        v: 1,
-        source: String::new(),
-        counter: 0,
-        part: 1,
-        parts: 1,
-        at: now,
-        actor: crate::heart::admit::OWN.to_owned(),
-        action: format!("{ALERT}{}", alert.rule),
-        subject: alert.subject.clone(),
-        outcome: AuditOutcome::Done,
         reason: Some(alert.reason.clone()),
         cause: Some(format!("rule:{}:{}", alert.rule, entry.index)),
         trace: entry.record.trace.clone(),
         detail: serde_json::json!({ "actor": alert.actor, "index": entry.index }),
-        payload: None,
+        ..AuditRecord::new(now, actor, action, alert.subject.as_str(), AuditOutcome::Done)
     }
 }

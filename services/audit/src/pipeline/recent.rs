@@ -94,21 +94,10 @@ mod tests {
 
     fn record(counter: u64) -> AuditRecord {
         AuditRecord {
-            v: 1,
             source: format!("gateway-{}", counter % 3),
             counter,
-            part: 1,
-            parts: 1,
-            at: Timestamp(0),
-            actor: "ada".to_owned(),
-            action: "x.done".to_owned(),
-            subject: "dep-1".to_owned(),
-            outcome: AuditOutcome::Done,
-            reason: None,
             cause: Some(format!("dep-1:{counter}")),
-            trace: None,
-            detail: serde_json::Value::Null,
-            payload: None,
+            ..AuditRecord::new(Timestamp(0), "ada", "x.done", "dep-1", AuditOutcome::Done)
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ground::blocking;
 use ledger::Frame;
 use model::audit::{AuditReceipt, AuditRecord};
 use tokio::{
@@ -9,7 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Ctx, Input, Reply, blocking, lock, recent::Place, sign::Signer};
+use super::{Ctx, Input, Reply, recent::Place, sign::Signer};
 use crate::{
     Error,
     heart::admit::{Admission, HOLE, Taken},
@@ -209,7 +210,7 @@ impl Sequencer {
     }
 
     async fn place_of_cause(&self, cause: &str) -> Result<Option<(u64, u32)>, Error> {
-        let recent = lock(&self.ctx.recent).of_cause(cause);
+        let recent = self.ctx.recent.lock().of_cause(cause);
         match recent {
             Some(place) => Ok(Some(place)),
             None => self.ctx.index.of_cause(cause).await,
@@ -292,7 +293,7 @@ impl Sequencer {
 
     /// Where a count stands that is kept already; none when it is new.
     async fn known(&self, record: &AuditRecord) -> Result<Option<Place>, Error> {
-        let recent = lock(&self.ctx.recent).of_count(&record.source, record.counter);
+        let recent = self.ctx.recent.lock().of_count(&record.source, record.counter);
         if recent.is_some() {
             return Ok(recent);
         }
@@ -309,7 +310,7 @@ impl Sequencer {
             Error::Refusing(format!("{} of {} is kept and not searchable yet", record.counter, record.source))
         })?;
         let reader = self.ctx.reader();
-        let leaf = blocking(move || Ok(reader.entry(index)?)).await?;
+        let leaf = blocking(move || reader.entry(index)).await??;
         Ok(Some(Place { index, leaf: ledger::leaf_hash(&leaf) }))
     }
 
@@ -338,7 +339,7 @@ impl Sequencer {
                 let frame = Arc::clone(&frame);
                 let (back, outcome) = blocking(move || {
                     let outcome = writer.accept(&frame, &log::no_points());
-                    Ok((writer, outcome))
+                    (writer, outcome)
                 })
                 .await?;
                 writer = back;
@@ -366,10 +367,10 @@ impl Sequencer {
                 self.ctx.counts.batch_seconds.observe(began.elapsed().as_secs_f64());
             }
             {
-                let mut recent = lock(&self.ctx.recent);
+                let mut recent = self.ctx.recent.lock();
                 kept.iter().for_each(|(index, record, leaf)| recent.add(*index, record, *leaf));
             }
-            lock(&self.ctx.counted).merge(delta);
+            self.ctx.counted.lock().merge(delta);
             self.pending.push(frame);
             self.ctx.accepted.send_replace(next);
         }
@@ -386,7 +387,7 @@ impl Sequencer {
     }
 
     fn in_trouble(&self, why: Option<String>) {
-        let mut trouble = lock(&self.ctx.trouble);
+        let mut trouble = self.ctx.trouble.lock();
         if trouble.is_some() != why.is_some() {
             self.ctx.alarm("disk", why.clone());
             *trouble = why.map(|why| (why.clone(), self.ctx.health.latch(format!("the audit log: {why}"))));

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use ground::blocking;
 use ledger::Frame;
 
-use super::{Ctx, blocking, fence::Fence, lock};
+use super::{Ctx, fence::Fence};
 use crate::{
     Error,
     log::{self, Integrator},
@@ -28,14 +29,14 @@ impl Signer {
     pub async fn integrate(&mut self, frames: Vec<Arc<Frame>>) -> Result<(), Error> {
         let mut integrator = self.integrator.take().ok_or(Error::Ended("the signer"))?;
         let folder = self.ctx.config.state_dir.clone();
-        let (integrator, outcome) = blocking(move || {
+        let (integrator, outcome) = blocking(move || -> Result<_, Error> {
             let outcome = integrator.integrate(&frames, &log::no_points());
             if outcome.is_err() {
                 integrator.reopen(&folder)?;
             }
             Ok((integrator, outcome))
         })
-        .await?;
+        .await??;
         self.integrator = Some(integrator);
         outcome
     }
@@ -57,9 +58,9 @@ impl Signer {
         let time = u64::try_from(self.ctx.clock.now().0 / 1000).unwrap_or_default();
         let ctx = self.ctx.clone();
         let (integrator, outcome) = blocking(move || {
-            let _showing = lock(&ctx.showing);
+            let _showing = ctx.showing.lock();
             let outcome = integrator.publish(time, &log::no_points());
-            Ok((integrator, outcome))
+            (integrator, outcome)
         })
         .await?;
         let size = integrator.size();

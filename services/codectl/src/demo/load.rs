@@ -1,10 +1,6 @@
 //! Constant load through the data plane, counted request by request.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -13,6 +9,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::failure::Failure;
@@ -96,7 +93,7 @@ impl Load {
 
     /// What was counted so far.
     pub fn counts(&self) -> Counts {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().clone()
     }
 
     /// Waits until so many requests have ended.
@@ -119,7 +116,7 @@ impl Load {
         self.open.send_replace(false);
         let _ = self.task.await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().clone()
     }
 }
 
@@ -133,7 +130,7 @@ async fn one(client: Client<HttpConnector, Empty<Bytes>>, uri: hyper::Uri, count
         Some(head)
     });
     let head = answer.await.ok().flatten();
-    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut counts = counts.lock();
     counts.requests += 1;
     match head {
         None => counts.lost += 1,

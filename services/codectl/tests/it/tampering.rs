@@ -41,21 +41,15 @@ const SEED: u64 = 17;
 /// A fact that says so itself when it is forged.
 fn leaf(counter: u64, actor: &str) -> Vec<u8> {
     let record = AuditRecord {
-        v: 1,
         source: "gateway".to_owned(),
         counter,
-        part: 1,
-        parts: 1,
-        at: Timestamp(1_750_000_000_000 + counter as i64),
-        actor: actor.to_owned(),
-        action: "deployment.approved".to_owned(),
-        subject: format!("dep-{}", counter % 9),
-        outcome: AuditOutcome::Done,
-        reason: None,
-        cause: None,
-        trace: None,
-        detail: Value::Null,
-        payload: None,
+        ..AuditRecord::new(
+            Timestamp(1_750_000_000_000 + counter as i64),
+            actor,
+            "deployment.approved",
+            format!("dep-{}", counter % 9),
+            AuditOutcome::Done,
+        )
     };
     record.to_leaf()
 }

@@ -1,13 +1,10 @@
 //! What goes on beside the answers: money that is set aside, stand-ins, and answers that are asked for once more.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use model::expert::{AnswerStatus, AskingStep, Ballot, ExpertId, Usage};
+use parking_lot::{Mutex, MutexGuard};
 use providers::{
     Accounts, Estimate, OverBudget, Reply, Stop,
     account::{Reservation, Wanted},
@@ -139,7 +136,7 @@ impl Steward {
     }
 
     fn aside(&self) -> MutexGuard<'_, BTreeMap<ExpertId, Vec<Reservation>>> {
-        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.aside.lock()
     }
 }
 

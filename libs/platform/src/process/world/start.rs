@@ -152,7 +152,7 @@ impl World {
             return Err(system(std::io::Error::other("its control group did not take it")));
         }
         (record.pid, record.start, record.boot) = (pid, stat.start, proc::boot());
-        record.started_at = Some((self.settings.clock)());
+        record.started_at = Some(self.settings.clock.now());
         record.save(folder)?;
         self.dies(Point::Recorded)?;
         launch::open(child)

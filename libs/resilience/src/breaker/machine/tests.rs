@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::backoff::Jitter;
+use ground::Jitter;
 
 fn backoff(jitter: Jitter) -> Backoff {
-    Backoff::new(Duration::from_secs(1), Duration::from_secs(8), jitter).unwrap()
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(8), jitter)
 }
 
 fn in_a_row(failures: u32) -> Settings {

@@ -5,21 +5,9 @@ use super::*;
 
 fn act(actor: &str, action: &str, subject: &str, at: i64) -> AuditRecord {
     AuditRecord {
-        v: 1,
         source: "gateway".to_owned(),
         counter: 1,
-        part: 1,
-        parts: 1,
-        at: Timestamp(at),
-        actor: actor.to_owned(),
-        action: action.to_owned(),
-        subject: subject.to_owned(),
-        outcome: AuditOutcome::Done,
-        reason: None,
-        cause: None,
-        trace: None,
-        detail: serde_json::Value::Null,
-        payload: None,
+        ..AuditRecord::new(Timestamp(at), actor, action, subject, AuditOutcome::Done)
     }
 }
 
