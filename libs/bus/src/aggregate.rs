@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    AppendError, Attempt, Bus, Entry, Error, Failure, Log,
+    AppendError, Attempt, Bus, Entry, Error, Examined, Failure, Log,
     cas::{RACES, RACING},
 };
 
@@ -84,15 +84,14 @@ impl<S: State> Aggregate<S> {
     /// The state as the journal has it now: folds what it holds beyond what was folded. One look at the broker when
     /// there is nothing new.
     pub async fn fresh(&self) -> Result<Arc<S>, Failure> {
-        let seq = self.state.borrow().seq();
-        let entries = self.bus.load_after(S::JOURNAL, &self.id, seq).await;
-        let entries = entries.attempt(format!("load the journal of {}", self.id))?;
-        if let Some(entry) = self.fold(&entries)? {
-            let expected = self.state.borrow().version() + 1;
-            let (id, found) = (self.id.clone(), entry.record.version);
-            return Err(Error::Gap { id, expected, found, seq: entry.seq })
-                .attempt(format!("load the journal of {}", self.id));
-        }
+        let (seq, version) = {
+            let state = self.state.borrow();
+            (state.seq(), state.version())
+        };
+        let what = || format!("load the journal of {}", self.id);
+        // A record that cannot be used, or that is missing, is named: nothing is folded over it.
+        let found = self.bus.examine_after(S::JOURNAL, &self.id, seq, Some(version + 1)).await;
+        self.fold(&found.and_then(Examined::whole).attempt(what())?)?;
         self.behind.store(false, Ordering::Relaxed);
         Ok(self.state())
     }

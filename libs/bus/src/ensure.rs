@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{
+    ErrorCode,
+    context::{CreateStreamError, CreateStreamErrorKind},
     object_store,
     stream::{Config, StorageType},
 };
@@ -40,14 +42,20 @@ impl Bus {
 
     async fn ensure_stream(&self, wanted: &Config, until: Instant) -> Result<(), Error> {
         loop {
-            let trouble: Box<dyn std::error::Error + Send + Sync> =
-                match self.jetstream.get_stream(&wanted.name).await {
+            let trouble: Box<dyn std::error::Error + Send + Sync> = match self
+                .jetstream
+                .get_stream(&wanted.name)
+                .await
+            {
+                Ok(stream) => return same(&stream.cached_info().config, wanted),
+                Err(_) => match self.jetstream.create_stream(wanted.clone()).await {
                     Ok(stream) => return same(&stream.cached_info().config, wanted),
-                    Err(_) => match self.jetstream.create_stream(wanted.clone()).await {
-                        Ok(stream) => return same(&stream.cached_info().config, wanted),
-                        Err(error) => Box::new(error),
-                    },
-                };
+                    Err(error) if has_no_room(&error) => {
+                        return Err(Error::NoRoom { stream: wanted.name.clone(), bytes: wanted.max_bytes });
+                    }
+                    Err(error) => Box::new(error),
+                },
+            };
             // Also met when another service makes the same stream at this moment: the next look finds it.
             if Instant::now() >= until {
                 return Err(Error::Broker {
@@ -59,6 +67,12 @@ impl Bus {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// Waiting does not help: what streams reserve does not fit into what the server has.
+fn has_no_room(error: &CreateStreamError) -> bool {
+    matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED)
 }
 
 fn same(found: &Config, wanted: &Config) -> Result<(), Error> {

@@ -36,6 +36,17 @@ pub enum Error {
         /// Every field with both values.
         differences: String,
     },
+    /// The server's disk is too small for what the streams reserve.
+    #[error(
+        "stream {stream} reserves {} MiB, and NATS has no such room on its disk; give it more, or lower nats_limits",
+        bytes >> 20
+    )]
+    NoRoom {
+        /// Which.
+        stream: String,
+        /// What it reserves.
+        bytes: i64,
+    },
     /// The broker refused or did not do what was asked.
     #[error("{what}")]
     Broker {
@@ -68,18 +79,6 @@ pub enum Error {
     /// An id or a lane that would break a subject.
     #[error(transparent)]
     Name(#[from] model::id::BadToken),
-    /// A journal has a hole: the broker lost an entry. A human must look; deciding on it would be wrong.
-    #[error("journal {id}: expected version {expected}, found {found} at sequence {seq}")]
-    Gap {
-        /// Whose.
-        id: String,
-        /// The version that is missing.
-        expected: u64,
-        /// What stands there.
-        found: u64,
-        /// Where in the stream.
-        seq: u64,
-    },
     /// A record of a journal says what cannot be. A human must look; deciding on it would be wrong.
     #[error("the journal of {id} cannot be folded")]
     Unfoldable {
@@ -89,6 +88,15 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A journal holds what cannot be used: foreign bytes, an event of a newer version of us, a version that does not
+    /// follow. Deciding on the rest would be wrong, so nothing is written on top of it. A newer engine may read it; else a
+    /// person has it passed over.
+    #[error(
+        "journal {} is set aside: the record at sequence {} of stream {} cannot be used: {}; look with \
+         `codectl journal show {}`",
+        .0.id, .0.seq, .0.stream, .0.why, .0.id
+    )]
+    Unreadable(Box<model::journal::Unreadable>),
     /// What was named is not there.
     #[error("{0} is not there")]
     Missing(String),
@@ -144,14 +152,14 @@ impl Error {
             Error::Name(_) | Error::TooLarge { .. } => Code::Invalid,
             Error::Missing(_) => Code::NotFound,
             Error::Timeout { .. } => Code::Timeout,
-            Error::Full { .. } => Code::Overloaded,
+            Error::Full { .. } | Error::NoRoom { .. } => Code::Overloaded,
             Error::Connect { .. } | Error::Broker { .. } | Error::NoResponders { .. } | Error::Server(_) => {
                 Code::Unavailable
             }
             Error::TooOld { .. }
             | Error::Differs { .. }
-            | Error::Gap { .. }
             | Error::Unfoldable { .. }
+            | Error::Unreadable(_)
             | Error::Corrupt { .. }
             | Error::Io { .. } => Code::Internal,
         }
@@ -229,6 +237,14 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The record of a journal that cannot be used, when that is the trouble.
+    pub fn unreadable(&self) -> Option<&model::journal::Unreadable> {
+        match &self.source {
+            AppendError::Unavailable(Error::Unreadable(found)) => Some(found),
+            _ => None,
+        }
+    }
+
     /// What the caller may do about it.
     pub fn code(&self) -> Code {
         self.source.code()

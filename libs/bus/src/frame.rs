@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use model::{Code, Fault};
+use model::{Code, Fault, Timestamp};
 use tokio::time::Instant;
 use wire::Message;
 
@@ -43,6 +43,11 @@ pub(crate) fn headers<M: Message>(sender: &str) -> HeaderMap {
     headers.insert(SENDER, one_line(sender));
     headers.insert(TRACEPARENT, trace::current());
     headers
+}
+
+/// When the broker stored a message, from nanoseconds since 1970.
+pub(crate) fn stored_at(nanoseconds: i128) -> Timestamp {
+    Timestamp(i64::try_from(nanoseconds / 1_000_000).unwrap_or_default())
 }
 
 /// Header values cannot hold line breaks.

@@ -8,11 +8,11 @@ use async_nats::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, future::try_join_all};
-use model::{Digest, Record, Token};
+use model::{Digest, Record, Timestamp, Token, journal::Unreadable};
 use serde::{Serialize, de::DeserializeOwned};
 use wire::Message;
 
-use crate::{AppendError, Bus, Error, Log, SHARDS, frame};
+use crate::{AppendError, Bus, Error, Log, SHARDS, examine::Stored, frame};
 
 /// Messages asked for at once when the last entries are read.
 const BATCH: usize = 100;
@@ -29,6 +29,17 @@ pub struct Entry<E> {
 /// How far the streams of a log were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Since([u64; SHARDS as usize]);
+
+/// The last entry of every journal that was written to.
+#[derive(Clone, Debug)]
+pub struct Last<E> {
+    /// Those that can be read.
+    pub entries: Vec<Entry<E>>,
+    /// The others, and what stands where no journal can.
+    pub unreadable: Vec<Unreadable>,
+    /// How far was read.
+    pub since: Since,
+}
 
 impl Bus {
     /// Appends a record if the journal's last entry is still at `expected_last_seq` (0: the journal is empty).
@@ -59,12 +70,13 @@ impl Bus {
     }
 
     /// The whole journal in order; empty when there is none. Read from the leader: it contains every record whose
-    /// append has returned. A hole in the versions is [`Error::Gap`].
+    /// append has returned. [`Error::Unreadable`] when a record cannot be used or the versions have a hole;
+    /// [`Bus::examine`] tells what.
     pub async fn load<E>(&self, log: &Log<E>, id: &str) -> Result<Vec<Entry<E>>, Error>
     where
         E: Serialize + DeserializeOwned,
     {
-        self.read(log, id, 0, Some(1)).await
+        self.examine(log, id).await?.whole()
     }
 
     /// The entries after sequence `seq`, like [`Bus::load`]. The caller knows the version at `seq`.
@@ -72,69 +84,40 @@ impl Bus {
     where
         E: Serialize + DeserializeOwned,
     {
-        self.read(log, id, seq, None).await
-    }
-
-    async fn read<E>(
-        &self,
-        log: &Log<E>,
-        id: &str,
-        after: u64,
-        mut expected: Option<u64>,
-    ) -> Result<Vec<Entry<E>>, Error>
-    where
-        E: Serialize + DeserializeOwned,
-    {
-        Token::from_str(id)?;
-        let (stream, subject) = (log.stream(crate::shard_of(id)), log.subject(id));
-        let mut entries: Vec<Entry<E>> = Vec::new();
-        let mut from = after + 1;
-        while let Some(message) = self.next_on(&stream, &subject, from).await? {
-            let seq = message.sequence;
-            let record: Record<E> = frame::decode(Some(&message.headers), &message.payload)?;
-            if let Some(expected) = expected
-                && record.version != expected
-            {
-                return Err(Error::Gap { id: id.to_owned(), expected, found: record.version, seq });
-            }
-            expected = Some(record.version + 1);
-            from = seq + 1;
-            entries.push(Entry { seq, record });
-        }
-        Ok(entries)
+        self.examine_after(log, id, seq, None).await?.whole()
     }
 
     /// The last entry of every journal, in no order. A little old when a follower of the broker answers: for lists
     /// and sweeps, never to decide on. Bounded by the broker timeout per 100 records.
-    pub async fn last_of_each<E>(&self, log: &Log<E>) -> Result<Vec<Entry<E>>, Error>
+    pub async fn last_of_each<E>(&self, log: &Log<E>) -> Result<Last<E>, Error>
     where
         E: Serialize + DeserializeOwned,
     {
-        Ok(self.last_of_each_since(log, Since::default()).await?.0)
+        self.last_of_each_since(log, Since::default()).await
     }
 
     /// The last entry of every journal that was written to since, and how far was read: what is new costs, not what
     /// there is. [`Since::default`] is the beginning.
-    pub async fn last_of_each_since<E>(
-        &self,
-        log: &Log<E>,
-        since: Since,
-    ) -> Result<(Vec<Entry<E>>, Since), Error>
+    pub async fn last_of_each_since<E>(&self, log: &Log<E>, since: Since) -> Result<Last<E>, Error>
     where
         E: Serialize + DeserializeOwned,
     {
         let shards = (0..SHARDS).zip(since.0).map(|(shard, after)| self.last_of_shard(log, shard, after));
-        let mut read = since;
-        let mut all = Vec::new();
-        for (after, entries) in read.0.iter_mut().zip(try_join_all(shards).await?) {
-            *after = entries.iter().map(|entry| entry.seq).max().unwrap_or(0).max(*after);
-            all.extend(entries);
+        let mut last = Last { entries: Vec::new(), unreadable: Vec::new(), since };
+        for (after, read) in last.since.0.iter_mut().zip(try_join_all(shards).await?) {
+            for stored in read {
+                *after = stored.as_ref().map_or_else(|bad| bad.seq, |entry| entry.seq).max(*after);
+                match stored {
+                    Ok(entry) => last.entries.push(entry),
+                    Err(unreadable) => last.unreadable.push(*unreadable),
+                }
+            }
         }
-        Ok((all, read))
+        Ok(last)
     }
 
-    /// In memory is one message per journal and one batch, however much was written since.
-    async fn last_of_shard<E>(&self, log: &Log<E>, shard: u32, after: u64) -> Result<Vec<Entry<E>>, Error>
+    /// In memory is one message per subject and one batch, however much was written since.
+    async fn last_of_shard<E>(&self, log: &Log<E>, shard: u32, after: u64) -> Result<Vec<Read<E>>, Error>
     where
         E: Serialize + DeserializeOwned,
     {
@@ -159,7 +142,7 @@ impl Bus {
             .await
             .map_err(|error| failed(error.into()))?;
         let total = consumer.cached_info().num_pending;
-        let mut last: HashMap<String, Last> = HashMap::new();
+        let mut last: HashMap<String, Newest> = HashMap::new();
         let mut seen = 0;
         while seen < total {
             let want = usize::try_from(total - seen).unwrap_or(usize::MAX).min(BATCH);
@@ -168,11 +151,13 @@ impl Bus {
             let before = seen;
             while let Some(message) = batch.next().await {
                 let message = message.map_err(failed)?;
-                let seq = message.info().map_err(failed)?.stream_sequence;
-                let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+                let info = message.info().map_err(failed)?;
+                let (seq, at) =
+                    (info.stream_sequence, frame::stored_at(info.published.unix_timestamp_nanos()));
                 // A copy: a slice would keep the whole buffer that was read from the connection.
                 let payload = Bytes::copy_from_slice(&message.payload);
-                last.insert(id, Last { seq, headers: message.message.headers, payload });
+                let newest = Newest { seq, at, headers: message.message.headers.clone(), payload };
+                last.insert(message.subject.to_string(), newest);
                 seen += 1;
             }
             if seen == before {
@@ -180,16 +165,28 @@ impl Bus {
                 break;
             }
         }
-        let read = |last: Last| {
-            Ok(Entry { seq: last.seq, record: frame::decode(last.headers.as_ref(), &last.payload)? })
+        let read = |(subject, newest): (String, Newest)| {
+            let Newest { seq, at, headers, payload } = &newest;
+            let stored = Stored {
+                stream: &stream,
+                subject: &subject,
+                seq: *seq,
+                at: *at,
+                headers: headers.as_ref(),
+                payload,
+            };
+            stored.read(log)
         };
-        last.into_values().map(read).collect()
+        Ok(last.into_iter().map(read).collect())
     }
 }
 
-/// The newest message of one journal so far.
-struct Last {
+type Read<E> = Result<Entry<E>, Box<Unreadable>>;
+
+/// The newest message on one subject so far.
+struct Newest {
     seq: u64,
+    at: Timestamp,
     headers: Option<HeaderMap>,
     payload: Bytes,
 }

@@ -109,6 +109,14 @@ impl NatsServer {
         self.child.id()
     }
 
+    /// Returns when it has ended by itself or by somebody else, and says how.
+    pub async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => format!("nats-server ended with {status}"),
+            Err(error) => format!("nats-server cannot be waited for: {error}"),
+        }
+    }
+
     /// Ends it as a crash would, and waits until it is gone.
     pub async fn kill9(&mut self) -> Result<(), Error> {
         self.child.kill().await.map_err(|source| io("killing nats-server", source))
@@ -177,6 +185,12 @@ async fn launch(program: &Path, settings: &ServerSettings, port: u16) -> Result<
     let (file, log) = (folder.join("nats.conf"), folder.join("nats.log"));
     let text = configuration(settings, &folder, port);
     std::fs::write(&file, text).map_err(|source| io(format!("writing {}", file.display()), source))?;
+    // A process number comes again: what a server before wrote must not be taken for what this one says.
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|end| end == "ports") {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
     let mut command = Command::new(program);
     command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.kill_on_drop(!settings.survives);
@@ -195,21 +209,27 @@ async fn launch(program: &Path, settings: &ServerSettings, port: u16) -> Result<
         }
         let ended = child.try_wait().map_err(|source| io("waiting for nats-server", source))?;
         if ended.is_some() || Instant::now() >= until {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().rev().take(5).collect();
-            let lines: Vec<&str> = lines.into_iter().rev().collect();
             let how = ended.map_or_else(
                 || format!("did not answer within {:?}", settings.patience),
                 |status| format!("ended with {status}"),
             );
-            return Err(Error::Server(format!(
-                "{} {how}; the end of its log:\n{}",
-                program.display(),
-                lines.join("\n")
-            )));
+            let _ = child.kill().await;
+            return Err(Error::Server(format!("{} {how}; {}", program.display(), end_of(&log))));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The end of a log for an error, which says something also when the log does not.
+fn end_of(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    if lines.is_empty() {
+        return format!("it wrote nothing to {}: is the disk full?", log.display());
+    }
+    let lines: Vec<&str> = lines.into_iter().rev().collect();
+    format!("the end of its log:\n{}", lines.join("\n"))
 }
 
 /// A step's job holds two specs of up to 512 KiB each: more than the server's default of 1 MB.

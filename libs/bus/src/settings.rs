@@ -58,7 +58,7 @@ pub struct Tls {
 }
 
 /// Largest size of each stream in bytes. A full log refuses to grow (it never forgets), so the sizes want an alarm.
-/// The server reserves the sum, about 4 GiB by default.
+/// The server reserves the sum, [`StreamLimits::reserved`], when they are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamLimits {
@@ -98,6 +98,13 @@ impl Default for StreamLimits {
 }
 
 impl StreamLimits {
+    /// Bytes that all streams and buckets reserve together on each server that holds them.
+    pub fn reserved(&self) -> u64 {
+        let settings = Settings { limits: self.clone(), ..Settings::default() };
+        let streams = crate::streams::all(&settings).into_iter().map(|stream| stream.max_bytes);
+        streams.chain([self.evidence]).filter_map(|bytes| u64::try_from(bytes).ok()).sum()
+    }
+
     /// Small ones, for tests and demonstrations: under 200 MiB in all.
     pub fn small() -> StreamLimits {
         StreamLimits {

@@ -98,6 +98,13 @@ impl<E> Log<E> {
         format!("code.v1.log.{}.{}.{id}", self.noun, shard_of(id))
     }
 
+    /// What stands behind the shard in a subject of this log.
+    pub(crate) fn id_of<'a>(&self, subject: &'a str) -> &'a str {
+        let behind = subject.strip_prefix("code.v1.log.").and_then(|rest| rest.strip_prefix(self.noun));
+        let behind = behind.and_then(|rest| rest.strip_prefix('.')?.split_once('.'));
+        behind.map_or(subject, |(_, id)| id)
+    }
+
     pub(crate) fn filter(&self, shard: u32) -> String {
         format!("code.v1.log.{}.{shard}.>", self.noun)
     }

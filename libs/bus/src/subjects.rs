@@ -12,6 +12,7 @@ pub mod orchestrator {
         },
         deployment::StepReport,
         expert::AdviceReport,
+        journal::{JournalReply, JournalRequest},
     };
     use wire::{Beat, Drain};
 
@@ -33,6 +34,8 @@ pub mod orchestrator {
     pub const TARGET: Call<TargetCommand, TargetView> = Call::new("orchestrator", "target");
     /// Clients ask; the orchestrator fills in what should run and asks the agents.
     pub const DRIFT: Call<DriftRequest, DriftReply> = Call::new("orchestrator", "drift");
+    /// Clients ask which journals cannot be used; any orchestrator names them, or journals that a person passes over one.
+    pub const JOURNAL: Call<JournalRequest, JournalReply> = Call::new("orchestrator", "journal");
     /// Agents say how a step goes; any orchestrator journals it.
     pub const REPORT: Job<StepReport> = Job::new("orchestrator", "report");
     /// The experts' service says what experts think of a plan; any orchestrator journals it.

@@ -140,6 +140,7 @@ impl<'a> Story<'a> {
             }
             Event::Paused { by } => self.someone("paused", by, at),
             Event::Resumed { by } => self.someone("resumed", by, at),
+            Event::RecordSkipped(skip) => self.someone("record_skipped", &skip.by, at),
             Event::PromoteRequested { by, full: false } => self.someone("promoted", by, at),
             Event::PromoteRequested { by, full: true } => self.someone("promoted_in_full", by, at),
             Event::RollbackRetried { by, .. } => self.someone("rollback_retried", by, at),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DeploymentId, DeploymentSpec, Digest, Fence, GateResult, Plan, ReplicaId, Span, Step, StepId, Timestamp,
-    expert::PlanAdvice, plan::Snapshot, spec::GateMode, step::StepResult,
+    expert::PlanAdvice, journal::Skip, plan::Snapshot, spec::GateMode, step::StepResult,
 };
 
 /// Where a deployment is.
@@ -355,6 +355,9 @@ pub enum Event {
         /// Why, when it is not `Promoted`.
         cause: Option<Cause>,
     },
+    /// A record of this journal is passed over from now on: it cannot be used, and a person has said so. Changes nothing
+    /// else.
+    RecordSkipped(Skip),
     /// Over.
     Closed {
         /// How.
@@ -395,6 +398,7 @@ impl Event {
             Event::RolledBack { .. } => "rolled_back",
             Event::HumanNeeded { .. } => "human_needed",
             Event::Decided { .. } => "decided",
+            Event::RecordSkipped(_) => crate::journal::RECORD_SKIPPED,
             Event::Closed { .. } => "closed",
         }
     }

@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod expert;
 pub mod fault;
 pub mod id;
+pub mod journal;
 pub mod limits;
 pub mod plan;
 pub mod route;

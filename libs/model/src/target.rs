@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DeploymentId, Digest, Timestamp, plan::Snapshot};
+use crate::{DeploymentId, Digest, Timestamp, journal::Skip, plan::Snapshot};
 
 /// One fact about a target. Journalled under `code.v1.log.target.<shard>.<token>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +71,9 @@ pub enum TargetEvent {
         /// When.
         at: Timestamp,
     },
+    /// A record of this journal is passed over from now on: it cannot be used, and a person has said so. Changes nothing
+    /// else.
+    RecordSkipped(Skip),
     /// A person lets go.
     Unheld {
         /// Who.

@@ -6,11 +6,13 @@
 #![warn(missing_docs)]
 #![allow(clippy::panic, reason = "a test that cannot be set up has failed")]
 
+mod foreign;
 mod nats;
 mod proxy;
 mod skip;
 mod wait;
 
+pub use foreign::publish;
 pub use nats::{TestNats, nats, nats_cluster, nats_named, settings};
 pub use proxy::{Fault, Proxy};
 pub use skip::skip;

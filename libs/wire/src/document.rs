@@ -59,6 +59,8 @@ documents! {
     model::command::TargetView => "code.v1.TargetView",
     model::command::DriftRequest => "code.v1.DriftRequest",
     model::command::DriftReply => "code.v1.DriftReply",
+    model::journal::JournalRequest => "code.v1.JournalRequest",
+    model::journal::JournalReply => "code.v1.JournalReply",
     model::view::Summary => "code.v1.Summary",
     model::expert::Question => "code.v1.Question",
     model::expert::Consultation => "code.v1.Consultation",

@@ -144,6 +144,9 @@ pub enum Command {
     List(List),
     /// Show a deployment's journal
     History(Which),
+    /// Show records of journals that cannot be used, and have them passed over
+    #[command(subcommand)]
+    Journal(Journal),
     /// Let a waiting deployment go on
     #[command(
         after_help = "Example:\n  codectl promote dep-…               # ends the pause that is open now\n  codectl promote dep-… --full        # skips all remaining pauses and analyses\n  codectl promote dep-… --expect 12   # only if nothing happened since you looked"
@@ -375,6 +378,32 @@ pub struct Target {
     /// `environment.platform.name`.
     #[arg(value_parser = target)]
     pub target: TargetId,
+}
+
+/// `journal`
+#[derive(Debug, Subcommand)]
+pub enum Journal {
+    /// Which deployments and targets are set aside; exit status 1 when one is
+    List,
+    /// What cannot be used of one journal
+    Show {
+        /// `dep-…`, or a target as `environment--platform--name`.
+        id: String,
+    },
+    /// Record in the journal that records count for nothing; the engine then goes on with what is left
+    #[command(
+        after_help = "Example:\n  codectl journal show dep-…\n  codectl journal skip dep-… --seq 12 --reason 'written by hand'"
+    )]
+    Skip {
+        /// `dep-…`, or a target as `environment--platform--name`.
+        id: String,
+        /// Its sequence, as `codectl journal show` tells it; once for each.
+        #[arg(long, required = true)]
+        seq: Vec<u64>,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// `lock`

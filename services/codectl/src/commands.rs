@@ -6,6 +6,7 @@ pub mod audit;
 pub mod certificate;
 pub mod events;
 pub mod experts;
+pub mod journal;
 pub mod local;
 pub mod plan;
 pub mod show;

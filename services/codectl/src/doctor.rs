@@ -3,7 +3,12 @@
 use std::{path::Path, process::Command};
 
 use crate::{
+    cli::Global,
+    client::Client,
+    commands::journal,
+    engine,
     failure::Failure,
+    home::{self, Home},
     output::{self, paint},
 };
 
@@ -15,7 +20,7 @@ struct Check {
 }
 
 /// Looks at everything. Exit status 1 when something required is missing.
-pub fn doctor() -> Result<u8, Failure> {
+pub async fn doctor(global: &Global) -> Result<u8, Failure> {
     let checks = [
         Check {
             name: "nats-server 2.14 or newer",
@@ -28,6 +33,18 @@ pub fn doctor() -> Result<u8, Failure> {
             needed_for: "the process platform",
             required: true,
             found: proc(),
+        },
+        Check {
+            name: "room on the disk of the engine's home",
+            needed_for: "the engine's journals",
+            required: true,
+            found: room(&Home::of(global)),
+        },
+        Check {
+            name: "the engine of this home",
+            needed_for: "deployments",
+            required: Home::of(global).process().is_some(),
+            found: running(global).await,
         },
         Check {
             name: "Docker Engine",
@@ -104,6 +121,37 @@ fn proc() -> Result<String, String> {
     } else {
         Err("needs Linux with /proc".to_owned())
     }
+}
+
+fn room(home: &Home) -> Result<String, String> {
+    let limits = engine::limits(None).map_err(|failure| failure.text)?;
+    home::check_room(&home.0, &limits).map_err(|failure| failure.text)?;
+    let free = home::room(&home.0).map_err(|error| error.to_string())?;
+    Ok(format!("{} MiB free below {}", free >> 20, home.0.display()))
+}
+
+/// Whether the engine here answers, and which journals it has set aside.
+async fn running(global: &Global) -> Result<String, String> {
+    let home = Home::of(global);
+    let Some((pid, _)) = home.process() else {
+        return Ok(format!("none runs in {}", home.0.display()));
+    };
+    let told = async { journal::set_aside(&Client::connect(global).await?).await };
+    let told =
+        told.await.map_err(|failure| format!("process {pid} runs and does not answer: {}", failure.text))?;
+    let held: Vec<_> = told.unreadable.iter().filter(|found| found.holds_up).collect();
+    let Some(first) = held.first() else { return Ok(format!("process {pid}; no journal is set aside")) };
+    Err(format!(
+        "{} set aside: {} {} at sequence {} ({}); see codectl journal list",
+        match held.len() {
+            1 => "1 journal is".to_owned(),
+            more => format!("{more} journals are"),
+        },
+        first.log,
+        first.id,
+        first.seq,
+        first.why
+    ))
 }
 
 fn docker() -> Result<String, String> {

@@ -1,10 +1,12 @@
 //! The whole engine in one process: a NATS server of its own, orchestrator, agents, data plane, experts and a consensus
 //! worker.
 
+mod server;
+
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use bus::{NatsServer, ServerSettings};
-use chassis::{Process, Running, Signals, config::Common, config::Config, config::Sources};
+use chassis::{Health, Process, Running, Signals, config::Common, config::Config, config::Sources};
 use model::ReplicaId;
 use platform::{ProcessPlatform, process};
 
@@ -18,12 +20,24 @@ use crate::{
 /// How long `down` waits for the engine: longer than its services may take to hand over.
 const STOP: Duration = Duration::from_secs(40);
 
+/// The log of a detached engine is put aside when it is larger than this: one older log is kept.
+const LOG_BYTES: u64 = 10 << 20;
+
 /// A started engine. Dropping it without [`Engine::stop`] ends it as a crash would.
 pub struct Engine {
     process: Process,
     services: Vec<(&'static str, Running)>,
     server: NatsServer,
+    /// Whether the server runs.
+    serving: Health,
     health: std::net::SocketAddr,
+}
+
+/// Why an engine cannot go on.
+enum Failed {
+    Service(String),
+    /// Without it nothing can be handed over or finished.
+    Server(String),
 }
 
 /// Where the parts of an engine that were not configured keep their data.
@@ -33,11 +47,11 @@ impl Engine {
     /// Starts everything; all of it is ready when this returns.
     pub async fn start(home: &Path, port: u16, config: Option<&Path>) -> Result<Engine, Failure> {
         let sources = Sources::read(config).map_err(|error| Failure::invalid(chassis::chain(&error)))?;
+        let mut common = load::<orchestrator::Config>(&sources)?.0;
         let settings = ServerSettings { port, ..ServerSettings::new(home.join("nats")) };
         let server =
             NatsServer::start(settings).await.map_err(|error| Failure::other(chassis::chain(&error)))?;
 
-        let mut common = load::<orchestrator::Config>(&sources)?.0;
         common.nats_url = server.url();
         let process =
             Process::begin("codectl", &common).map_err(|error| Failure::other(chassis::chain(&error)))?;
@@ -47,7 +61,9 @@ impl Engine {
             .map_err(|error| Failure::other(chassis::chain(&error)))?;
 
         let defaults = Defaults(home);
-        let mut engine = Engine { process, services: Vec::new(), server, health };
+        let serving = Health::default();
+        process.board.add("nats-server", &serving);
+        let mut engine = Engine { process, services: Vec::new(), server, serving, health };
         let audit = defaults.audit(load(&sources)?.1);
         engine.add(&common, audit, audit::start).await?;
         let traffic = defaults.traffic(load(&sources)?.1);
@@ -89,13 +105,15 @@ impl Engine {
         self.services.iter().map(|(name, running)| (*name, running.replica()))
     }
 
-    /// Returns when a service has failed, and says which and why.
-    async fn failed(&self) -> String {
-        let failures = self
-            .services
-            .iter()
-            .map(|(name, running)| Box::pin(async move { format!("{name}: {:?}", running.failed().await) }));
-        futures::future::select_all(failures).await.0
+    /// Keeps the NATS server running. Returns when the engine cannot go on, and says why.
+    async fn failed(&mut self) -> Failed {
+        let failures = self.services.iter().map(|(name, running)| {
+            Box::pin(async move { format!("a service failed: {name}: {:?}", running.failed().await) })
+        });
+        tokio::select! {
+            (service, ..) = futures::future::select_all(failures) => Failed::Service(service),
+            server = server::keep(&mut self.server, &self.serving) => Failed::Server(server),
+        }
     }
 
     /// In the order of a request: nothing new is decided, what is held is finished, traffic last.
@@ -157,7 +175,7 @@ fn load<C: Config>(sources: &Sources) -> Result<(Common, C), Failure> {
 /// `codectl up`
 pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
     let home = Home::of(global);
-    if let Some(running) = home.running() {
+    if let Some(running) = home.running_for(home::DYING).await {
         return Err(Failure::other(format!(
             "an engine runs already in {} (process {}, {})\n  stop it with codectl down, or take another --home",
             home.0.display(),
@@ -166,15 +184,26 @@ pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
         )));
     }
     let home = make(home)?;
+    home::check_room(&home.0, &limits(up.config.as_deref())?)?;
     if up.detach {
         return detach(&home, &up).await;
     }
     let began = tokio::time::Instant::now();
     let mut signals = Signals::listen().map_err(|error| Failure::other(error.to_string()))?;
-    let _lock = home.lock()?;
-    home.end_orphans().await?;
-    let port = port(&home, up.port)?;
-    let engine = Engine::start(&home.0, port, up.config.as_deref()).await?;
+    let lock = home.lock_within(home::DYING).await?;
+    home.sign(&lock)?;
+    let starting = async {
+        home.end_orphans().await?;
+        let port = port(&home, up.port)?;
+        Engine::start(&home.0, port, up.config.as_deref()).await
+    };
+    let mut engine = tokio::select! {
+        engine = starting => engine?,
+        _ = signals.next() => {
+            output::note("stopped while it started");
+            return Ok(0);
+        }
+    };
     let pid = std::process::id() as i32;
     let running = home::Running {
         pid,
@@ -198,7 +227,13 @@ pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
     }
     let outcome = tokio::select! {
         _ = signals.next() => Ok(0),
-        failed = engine.failed() => Err(Failure::other(format!("a service failed: {failed}"))),
+        failed = engine.failed() => match failed {
+            Failed::Service(why) => Err(Failure::other(why)),
+            Failed::Server(why) => {
+                home.withdraw();
+                return Err(Failure::other(why));
+            }
+        },
     };
     home.withdraw();
     tokio::select! {
@@ -206,6 +241,12 @@ pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
         _ = signals.next() => {}
     }
     outcome
+}
+
+/// What the streams reserve with this configuration.
+pub fn limits(config: Option<&Path>) -> Result<bus::StreamLimits, Failure> {
+    let sources = Sources::read(config).map_err(|error| Failure::invalid(chassis::chain(&error)))?;
+    Ok(load::<orchestrator::Config>(&sources)?.0.nats_limits)
 }
 
 /// The folder with its whole path, so that it means the same to every process.
@@ -233,7 +274,8 @@ fn port(home: &Home, asked: u16) -> Result<u16, Failure> {
 async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
     use std::os::unix::process::CommandExt;
     let failed = |error: std::io::Error| Failure::other(format!("starting the engine: {error}"));
-    let log = fs::File::create(home.0.join("engine.log")).map_err(failed)?;
+    let place = home.0.join("engine.log");
+    let (log, before) = continue_log(&place).map_err(failed)?;
     let mut command = std::process::Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["up", "--port", &up.port.to_string(), "--home"]).arg(&home.0);
     if let Some(config) = &up.config {
@@ -247,44 +289,59 @@ async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
         .spawn()
         .map_err(failed)?;
     for _ in 0..600 {
-        if let Some(running) = home.running() {
+        // One that is just dying may still stand there.
+        if let Some(running) = home.running().filter(|running| running.pid == child.id().cast_signed()) {
             if output::json() {
                 output::document(&running);
             } else {
-                let log = home.0.join("engine.log");
                 output::line(format!("{}  {}  process {}", paint::good("ready"), running.nats, running.pid));
-                output::line(paint::faint(format!("log: {}; stop it with codectl down", log.display())));
+                output::line(paint::faint(format!("log: {}; stop it with codectl down", place.display())));
             }
             return Ok(0);
         }
         if let Some(status) = child.try_wait().map_err(failed)? {
-            let text = fs::read_to_string(home.0.join("engine.log")).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
-            let log = home.0.join("engine.log");
-            return Err(Failure::other(format!(
-                "the engine ended with {status}; the end of {}:\n  {last}",
-                log.display()
-            )));
+            return Err(Failure::other(format!("the engine ended with {status}; {}", said(&place, before))));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err(Failure::other(format!(
-        "the engine was not ready within 30 s; see {}",
-        home.0.join("engine.log").display()
-    )))
+    Err(Failure::other(format!("the engine was not ready within 30 s; see {}", place.display())))
+}
+
+/// The log to go on with and how much is in it. What an engine before wrote, perhaps why it crashed, stays.
+fn continue_log(place: &Path) -> std::io::Result<(fs::File, u64)> {
+    if fs::metadata(place).is_ok_and(|log| log.len() > LOG_BYTES) {
+        fs::rename(place, place.with_extension("log.1"))?;
+    }
+    let log = fs::OpenOptions::new().create(true).append(true).open(place)?;
+    let before = log.metadata()?.len();
+    Ok((log, before))
+}
+
+/// The last that was written to a log after a place, for an error.
+fn said(place: &Path, before: u64) -> String {
+    let text = fs::read(place).unwrap_or_default();
+    let new = text.get(usize::try_from(before).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let new = String::from_utf8_lossy(new);
+    let lines: Vec<&str> = new.lines().filter(|line| !line.trim().is_empty()).collect();
+    if lines.is_empty() {
+        let room = place.parent().and_then(|home| home::room(home).ok());
+        let room = room.map_or_else(String::new, |room| format!("; its disk has {} MiB free", room >> 20));
+        return format!("it wrote nothing to {}{room}", place.display());
+    }
+    let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
+    format!("the end of {}:\n  {last}", place.display())
 }
 
 /// `codectl down`
 pub async fn down(global: &Global, down: &Down) -> Result<u8, Failure> {
     let home = Home::of(global);
-    let running = home.running();
-    if let Some(running) = &running {
-        let pid = nix::unistd::Pid::from_raw(running.pid);
+    let running = home.process();
+    if let Some((number, began)) = running {
+        let pid = nix::unistd::Pid::from_raw(number);
         let failed = |error: nix::errno::Errno| Failure::other(format!("stopping process {pid}: {error}"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).map_err(failed)?;
         let asked = tokio::time::Instant::now();
-        while home::began(running.pid) == Some(running.began) {
+        while home::began(number) == Some(began) {
             if asked.elapsed() > STOP {
                 return Err(Failure::other(format!(
                     "process {pid} has not ended within {} s; look at its log, or end it with kill -9 {pid}",
@@ -293,8 +350,9 @@ pub async fn down(global: &Global, down: &Down) -> Result<u8, Failure> {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    } else {
-        // An engine that was killed leaves its NATS server behind.
+    } else if home.0.exists() {
+        // An engine that was killed leaves its NATS server behind. With the lock nobody else's can be meant.
+        let _lock = home.lock_within(home::DYING).await?;
         home.end_orphans().await?;
         home.withdraw();
     }
@@ -304,9 +362,7 @@ pub async fn down(global: &Global, down: &Down) -> Result<u8, Failure> {
         return Ok(0);
     }
     match &running {
-        Some(running) => {
-            output::line(format!("{} the engine, process {}", paint::good("stopped"), running.pid))
-        }
+        Some((pid, _)) => output::line(format!("{} the engine, process {pid}", paint::good("stopped"))),
         None => output::line(format!("no engine runs in {}", home.0.display())),
     }
     if let Some(instances) = instances {

@@ -1,8 +1,10 @@
 //! Where `codectl up` keeps its data, and how other commands find the engine it started.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ground::file::{self, Access};
@@ -12,8 +14,16 @@ use nix::{
     unistd::Pid,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{cli::Global, failure::Failure};
+
+/// How long a killed engine may take until it is gone.
+pub const DYING: Duration = Duration::from_secs(3);
+/// How often is looked whether it is.
+const LOOK: Duration = Duration::from_millis(20);
+/// With less than this free nothing can be written for long: 16 MiB.
+const LEAST: u64 = 16 << 20;
 
 /// The folder of one engine.
 #[derive(Clone, Debug)]
@@ -55,6 +65,29 @@ impl Home {
         self.last().filter(|running| began(running.pid) == Some(running.began))
     }
 
+    /// The engine that runs here and still does after this time: one that was killed takes a moment to be gone.
+    pub async fn running_for(&self, time: Duration) -> Option<Running> {
+        let until = Instant::now() + time;
+        loop {
+            let running = self.running()?;
+            if Instant::now() >= until {
+                return Some(running);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The process of the engine that runs or starts here, and when it began: as announced, else as signed in the lock.
+    pub fn process(&self) -> Option<(i32, u64)> {
+        if let Some(running) = self.running() {
+            return Some((running.pid, running.began));
+        }
+        let text = fs::read_to_string(self.0.join("engine.lock")).ok()?;
+        let (pid, start) = text.trim().split_once(' ')?;
+        let (pid, start) = (pid.parse().ok()?, start.parse().ok()?);
+        (began(pid) == Some(start)).then_some((pid, start))
+    }
+
     /// Says that an engine runs here.
     pub fn announce(&self, running: &Running) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::other(format!("writing {}: {error}", self.file().display()));
@@ -73,14 +106,34 @@ impl Home {
     /// moment. The kernel lets go of it when the process ends, however it ends.
     pub fn lock(&self) -> Result<Flock<fs::File>, Failure> {
         let place = self.0.join("engine.lock");
-        let file = fs::File::create(&place)
-            .map_err(|error| Failure::other(format!("making {}: {error}", place.display())))?;
+        // Not emptied: another engine may have signed it.
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&place);
+        let file = file.map_err(|error| Failure::other(format!("making {}: {error}", place.display())))?;
         Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
             Failure::other(format!(
                 "another engine runs or starts in {}; stop it with codectl down",
                 self.0.display()
             ))
         })
+    }
+
+    /// The lock, within a time in which an engine that was killed is gone.
+    pub async fn lock_within(&self, time: Duration) -> Result<Flock<fs::File>, Failure> {
+        let until = Instant::now() + time;
+        loop {
+            match self.lock() {
+                Err(_) if Instant::now() < until => tokio::time::sleep(LOOK).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Writes into the lock which process is the engine, so that it is found also before it is ready.
+    pub fn sign(&self, mut lock: &fs::File) -> Result<(), Failure> {
+        let pid = std::process::id().cast_signed();
+        let text = format!("{pid} {}\n", began(pid).unwrap_or_default());
+        let signed = lock.set_len(0).and_then(|()| lock.write_all(text.as_bytes()));
+        signed.map_err(|error| Failure::other(format!("signing {}/engine.lock: {error}", self.0.display())))
     }
 
     /// Ends a NATS server that an engine left behind when it was killed: two servers on the same data would ruin it.
@@ -106,6 +159,35 @@ impl Home {
             servers_of(&conf).iter().map(|pid| pid.as_raw()).collect::<Vec<_>>()
         )))
     }
+}
+
+/// Bytes that are free on the disk of a folder, or of what is above it as long as it is not there.
+pub fn room(folder: &Path) -> io::Result<u64> {
+    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let disk = nix::sys::statvfs::statvfs(there)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
+/// What an engine needs on the disk of its home, in bytes: a new one what its streams reserve, of which NATS gives three
+/// quarters of what is free; one that is there already enough to write on with.
+pub fn needs(home: &Path, limits: &bus::StreamLimits) -> u64 {
+    if home.join("nats/data/jetstream").exists() { LEAST } else { limits.reserved() / 3 * 4 + LEAST }
+}
+
+/// Refuses a disk on which the engine could not start or write.
+pub fn check_room(home: &Path, limits: &bus::StreamLimits) -> Result<(), Failure> {
+    let failed = |error| Failure::other(format!("looking at the disk of {}: {error}", home.display()));
+    let (free, needed) = (room(home).map_err(failed)?, needs(home, limits));
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Failure::other(format!(
+        "the disk of {} has {} MiB free, the engine needs {} MiB\n  make room, take another --home, or reserve less \
+         with nats_limits below [common] in --config",
+        home.display(),
+        free >> 20,
+        needed >> 20
+    )))
 }
 
 /// When a process began, in clock ticks since the machine started; none when it does not run (a zombie does not).

@@ -60,6 +60,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Explain(which) => commands::show::explain(global, which).await,
         Command::List(list) => commands::show::list(global, list).await,
         Command::History(which) => commands::show::history(global, which).await,
+        Command::Journal(journal) => commands::journal::journal(global, journal).await,
         Command::Promote(promote) => commands::act::promote(global, promote).await,
         Command::Pause(guarded) => commands::act::pause(global, guarded).await,
         Command::Resume(guarded) => commands::act::resume(global, guarded).await,
@@ -78,6 +79,6 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Import(import) => commands::local::import(import),
         Command::Audit(audit) => commands::audit::audit(global, audit).await,
         Command::Completions { shell } => commands::local::completions(shell),
-        Command::Doctor => doctor::doctor(),
+        Command::Doctor => doctor::doctor(global).await,
     }
 }

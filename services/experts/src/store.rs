@@ -10,6 +10,7 @@ use model::{
 use opinion::{Facts, Policy, Records, State};
 use providers::Accounts;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tracing::warn;
 
 use crate::{error::Error, heart::rules::Rule};
 
@@ -96,13 +97,29 @@ impl Store {
     /// The newest consultations, newest first.
     pub async fn newest(&self, limit: usize) -> Result<Vec<ConsultationLine>, Error> {
         let last = self.bus.last_of_each(&subjects::experts::JOURNAL).await.attempt("list consultations")?;
+        for bad in &last.unreadable {
+            warn!(
+                subject = bad.subject,
+                seq = bad.seq,
+                why = bad.why,
+                "a consultation that cannot be read is left out"
+            );
+        }
         let mut last: Vec<(Timestamp, String)> =
-            last.into_iter().map(|entry| (entry.record.at, entry.record.id)).collect();
+            last.entries.into_iter().map(|entry| (entry.record.at, entry.record.id)).collect();
         last.sort_by(|a, b| b.cmp(a));
         let mut lines = Vec::new();
         for (_, id) in last.into_iter().take(limit) {
             if let Ok(id) = id.parse() {
-                lines.extend(self.story(&id).await?.line(&id));
+                match self.story(&id).await {
+                    Ok(story) => lines.extend(story.line(&id)),
+                    Err(error) => match &error {
+                        Error::Bus(failure) if let Some(bad) = failure.unreadable() => {
+                            warn!(%id, seq = bad.seq, why = bad.why, "a consultation that cannot be read is left out");
+                        }
+                        _ => return Err(error),
+                    },
+                }
             }
         }
         lines.sort_by_key(|line| std::cmp::Reverse(line.at));

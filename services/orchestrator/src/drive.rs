@@ -84,7 +84,8 @@ pub async fn run(
             }
         },
     };
-    let target = hub.targets.watch(&state.spec.target_id()).await?;
+    let target = hub.targets.watch(&state.spec.target_id()).await;
+    let target = target.inspect_err(|error| _ = hub.aside.took(error))?;
     let mut inbox = inbox.lock().await;
     let mut drive =
         Drive { hub, state, target, done: HashMap::new(), said: None, behind: false, reports: Vec::new() };
@@ -117,6 +118,7 @@ impl Drive {
                 }
                 Err(error) => {
                     trouble += 1;
+                    self.hub.aside.took(&error);
                     let cause = chassis::chain(&error);
                     warn!(deployment = %self.state.id, cause, trouble, "turn failed, will try again");
                     Some(Duration::from_millis(200 << trouble.min(5)))

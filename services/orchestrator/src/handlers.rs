@@ -12,6 +12,7 @@ use model::{
     },
     deployment::{Mode, StepReport},
     expert::{AdviceReport, Matter, PlanAdvice, passes},
+    journal::{JournalReply, JournalRequest},
     plan::Snapshot,
     spec::{GateMode, Gates},
 };
@@ -266,6 +267,11 @@ pub async fn on_drift(hub: Ctx, mut request: DriftRequest, _: Meta) -> Result<Dr
         request.spec = Some(snapshot.ok_or_else(none)?.spec);
     }
     hub.bus.call(&subjects::agents::DRIFT, &request, REVIEW).await.map_err(Fault::from)
+}
+
+/// Names records that cannot be used, or has them passed over.
+pub async fn on_journal(hub: Ctx, request: JournalRequest, _: Meta) -> Result<JournalReply, Fault> {
+    hub.aside.answer(&hub.bus, &hub.me, hub.clock.now(), &request.by, request.action).await
 }
 
 /// The world asks for a deployment by a CloudEvent. Its source and id are the request id, so that a repeat starts

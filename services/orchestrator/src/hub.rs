@@ -1,5 +1,6 @@
 //! All deployments this replica knows that are not over, the other replicas, and the way to each deployment's task.
 
+mod aside;
 mod peers;
 mod roster;
 mod watch;
@@ -35,6 +36,7 @@ use crate::{
     metrics::Counts,
     store::{self, Targets},
 };
+use aside::Aside;
 use peers::Peers;
 use roster::Roster;
 
@@ -55,14 +57,23 @@ pub struct Hub {
     pub targets: Targets,
     /// What is counted.
     pub counts: Counts,
+    /// Journals that cannot be used.
+    pub aside: Aside,
     /// Cancelled when the service stops.
     pub stopping: CancellationToken,
     tasks: Tasks,
     draining: AtomicBool,
     /// How far the journals were swept; one sweep at a time.
-    swept: tokio::sync::Mutex<bus::Since>,
+    swept: tokio::sync::Mutex<Swept>,
     roster: Mutex<Roster>,
     peers: Mutex<Peers>,
+}
+
+/// How far each kind of journal was swept.
+#[derive(Clone, Copy, Default)]
+struct Swept {
+    deployments: bus::Since,
+    targets: bus::Since,
 }
 
 /// What became of a deployment that was to get a task.
@@ -94,6 +105,7 @@ impl Hub {
             clock,
             config,
             tasks,
+            aside: Aside::new(counts.unreadable()),
             counts,
             draining: AtomicBool::new(false),
             swept: tokio::sync::Mutex::default(),
@@ -280,14 +292,26 @@ impl Hub {
 
     /// Shows a deployment.
     pub async fn show(self: &Arc<Self>, id: &DeploymentId) -> Result<DeploymentView, Fault> {
-        match self.ask(id, News::Show).await? {
-            Ok(view) => Ok(view),
+        let mut view = match self.ask(id, News::Show).await? {
+            Ok(view) => view,
             Err(state) => {
                 let target = self.targets.watch(&state.spec.target_id()).await?;
                 let target = target.borrow().clone();
-                Ok(view::view(&state, &target))
+                view::view(&state, &target)
             }
+        };
+        let token = view.summary.target.token();
+        let journals = [self.aside.of("deployment", id.as_str()), self.aside.of("target", &token)];
+        for found in journals.into_iter().flatten() {
+            let text = format!(
+                "the journal of {} {} is set aside, nothing is decided on it: the record at sequence {} of stream {} \
+                 cannot be used: {}",
+                found.log, found.id, found.seq, found.stream, found.why
+            );
+            view.explanation.details.insert(0, text);
+            view.explanation.unblocked_by.insert(0, format!("codectl journal show {}", found.id));
         }
+        Ok(view)
     }
 
     /// Tells the world where a deployment is. The same version is one event for 10 minutes.

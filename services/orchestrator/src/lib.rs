@@ -114,6 +114,7 @@ async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Er
     service.answer(&ours::COMMAND, hub.clone(), handlers::on_command).await?;
     service.answer(&ours::TARGET, hub.clone(), handlers::on_target).await?;
     service.answer(&ours::DRIFT, hub.clone(), handlers::on_drift).await?;
+    service.answer(&ours::JOURNAL, hub.clone(), handlers::on_journal).await?;
     service.inbox("deployment", "submit", hub.clone(), handlers::on_inbox).await?;
     Ok(())
 }

@@ -17,6 +17,12 @@ const RACES: Metric = Metric::new("code_orchestrator_races_total", "appends that
 const TAKEOVERS: Metric =
     Metric::new("code_orchestrator_takeovers_total", "deployments taken over from a silent owner");
 
+/// Journals that are set aside, by log and name.
+const UNREADABLE: Metric = Metric::new(
+    "code_orchestrator_unreadable_records",
+    "sequence of the record for which a journal is set aside",
+);
+
 /// The counters of one replica.
 pub struct Counts {
     deployments: Family<Labels<1>, Counter>,
@@ -25,6 +31,7 @@ pub struct Counts {
     records: Counter,
     races: Counter,
     takeovers: Counter,
+    unreadable: Family<Labels<2>, Gauge>,
 }
 
 impl Counts {
@@ -37,7 +44,13 @@ impl Counts {
             records: metrics.counter(&RECORDS),
             races: metrics.counter(&RACES),
             takeovers: metrics.counter(&TAKEOVERS),
+            unreadable: metrics.gauges(&UNREADABLE),
         }
+    }
+
+    /// The sequence of the record for which a journal is set aside, by log and name.
+    pub fn unreadable(&self) -> Family<Labels<2>, Gauge> {
+        self.unreadable.clone()
     }
 
     /// One record was appended.

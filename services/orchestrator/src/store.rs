@@ -24,7 +24,12 @@ pub async fn load(bus: &Bus, id: &DeploymentId) -> Result<Option<Deployment>, Er
 }
 
 fn fold(entries: &[Entry<Event>]) -> Result<Option<Deployment>, Error> {
-    let Some((first, rest)) = entries.split_first() else { return Ok(None) };
+    // One of which nothing counts but that foreign records are passed over is no deployment's.
+    let only_skips = |entry: &&Entry<Event>| {
+        entry.record.events.iter().all(|event| matches!(event, Event::RecordSkipped(_)))
+    };
+    let foreign = entries.iter().take_while(only_skips).count();
+    let Some((first, rest)) = entries[foreign..].split_first() else { return Ok(None) };
     let mut deployment = Deployment::begin(&first.record, first.seq)?;
     for entry in rest {
         deployment.fold(&entry.record, entry.seq)?;

@@ -459,6 +459,7 @@ impl fmt::Debug for Short<'_> {
                 TargetEvent::Unquarantined { .. } => f.write_str("unquarantined ")?,
                 TargetEvent::Held { .. } => f.write_str("held ")?,
                 TargetEvent::Unheld { .. } => f.write_str("unheld ")?,
+                TargetEvent::RecordSkipped(skip) => write!(f, "skipped {} ", skip.seq)?,
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ mod buckets;
 mod calls;
 mod cluster;
 mod events;
+mod foreign;
 mod inbox;
 mod jobs;
 mod logs;

@@ -240,12 +240,14 @@ impl Detector {
 }
 
 /// Acts that change what runs or who may.
-const HIGH_IMPACT: [&str; 7] = [
+const HIGH_IMPACT: [&str; 9] = [
     "deployment.received",
     "deployment.approved",
     "deployment.promote_requested",
     "target.held",
     "target.unheld",
+    "deployment.record_skipped",
+    "target.record_skipped",
     "role.granted",
     "key.created",
 ];

@@ -209,6 +209,7 @@ pub fn words(event: &Event) -> String {
         | Event::RollbackRetried { by, .. }
         | Event::PromoteRequested { by, full: false } => format!("by {by}"),
         Event::PromoteRequested { by, full: true } => format!("in full, by {by}"),
+        Event::RecordSkipped(skip) => format!("sequence {}, by {}: {}", skip.seq, skip.by, skip.reason),
         Event::Locked { token } => format!("token {token}"),
         Event::StepScheduled { step, attempt, fence, .. } => {
             format!("{step}, attempt {attempt}, fence {fence}")

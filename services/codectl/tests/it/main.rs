@@ -13,6 +13,7 @@
 mod audit;
 mod certificates;
 mod experts;
+mod life;
 mod specs;
 mod stage;
 mod tampering;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
@@ -103,6 +104,11 @@ impl Stage {
         stage
     }
 
+    /// One that is not started.
+    pub fn folder() -> Stage {
+        Stage { home: scratch(), port: free_port() }
+    }
+
     /// Starts the engine of this folder in the background.
     pub fn start(&self) {
         self.run(&["up", "--detach"]).exits(0).says("ready");
@@ -155,9 +161,35 @@ impl Stage {
 
     /// Ends the engine as a crash would.
     pub fn kill_engine(&self) {
-        let pid = Pid::from_raw(self.engine()["pid"].as_i64().unwrap() as i32);
-        kill(pid, Signal::SIGKILL).unwrap();
-        self.until("the engine is gone", || !is_alive(pid.as_raw()));
+        let pid = self.pid();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        self.until("the engine is gone", || !is_alive(pid));
+    }
+
+    /// The engine's process.
+    pub fn pid(&self) -> i32 {
+        self.engine()["pid"].as_i64().unwrap() as i32
+    }
+
+    /// What the engine says of its health, with the status.
+    pub fn ready(&self) -> String {
+        let health = self.engine()["health"].as_str().unwrap().to_owned();
+        let ask = || -> std::io::Result<String> {
+            let mut stream = std::net::TcpStream::connect(health.trim_start_matches("http://"))?;
+            stream.write_all(b"GET /ready HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        ask().unwrap_or_else(|error| error.to_string())
+    }
+
+    /// Ends the engine's NATS server as a crash would.
+    pub fn kill_server(&self) {
+        for pid in self.server_pids() {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            self.until("the server is gone", || !is_alive(pid));
+        }
     }
 
     /// The processes of the greeter that this engine started.
@@ -170,8 +202,12 @@ impl Stage {
 
     /// How many NATS servers run on this engine's data.
     pub fn servers(&self) -> usize {
+        self.server_pids().len()
+    }
+
+    fn server_pids(&self) -> Vec<i32> {
         let place = self.home.path().canonicalize().unwrap().join("nats/nats.conf");
-        processes(|line, _| line.contains("nats-server") && line.contains(&*place.to_string_lossy())).len()
+        processes(|line, _| line.contains("nats-server") && line.contains(&*place.to_string_lossy()))
     }
 
     /// Waits for what must come; 30 s are far more than it takes.
@@ -205,7 +241,7 @@ impl Drop for Stage {
     }
 }
 
-fn is_alive(pid: i32) -> bool {
+pub fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

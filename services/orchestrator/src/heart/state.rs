@@ -210,7 +210,7 @@ impl Deployment {
     pub fn evolve(&mut self, event: &Event, at: Timestamp) {
         self.at = at;
         match event {
-            Event::Received { .. } => {}
+            Event::Received { .. } | Event::RecordSkipped(_) => {}
             Event::Validated {} => self.phase = Phase::Validated,
             Event::OwnerClaimed { owner, epoch } => {
                 self.owner = Some(owner.clone());

@@ -97,6 +97,7 @@ impl Target {
             }
             TargetEvent::Held { by, reason, .. } => self.held = Some((by.clone(), reason.clone())),
             TargetEvent::Unheld { .. } => self.held = None,
+            TargetEvent::RecordSkipped(_) => {}
         }
     }
 

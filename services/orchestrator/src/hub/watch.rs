@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bus::{Beat, Entry, Since, subjects};
+use bus::{Beat, Entry, Last, Since, subjects};
 use futures::{StreamExt, stream};
 use model::{DeploymentId, Event, target::TargetEvent, view::Summary};
 use tracing::{debug, error, info, warn};
@@ -75,18 +75,21 @@ impl Hub {
     /// journal that cannot be read holds up no other.
     pub async fn sweep(self: &Arc<Self>) -> Result<(), Error> {
         let mut swept = self.swept.lock().await;
-        let (entries, read) = self
+        swept.targets = self.sweep_targets(swept.targets).await?;
+        let Last { entries, unreadable, since } = self
             .bus
-            .last_of_each_since(&subjects::deployment::JOURNAL, *swept)
+            .last_of_each_since(&subjects::deployment::JOURNAL, swept.deployments)
             .await
             .attempt("sweep the journals")?;
-        let first = *swept == Since::default();
+        unreadable.iter().for_each(|found| self.aside.set(found));
+        let first = swept.deployments == Since::default();
         let all_seen = &AtomicBool::new(true);
         stream::iter(entries)
             .for_each_concurrent(AT_ONCE, |entry| async move {
                 let id = entry.record.id.clone();
                 match self.look_at(entry, first).await {
                     Ok(()) => {}
+                    Err(error) if self.aside.took(&error) => {}
                     Err(error @ Error::Journal(_)) => {
                         error!(deployment = id, %error, "a journal cannot be folded; nobody drives it");
                     }
@@ -99,14 +102,29 @@ impl Hub {
             })
             .await;
         if all_seen.load(Ordering::Relaxed) {
-            *swept = read;
+            swept.deployments = since;
         }
         drop(swept);
         self.targets.look_again().await;
-        self.give_back_locks().await
+        self.give_back_locks().await;
+        Ok(())
+    }
+
+    /// Names the targets whose journals cannot be used, so that it is known before a deployment needs them.
+    async fn sweep_targets(&self, since: Since) -> Result<Since, Error> {
+        let journal = &subjects::target::JOURNAL;
+        let last =
+            self.bus.last_of_each_since(journal, since).await.attempt("sweep the targets' journals")?;
+        last.unreadable.iter().for_each(|found| self.aside.set(found));
+        for entry in last.entries {
+            self.aside.look_again(&self.bus, journal, "target", &entry.record.id).await?;
+        }
+        Ok(last.since)
     }
 
     async fn look_at(self: &Arc<Self>, entry: Entry<Event>, first: bool) -> Result<(), Error> {
+        let journal = &subjects::deployment::JOURNAL;
+        self.aside.look_again(&self.bus, journal, "deployment", &entry.record.id).await?;
         let Ok(id) = entry.record.id.parse::<DeploymentId>() else { return Ok(()) };
         let over = closing(&entry).cloned();
         if let Some(summary) = &over {
@@ -130,17 +148,26 @@ impl Hub {
         }
     }
 
-    async fn give_back_locks(&self) -> Result<(), Error> {
+    async fn give_back_locks(&self) {
         for waiting in self.targets.waiting() {
             if self.roster().known(&waiting).is_some() {
                 continue;
             }
-            let Some(state) = store::load(&self.bus, &waiting).await? else { continue };
-            if state.is_closed() {
-                warn!(deployment = %waiting, "gave back the place of a deployment that is over");
-                let (target, now) = (state.spec.target_id(), self.clock.now());
-                self.targets.wish(&target, &Wish::Leave(waiting), now, state.trace.as_deref()).await?;
+            if let Err(error) = self.give_back(&waiting).await
+                && !self.aside.took(&error)
+            {
+                let cause = chassis::chain(&error);
+                warn!(deployment = %waiting, cause, "its place could not be given back in this sweep");
             }
+        }
+    }
+
+    async fn give_back(&self, waiting: &DeploymentId) -> Result<(), Error> {
+        let Some(state) = store::load(&self.bus, waiting).await? else { return Ok(()) };
+        if state.is_closed() {
+            warn!(deployment = %waiting, "gave back the place of a deployment that is over");
+            let (target, now) = (state.spec.target_id(), self.clock.now());
+            self.targets.wish(&target, &Wish::Leave(waiting.clone()), now, state.trace.as_deref()).await?;
         }
         Ok(())
     }

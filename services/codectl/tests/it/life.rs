@@ -1,0 +1,194 @@
+//! What the engine survives: its server's end, foreign records, other commands at the wrong moment.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::{
+    specs::Spec,
+    stage::{Stage, command, is_alive},
+};
+
+/// A nats-server that does first what the script says.
+fn server_that(stage: &Stage, script: &str) -> PathBuf {
+    let place = stage.path("nats-server.sh");
+    let real = bus::server::find_program().unwrap();
+    fs::write(&place, format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", real.display())).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+    place
+}
+
+/// Starts the engine with this server in the background and waits until it is ready.
+fn up_with(stage: &Stage, server: &Path) {
+    let mut up = command(&stage.path(""), &["up", "--detach"]);
+    let up = up.env("CODE_NATS_SERVER", server).output().unwrap();
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+}
+
+#[test]
+fn a_server_that_dies_alone_is_started_again_where_it_was() {
+    let stage = Stage::up();
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    let (engine, address) = (stage.pid(), stage.nats());
+
+    stage.kill_server();
+
+    stage.until("the server runs again", || stage.servers() == 1);
+    stage.until("the engine is ready", || stage.ready().starts_with("HTTP/1.1 200"));
+    assert_eq!((stage.pid(), stage.nats()), (engine, address));
+    let two = stage.spec("two", &Spec::new("2.0.0"));
+    stage.run(&["apply", &two, "--watch"]).exits(0).says("promoted");
+}
+
+#[test]
+fn readiness_says_that_the_server_is_gone_until_it_is_back() {
+    let stage = Stage::folder();
+    let gate = stage.path("refuse");
+    up_with(&stage, &server_that(&stage, &format!("[ -e {} ] && exit 7", gate.display())));
+    fs::write(&gate, "").unwrap();
+
+    stage.kill_server();
+
+    stage.until("it is said", || {
+        let said = stage.ready();
+        said.starts_with("HTTP/1.1 503") && said.contains("nats-server ended with")
+    });
+    fs::remove_file(&gate).unwrap();
+    stage.until("the engine is ready", || stage.ready().starts_with("HTTP/1.1 200"));
+    stage.run(&["list"]).exits(0);
+}
+
+#[test]
+fn an_engine_whose_server_does_not_stay_ends_and_says_why() {
+    let stage = Stage::folder();
+    let gate = stage.path("refuse");
+    let server = server_that(&stage, &format!("[ -e {} ] && exit 7", gate.display()));
+    let mut engine = command(&stage.path(""), &["up"]);
+    let engine = engine.env("CODE_NATS_SERVER", server).stderr(std::process::Stdio::piped());
+    let engine = engine.stdout(std::process::Stdio::null()).spawn().unwrap();
+    stage.until("the engine is ready", || stage.path("engine.json").exists());
+    fs::write(&gate, "").unwrap();
+
+    stage.kill_server();
+    let ended = engine.wait_with_output().unwrap();
+
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("gave up after") && said.contains("exit status: 7"), "{said}");
+    assert!(!stage.path("engine.json").exists());
+}
+
+#[test]
+fn down_stops_an_engine_that_is_not_announced_and_not_just_its_server() {
+    let stage = Stage::up();
+    let pid = stage.pid();
+    fs::remove_file(stage.path("engine.json")).unwrap();
+
+    stage.run(&["down"]).exits(0).says(&format!("the engine, process {pid}"));
+
+    assert!(!is_alive(pid));
+    assert_eq!(stage.servers(), 0);
+}
+
+#[test]
+fn down_stops_an_engine_that_is_just_starting() {
+    let stage = Stage::folder();
+    let started = stage.path("started");
+    let server = server_that(&stage, &format!("touch {}; sleep 5", started.display()));
+    let mut engine = command(&stage.path(""), &["up"]);
+    let mut engine = engine.env("CODE_NATS_SERVER", server).spawn().unwrap();
+    stage.until("it starts its server", || started.exists());
+
+    stage.run(&["down"]).exits(0).says("stopped");
+
+    assert!(engine.wait().unwrap().success());
+    stage.until("nothing of it runs", || stage.servers() == 0);
+    assert!(!stage.path("engine.json").exists());
+}
+
+#[test]
+fn up_waits_for_an_engine_that_is_just_ending() {
+    let stage = Stage::folder();
+    let lock = fs::File::create(stage.path("engine.lock")).unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).unwrap();
+    let ending = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(700));
+        drop(lock);
+    });
+
+    stage.start();
+
+    ending.join().unwrap();
+}
+
+#[test]
+fn the_log_of_an_engine_that_crashed_is_still_there_after_the_next_start() {
+    let stage = Stage::folder();
+    fs::write(stage.path("engine.log"), "the reason for the crash\n").unwrap();
+
+    stage.start();
+
+    let log = fs::read_to_string(stage.path("engine.log")).unwrap();
+    assert!(log.starts_with("the reason for the crash\n") && log.contains("ready in"), "{log}");
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_refused_before_anything_is_started() {
+    let stage = Stage::folder();
+    fs::write(stage.path("code.toml"), "[common.nats_limits]\nevidence = 4611686018427387904\n").unwrap();
+
+    for arguments in [&["up", "--config", "code.toml"][..], &["up", "--detach", "--config", "code.toml"]] {
+        stage.run(arguments).exits(1).says("MiB free, the engine needs").says("make room");
+    }
+
+    assert!(!stage.path("nats").exists());
+}
+
+#[test]
+fn a_foreign_record_is_named_by_doctor_and_passed_over_on_a_persons_word() {
+    let stage = Stage::up();
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    let id = stage.json(&["list"])[0]["deployment"].as_str().unwrap().to_owned();
+    let token = "default--process--greeter";
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (log, id) in [("deployment", id.as_str()), ("target", token)] {
+        let subject = format!("code.v1.log.{log}.{}.{id}", bus::shard_of(id));
+        runtime.block_on(testkit::publish(&stage.nats(), &subject, b"x"));
+    }
+
+    stage.kill_engine();
+    stage.start();
+
+    let found = stage.json_of(&["journal", "list"], 1);
+    let found = found["unreadable"].as_array().unwrap().clone();
+    let names: Vec<&str> = found.iter().map(|found| found["id"].as_str().unwrap()).collect();
+    assert_eq!(names, [id.as_str(), token]);
+    stage.run(&["doctor"]).exits(1).says("2 journals are set aside").says(&id);
+    stage.run(&["status", &id]).exits(1).says("codectl journal show");
+    stage.run(&["apply", &one]).exits(1).says("codectl journal show");
+    for found in &found {
+        let (id, seq) = (found["id"].as_str().unwrap(), found["seq"].as_u64().unwrap());
+        let (seq, wrong) = (seq.to_string(), (seq + 1).to_string());
+        stage.run(&["journal", "show", id]).exits(1).says("begin with \"x\"").says(&seq);
+        let reason = ["--reason", "a stranger"];
+        stage.run(&[&["journal", "skip", id, "--seq", &wrong], &reason[..]].concat()).exits(1).says(&seq);
+        stage.run(&[&["journal", "skip", id, "--seq", &seq], &reason[..]].concat()).exits(0);
+        stage.run(&["journal", "show", id]).exits(0).says("can be read");
+    }
+
+    stage.run(&["journal", "list"]).exits(0).says("no journal is set aside");
+    stage.run(&["status", &id]).exits(0);
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    stage.until("the repair stands in the audit log", || {
+        let found = stage.run(&["audit", "search", "--action", "target.record_skipped"]).out;
+        found.contains("tester")
+    });
+}

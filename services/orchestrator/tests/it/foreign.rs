@@ -1,0 +1,120 @@
+//! Journals that hold what this engine cannot read: foreign bytes, events of a newer version.
+
+use bus::{Bus, subjects};
+use model::{
+    Verdict,
+    command::Action,
+    journal::{JournalAction, JournalReply, JournalRequest, Unreadable},
+};
+use testkit::{eventually, nats, publish};
+
+use crate::world::*;
+
+fn subject(log: &str, id: &str) -> String {
+    format!("code.v1.log.{log}.{}.{id}", bus::shard_of(id))
+}
+
+async fn journal(bus: &Bus, action: JournalAction) -> Result<JournalReply, bus::Error> {
+    let request = JournalRequest { by: "ann".into(), action };
+    bus.call(&subjects::orchestrator::JOURNAL, &request, ASK).await
+}
+
+async fn set_aside(bus: &Bus) -> Vec<Unreadable> {
+    journal(bus, JournalAction::List {}).await.unwrap().unreadable
+}
+
+async fn skip(bus: &Bus, id: &str, found: &[Unreadable]) -> Result<JournalReply, bus::Error> {
+    let records = found.iter().map(|found| (found.seq, found.digest.clone())).collect();
+    journal(bus, JournalAction::Skip { id: id.to_owned(), records, reason: "foreign".into() }).await
+}
+
+#[tokio::test]
+async fn one_foreign_byte_keeps_no_orchestrator_from_starting() {
+    let nats = nats().await;
+    let url = nats.server.url();
+    let _agents = agents(&nats.bus, None).await;
+    for subject in [
+        subject("deployment", "dep-zzz"),
+        "code.v1.log.deployment.0.dep-zzz".to_owned(),
+        "code.v1.log.deployment.1.Not.A.Name".to_owned(),
+        subject("target", "default--scripted--other"),
+        "code.v1.log.target.3.x".to_owned(),
+    ] {
+        publish(&url, &subject, b"x").await;
+    }
+
+    let _one = orchestrator(&nats).await;
+    let id = ask(&nats.bus, &submit(small("shop"))).await;
+
+    assert_eq!(verdict(&nats.bus, &id).await, Verdict::Promoted);
+    let named: Vec<_> = set_aside(&nats.bus).await.into_iter().map(|found| (found.log, found.id)).collect();
+    for (log, id) in [("deployment", "dep-zzz"), ("target", "default--scripted--other")] {
+        assert!(named.contains(&(log.to_owned(), id.to_owned())), "{named:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_with_a_foreign_record_waits_for_a_person_while_others_go_on() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let one = orchestrator(&nats).await;
+    let first = ask(&nats.bus, &submit(shop("1.0.0"))).await;
+    assert_eq!(verdict(&nats.bus, &first).await, Verdict::Promoted);
+    let held = ask(&nats.bus, &submit(shop("2.0.0"))).await;
+    until(&nats.bus, &held, "the canary pauses", waits_in_pause).await;
+    let before = history(&nats.bus, &held).await;
+    publish(&nats.server.url(), &subject("deployment", held.as_str()), b"x").await;
+    one.crash();
+    let _two = orchestrator(&nats).await;
+
+    // It holds its target, and is named; nobody else is held up.
+    let other = ask(&nats.bus, &submit(small("other"))).await;
+    assert_eq!(verdict(&nats.bus, &other).await, Verdict::Promoted);
+    let found = set_aside(&nats.bus).await;
+    assert_eq!(found.iter().map(|found| found.id.as_str()).collect::<Vec<_>>(), [held.as_str()]);
+    let error = view(&nats.bus, &held).await.unwrap_err().to_string();
+    let words = format!("sequence {}", found[0].seq);
+    assert!(error.contains(&words) && error.contains("codectl journal show"), "{error}");
+    assert!(command(&nats.bus, &held, Action::Promote { full: false }).await.is_err());
+    assert!(skip(&nats.bus, first.as_str(), &found).await.is_err(), "nothing of it is to be passed over");
+
+    skip(&nats.bus, held.as_str(), &found).await.unwrap();
+    assert_eq!(set_aside(&nats.bus).await, []);
+    until(&nats.bus, &held, "it goes on where it was", waits_in_pause).await;
+    command(&nats.bus, &held, Action::Promote { full: false }).await.unwrap();
+
+    assert_eq!(verdict(&nats.bus, &held).await, Verdict::Promoted);
+    let after = history(&nats.bus, &held).await;
+    assert_eq!(after[..before.len()], before[..]);
+    let repair = after[before.len()].events[0].name();
+    assert_eq!(repair, "record_skipped");
+    assert!(skip(&nats.bus, held.as_str(), &found).await.is_err(), "a second time");
+}
+
+#[tokio::test]
+async fn a_foreign_record_of_a_target_holds_up_this_target_alone() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let one = orchestrator(&nats).await;
+    let id = ask(&nats.bus, &submit(small("shop"))).await;
+    assert_eq!(verdict(&nats.bus, &id).await, Verdict::Promoted);
+    let token = "default--scripted--shop";
+    publish(&nats.server.url(), &subject("target", token), b"x").await;
+    one.crash();
+    let _two = orchestrator(&nats).await;
+
+    let refused = nats.bus.call(&subjects::orchestrator::SUBMIT, &submit(small("shop")), ASK).await;
+    let other = ask(&nats.bus, &submit(small("other"))).await;
+    assert_eq!(verdict(&nats.bus, &other).await, Verdict::Promoted);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains(&format!("codectl journal show {token}")), "{refused}");
+
+    let found = set_aside(&nats.bus).await;
+    skip(&nats.bus, token, &found).await.unwrap();
+
+    let again = eventually("it takes deployments again", PATIENCE, || async {
+        nats.bus.call(&subjects::orchestrator::SUBMIT, &submit(small("shop")), ASK).await
+    })
+    .await;
+    assert_eq!(verdict(&nats.bus, &again.deployment).await, Verdict::Promoted);
+}
