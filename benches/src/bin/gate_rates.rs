@@ -9,7 +9,7 @@ use benches::{
 };
 use clap::Parser;
 use stats::{
-    MetricRules, Rules,
+    LimitRules, Measure, MetricRules, Rules, limit,
     simulate::{Judge, Traffic, aa_false_alarm_rate, rates},
 };
 
@@ -34,6 +34,7 @@ fn main() -> Result<()> {
     false_alarms_about_errors(&options, seed, &mut figures)?;
     found_errors(&options, seed, &mut figures);
     latencies(&options, seed, &mut figures);
+    fixed_limits(&options, seed, &mut figures)?;
     let broken: Vec<String> = figures
         .iter()
         .filter(|figure| figure.is_met() == Some(false))
@@ -107,6 +108,52 @@ fn latencies(options: &Options, seed: u64, figures: &mut Vec<Figure>) {
         let found = rates(&judge, &traffic, factor, runs, seed).alarm;
         figures.push(detection(format!("found: latency × {factor}, {sample} requests a side"), found));
     }
+}
+
+/// A fixed limit, looked at after every ten requests, with as many requests as a plan says that it takes: a release at
+/// half of it must not fail, one at twice of it must. The baseline is what was done before: each window of 31 requests
+/// judged by its value.
+fn fixed_limits(options: &Options, seed: u64, figures: &mut Vec<Figure>) -> Result<()> {
+    let runs = options.size(1000, 200);
+    let shares = |error_rate| Traffic { error_rate, ..Traffic::default() };
+    let cases = [
+        ("errorRate < 0.01", Measure::Share, "< 0.01", shares(0.01)),
+        ("errorRate < 0.05", Measure::Share, "< 0.05", shares(0.05)),
+        // Of latencies with a median of 10 ms and a sigma of 0.5, one in a hundred takes longer than 32 ms.
+        ("p99 < 32 ms", Measure::Quantile(0.99), "< 32", Traffic::default()),
+    ];
+    for (what, measure, success, traffic) in cases {
+        let rules = LimitRules {
+            measure,
+            success: Some(success.parse()?),
+            failure: None,
+            confidence: limit::CONFIDENCE,
+            minimum_samples: 20,
+        };
+        let Some(needed) = rules.required() else { bail!("{what} needs no sample") };
+        let looks = u32::try_from(needed.likely.div_ceil(10))?;
+        let traffic = Traffic { looks, canary_per_look: 10, ..traffic };
+        let judge = Judge::Limit(rules);
+        let (half, twice) =
+            (rates(&judge, &traffic, 0.5, runs, seed), rates(&judge, &traffic, 2.0, runs, seed));
+        let windows = Traffic { looks: looks / 3, canary_per_look: 31, ..traffic };
+        let before = MetricRules { success: Some(success.parse()?), ..MetricRules::default() };
+        let before = match measure {
+            Measure::Share => Some(rates(&Judge::ErrorsByMetric(before), &windows, 0.5, runs, seed).alarm),
+            Measure::Quantile(_) => None,
+        };
+        let name = format!("false alarms: half of {what}, {} requests", needed.likely);
+        figures.push(match before {
+            Some(before) => false_alarms(name, half.alarm, "windows of 31 by their value", before, runs),
+            None => false_alarms(name, half.alarm, "stated bound", ALPHA, runs),
+        });
+        let passed = format!("passed: half of {what} within {} requests", needed.likely);
+        figures.push(detection(passed, half.pass));
+        let found = format!("found: twice {what} within {} requests", needed.likely);
+        let mean = twice.requests_to_alarm.unwrap_or(f64::NAN);
+        figures.push(detection(found, twice.alarm).note(format!("after {mean:.0} requests on average")));
+    }
+    Ok(())
 }
 
 fn false_alarms(name: String, rate: f64, against: &str, baseline: f64, runs: u32) -> Figure {

@@ -44,6 +44,16 @@ impl Condition {
             Condition::Within(low, high) => (low..=high).contains(&value),
         }
     }
+
+    /// Its ends, low and high; one that is not there is open. Whether an end belongs to the range is not said.
+    pub fn range(&self) -> (Option<f64>, Option<f64>) {
+        match *self {
+            Condition::Less(limit) | Condition::AtMost(limit) => (None, Some(limit)),
+            Condition::Greater(limit) | Condition::AtLeast(limit) => (Some(limit), None),
+            Condition::Equal(value) => (Some(value), Some(value)),
+            Condition::Within(low, high) => (Some(low), Some(high)),
+        }
+    }
 }
 
 impl FromStr for Condition {

@@ -8,6 +8,7 @@
 //! - [`metric`]: many measurements into one outcome, with Argo Rollouts' limits.
 //! - [`compare`]: two samples, by Mann-Whitney U and the Hodges-Lehmann shift, after Kayenta's judge.
 //! - [`sequential`]: error rates, valid at any stopping time.
+//! - [`limit`]: shares and quantiles against fixed limits, with the sample that takes.
 //! - [`simulate`]: how often the judges are wrong.
 
 #![warn(missing_docs)]
@@ -15,6 +16,7 @@
 pub mod compare;
 pub mod condition;
 pub mod histogram;
+pub mod limit;
 pub mod metric;
 pub mod sequential;
 pub mod simulate;
@@ -27,5 +29,6 @@ pub use compare::{
 };
 pub use condition::{BadCondition, Condition};
 pub use histogram::Histogram;
+pub use limit::{LimitRules, LimitRun, Look, Measure, Required, required_sample};
 pub use metric::{MetricRules, MetricRun, NoData, Outcome, Progress, Reason, Sample, worst};
 pub use sequential::{Decision, Sequential};

@@ -22,7 +22,7 @@ use crate::{
 pub enum Sample {
     /// A value, to be held against the conditions.
     Value {
-        /// The value. Not-a-number is inconclusive.
+        /// The value. One that is not finite is no data: a ratio of nothing to nothing, or beyond every bucket.
         value: f64,
         /// Observations behind it, 0 being no data; none when the source does not say.
         samples: Option<u64>,
@@ -137,25 +137,29 @@ impl MetricRules {
             Sample::Error(error) => (Outcome::Error, self.because(None, None, error.clone())),
             Sample::Judged(outcome, reason) => (*outcome, reason.clone()),
             Sample::NoData | Sample::Value { samples: Some(0), .. } => {
-                let outcome = match self.no_data {
-                    NoData::Inconclusive => Outcome::Inconclusive,
-                    NoData::Fail => Outcome::Fail,
-                    NoData::Pass => Outcome::Pass,
-                };
-                (outcome, self.because(None, Some(0), "no data".to_owned()))
+                self.judge_nothing("no data".to_owned())
+            }
+            Sample::Value { value, .. } if !value.is_finite() => {
+                self.judge_nothing(format!("no data, the value is {}", short(*value)))
             }
             Sample::Value { value, samples } => self.judge_value(*value, *samples),
         }
     }
 
+    fn judge_nothing(&self, text: String) -> (Outcome, Reason) {
+        let outcome = match self.no_data {
+            NoData::Inconclusive => Outcome::Inconclusive,
+            NoData::Fail => Outcome::Fail,
+            NoData::Pass => Outcome::Pass,
+        };
+        (outcome, self.because(None, Some(0), text))
+    }
+
     fn judge_value(&self, value: f64, samples: Option<u64>) -> (Outcome, Reason) {
-        let because = |text| self.because(Some(value).filter(|value| !value.is_nan()), samples, text);
+        let because = |text| self.because(Some(value), samples, text);
         if let Some(few) = samples.filter(|samples| *samples < self.minimum_samples) {
             let text = format!("{few} samples, {} are needed", self.minimum_samples);
             return (Outcome::Inconclusive, because(text));
-        }
-        if value.is_nan() {
-            return (Outcome::Inconclusive, because("the value is not a number".to_owned()));
         }
         let good = self.success.map(|condition| condition.holds(value));
         let bad = self.failure.map(|condition| condition.holds(value));

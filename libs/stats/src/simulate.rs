@@ -4,8 +4,8 @@
 //! OOPSLA 2014): the same seed gives the same rates on every machine of the same floating-point library.
 
 use crate::{
-    Decision, Histogram, MetricRules, MetricRun, Outcome, Progress, Rules, Sample, Sequential, Verdict,
-    compare_histograms,
+    Decision, Histogram, LimitRules, LimitRun, Look, Measure, MetricRules, MetricRun, Outcome, Progress,
+    Rules, Sample, Sequential, Verdict, compare_histograms,
 };
 
 mod random;
@@ -25,6 +25,8 @@ pub enum Judge {
         /// Chance of ever being wrong.
         alpha: f64,
     },
+    /// [`LimitRun`] over the canary's requests, errors or latencies: it goes on after a good verdict.
+    Limit(LimitRules),
     /// [`MetricRun`] over the canary's error rate in each look.
     ErrorsByMetric(MetricRules),
     /// [`compare_histograms`] of all latencies up to each look. High and low are alarms.
@@ -122,6 +124,7 @@ fn run(judge: &Judge, traffic: &Traffic, factor: f64, random: &mut Random) -> En
         Judge::ErrorsAgainstLimit { alpha } => {
             sequential(Sequential::against_limit(*alpha, traffic.error_rate), traffic, factor, random)
         }
+        Judge::Limit(rules) => limit(LimitRun::new(rules.clone()), traffic, factor, random),
         Judge::ErrorsByMetric(rules) => metric(MetricRun::new(rules.clone()), traffic, factor, random),
         Judge::Latencies(rules) => latencies(rules, traffic, factor, random),
     }
@@ -137,6 +140,31 @@ fn sequential(mut test: Sequential, traffic: &Traffic, factor: f64, random: &mut
         }
     }
     if test.decision() == Decision::Safe { End::Pass } else { End::Unknown }
+}
+
+fn limit(mut run: LimitRun, traffic: &Traffic, factor: f64, random: &mut Random) -> End {
+    let measure = run.rules().measure;
+    let mut good = false;
+    for look in 0..traffic.looks {
+        let requests = traffic.canary_per_look;
+        let found = match measure {
+            Measure::Share => {
+                run.observe_share(requests, random.errors(requests, traffic.rate(look) * factor))
+            }
+            Measure::Quantile(_) => {
+                let mut latencies = Histogram::default();
+                (0..requests)
+                    .for_each(|_| latencies.record_micros(random.latency(traffic.latency_micros * factor)));
+                run.observe_latencies(&latencies)
+            }
+        };
+        match found {
+            Look::Bad => return End::Alarm { looks: look + 1 },
+            Look::Good => good = true,
+            Look::Undecided => {}
+        }
+    }
+    if good { End::Pass } else { End::Unknown }
 }
 
 fn metric(mut run: MetricRun, traffic: &Traffic, factor: f64, random: &mut Random) -> End {

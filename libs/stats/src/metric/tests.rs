@@ -134,14 +134,29 @@ fn no_data_means_what_the_policy_says() {
 }
 
 #[test]
-fn too_few_samples_and_not_a_number_are_inconclusive_whatever_the_policy() {
+fn a_value_that_is_not_finite_is_no_data_and_the_policy_decides() {
+    for (no_data, outcome) in [
+        (NoData::Inconclusive, Outcome::Inconclusive),
+        (NoData::Fail, Outcome::Fail),
+        (NoData::Pass, Outcome::Pass),
+    ] {
+        let rules = MetricRules { minimum_samples: 20, no_data, ..below_one() };
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for samples in [None, Some(5), Some(20)] {
+                assert_eq!(rules.judge(&Sample::Value { value, samples }).0, outcome, "{value} {samples:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn too_few_samples_are_inconclusive_whatever_the_policy() {
     for no_data in [NoData::Inconclusive, NoData::Fail, NoData::Pass] {
         let rules = MetricRules { minimum_samples: 20, no_data, ..below_one() };
         let judge = |value, samples| rules.judge(&Sample::Value { value, samples }).0;
 
         assert_eq!(judge(0.0, Some(19)), Outcome::Inconclusive);
         assert_eq!(judge(9.0, Some(19)), Outcome::Inconclusive);
-        assert_eq!(judge(f64::NAN, Some(20)), Outcome::Inconclusive);
         assert_eq!(judge(0.0, Some(20)), Outcome::Pass);
         assert_eq!(judge(0.0, None), Outcome::Pass, "the source does not count its observations");
     }
