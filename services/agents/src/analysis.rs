@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::{Error, context::Ctx, error::Result};
 use meter::Meter;
+pub use meter::required;
 
 /// Whose measurements are judged.
 pub(crate) struct Trial<'a> {
@@ -61,7 +62,10 @@ async fn judge(trial: &Trial<'_>, analysis: &Analysis, background: bool) -> Resu
                 () = ctx.stop.finish.cancelled(), if !told => true,
             }
         };
-        // An extension that was given because nothing was known is used: told to finish, it goes on waiting for data.
+        // An extension is used only as far as it is needed.
+        let extended = !background && job.extend.is_some() && began.elapsed() >= analysis.duration.0;
+        let over = over || (extended && !meters.iter().any(Meter::knows_nothing));
+        // One that was given because nothing was known is used: told to finish, it goes on waiting for data.
         let has_room = background && job.extend.is_some_and(|extend| began.elapsed() < extend.0);
         let stop = (over || told) && !(has_room && meters.iter().any(Meter::knows_nothing));
         for meter in
@@ -91,12 +95,6 @@ async fn until(at: Option<Instant>) {
 fn ended(meters: &mut [Meter], now: model::Timestamp) -> StepResult {
     let gates: Vec<(GateResult, bool)> =
         meters.iter_mut().map(|meter| (meter.close(now), meter.is_dry())).collect();
-    let rank = |outcome: Outcome| match outcome {
-        Outcome::Succeeded => 0,
-        Outcome::Inconclusive => 1,
-        Outcome::Errored => 2,
-        Outcome::Failed => 3,
-    };
     let worst = gates
         .iter()
         .filter(|(_, dry)| !dry)
@@ -112,6 +110,16 @@ fn ended(meters: &mut [Meter], now: model::Timestamp) -> StepResult {
         Some(gate) => StepResult::new(gate.outcome, gate.text),
     };
     StepResult { gates: gates.into_iter().map(|(gate, _)| gate).collect(), ..result }
+}
+
+/// How bad an outcome is: of several the worst decides.
+fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Succeeded => 0,
+        Outcome::Inconclusive => 1,
+        Outcome::Errored => 2,
+        Outcome::Failed => 3,
+    }
 }
 
 fn summary(gates: &[GateResult]) -> String {

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use certificates::{CertificateSettings, VaultSettings};
 
+use crate::{Error, egress::Egress, error::Result};
+
 /// `[agents]`, `CODE_AGENTS_*`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,6 +34,10 @@ pub struct AgentsConfig {
     pub data_plane: String,
     /// Where instances reach the data plane, given to them as `CODE_PEER_<NAME>`. Default as `data_plane`.
     pub peer_host: Option<String>,
+    /// Which inside addresses a spec may make the agents ask for metrics: `loopback`, `private`, and networks such as
+    /// `10.2.0.0/16`. Public addresses are always allowed, link-local and metadata addresses never. Default none; what
+    /// `codectl up` starts allows `loopback`.
+    pub egress_allow: Vec<String>,
     /// How many steps of an agent run side by side, by the agent's name, 1 to 1000. Default 32, and 256 for the
     /// guardian and the performance agent, whose steps mostly wait.
     pub concurrency: BTreeMap<String, usize>,
@@ -56,6 +62,7 @@ impl Default for AgentsConfig {
             volumes_root: None,
             data_plane: "127.0.0.1".to_owned(),
             peer_host: None,
+            egress_allow: Vec::new(),
             concurrency: BTreeMap::new(),
             hook_path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
             remember: Span::seconds(7 * 24 * 3600),
@@ -73,10 +80,18 @@ impl AgentsConfig {
     }
 }
 
+impl AgentsConfig {
+    /// What a spec may make the agents ask.
+    pub(crate) fn egress(&self) -> Result<Egress> {
+        let wrong = |entry| Error::trouble(format!("egress_allow: {entry:?} is no network"));
+        Egress::parse(&self.egress_allow).map_err(wrong)
+    }
+}
+
 impl Config for AgentsConfig {
     const SERVICE: &'static str = "agents";
 
-    fn check(&self) -> Result<(), Vec<Complaint>> {
+    fn check(&self) -> std::result::Result<(), Vec<Complaint>> {
         let mut complaints = Vec::new();
         for name in &self.platforms {
             if !["process", "docker", "scripted"].contains(&name.as_str()) {
@@ -100,6 +115,14 @@ impl Config for AgentsConfig {
                 "remember",
                 message,
                 "a job may be delivered again for an hour: at least 1h",
+            ));
+        }
+        if let Err(entry) = Egress::parse(&self.egress_allow) {
+            let message = format!("{entry:?} is no network");
+            complaints.push(complaint(
+                "egress_allow",
+                message,
+                "loopback, private, or networks such as 10.2.0.0/16",
             ));
         }
         self.certificates.check(&mut complaints);

@@ -42,7 +42,7 @@ impl Handlers {
             platforms,
             store: Arc::new(BusStore(service.bus.clone())),
             traffic: Traffic::new(service.bus.clone(), service.tasks.clone()),
-            http: Http::default(),
+            http: Http::guarded(service.config.egress()?),
             office: Office::new(&service.config, &service.replica),
         });
         let journal = Journal::open(service.config.state_dir.join("steps"))?;

@@ -143,7 +143,8 @@ impl Defaults<'_> {
         config
     }
 
-    /// Docker is offered when its socket is there.
+    /// Docker is offered when its socket is there, and metric providers on this machine are asked: whoever uses the
+    /// engine is on it.
     fn agents(&self, mut config: agents::AgentsConfig) -> agents::AgentsConfig {
         let plain = agents::AgentsConfig::default();
         if config.state_dir == plain.state_dir {
@@ -151,6 +152,9 @@ impl Defaults<'_> {
         }
         if config.platforms == plain.platforms && Path::new("/var/run/docker.sock").exists() {
             config.platforms.push("docker".to_owned());
+        }
+        if config.egress_allow == plain.egress_allow {
+            config.egress_allow.push("loopback".to_owned());
         }
         config
     }

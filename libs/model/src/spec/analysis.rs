@@ -38,16 +38,22 @@ pub struct Metric {
     /// Compares with the old revision instead of, or beside, fixed limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Comparison>,
+    /// How sure a verdict on `errorRate` or `latency` by `success` and `failure` must be, 0.5 to 0.9999: surely beyond
+    /// the limit fails, surely within it passes, everything else is not known yet. Default 0.95.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     /// Pause between measurements. Default 5 s.
     #[serde(default = "default_interval")]
     pub interval: Span,
     /// Wait before the first measurement. Default 0 s.
     #[serde(default = "zero")]
     pub initial_delay: Span,
-    /// Bad measurements that are tolerated. The metric fails when there are MORE. Default 0.
+    /// Bad measurements that are tolerated. The metric fails when there are MORE. Default 0. For `errorRate` and
+    /// `latency` a measurement is as many requests as a verdict takes.
     #[serde(default)]
     pub failure_limit: u32,
-    /// Inconclusive measurements that are tolerated. Default 0.
+    /// Inconclusive measurements that are tolerated. Default 0. For `errorRate` and `latency` what is not known yet is
+    /// measured further and not counted.
     #[serde(default)]
     pub inconclusive_limit: u32,
     /// Measurements in a row that may error. Default 4.
@@ -56,7 +62,8 @@ pub struct Metric {
     /// Requests a measurement needs to count; with fewer it is inconclusive. Default 20.
     #[serde(default = "default_samples")]
     pub minimum_samples: u64,
-    /// What a measurement without any data means. Default `inconclusive`.
+    /// What a measurement without any data means; a value that is not a finite number is no data. Default
+    /// `inconclusive`.
     #[serde(default)]
     pub no_data: NoData,
     /// Measure and record only; never decides.

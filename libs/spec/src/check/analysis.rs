@@ -8,6 +8,9 @@ use crate::document::{Path, shown_text};
 /// Most metrics judged together.
 const METRICS: usize = 50;
 
+const CONFIDENCES: std::ops::RangeInclusive<f64> = 0.5..=0.9999;
+const CONFIDENCE_CURE: &str = "a confidence is 0.5 to 0.9999";
+
 const CONDITION_CURE: &str = "write such as \"< 0.05\", \">= 100\" or \"in 1..5\"";
 
 pub(super) fn check(analysis: &Analysis, path: &Path, found: &mut Found) {
@@ -54,6 +57,10 @@ fn check_metric(metric: &Metric, path: &Path, found: &mut Found) {
             );
         }
     }
+    if let Some(confidence) = metric.confidence.filter(|confidence| !CONFIDENCES.contains(confidence)) {
+        let message = format!("{confidence} is not a confidence");
+        found.add(path.field("confidence"), message, CONFIDENCE_CURE);
+    }
     if let Some(baseline) = &metric.baseline {
         comparison(baseline, &path.field("baseline"), found);
     }
@@ -66,6 +73,9 @@ fn provider(provider: &Provider, path: &Path, found: &mut Found) {
         if !texts::is_url(text) {
             let message = format!("{} is not an address", shown_text(text));
             found.add(path, message, "write such as http://prometheus:9090");
+        } else if text.starts_with("https:") {
+            let message = format!("{} is asked over https, which the agents do not speak", shown_text(text));
+            found.add(path, message, "write an http:// address, such as that of a proxy beside the agents");
         }
     };
     match provider {
@@ -99,8 +109,8 @@ fn comparison(baseline: &Comparison, path: &Path, found: &mut Found) {
         let message = format!("{} is not a tolerance", baseline.tolerance);
         found.add(path.field("tolerance"), message, "a tolerance is a share from 0 on, such as 0.25");
     }
-    if !(0.5..=0.9999).contains(&baseline.confidence) {
+    if !CONFIDENCES.contains(&baseline.confidence) {
         let message = format!("{} is not a confidence", baseline.confidence);
-        found.add(path.field("confidence"), message, "a confidence is 0.5 to 0.9999");
+        found.add(path.field("confidence"), message, CONFIDENCE_CURE);
     }
 }

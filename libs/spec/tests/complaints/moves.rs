@@ -79,6 +79,14 @@ fn how_it_is_judged() {
             ),
             ("provider: errorRate, success: in 1..5", "none"),
             (
+                "provider: errorRate, success: < 1, confidence: 1",
+                "7:81: modules[0].analysis.metrics[0].confidence: 1 is not a confidence",
+            ),
+            (
+                "provider: {prometheus: {address: \"https://prometheus\", query: up}}, success: < 1",
+                "7:67: modules[0].analysis.metrics[0].provider.prometheus.address: \"https://prometheus\" is asked over https, which the agents do not speak",
+            ),
+            (
                 "provider: {latency: 1}, success: < 1",
                 "7:54: modules[0].analysis.metrics[0].provider.latency: 1 is not a quantile",
             ),

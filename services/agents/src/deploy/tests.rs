@@ -73,6 +73,7 @@ impl World {
         let (platform, store) = (ScriptedPlatform::new(), Arc::new(MemoryStore::default()));
         let (clock, _) = Clock::manual(Timestamp(1_000_000));
         let keys = tempfile::tempdir().unwrap();
+        let http = Http::guarded(config.egress().unwrap());
         let engine = Arc::new(Engine {
             runner: "rep-1".to_owned(),
             config: Arc::new(config),
@@ -81,7 +82,7 @@ impl World {
                 .into(),
             store: Arc::clone(&store) as Arc<dyn Store>,
             traffic: Traffic::told(),
-            http: Http::default(),
+            http,
             office: Office::in_folder(keys.path()),
         });
         let plane = Plane { requests: 60, ..Plane::default() };

@@ -157,8 +157,11 @@ pub fn show(reply: &PlanReply) {
                 .as_ref()
                 .map(|why| paint::faint(format!(" (waived: {why})")))
                 .unwrap_or_default();
+            // Two modules may have the same fault.
+            let whose = finding.module.as_ref().filter(|module| !finding.message.contains(module.as_str()));
+            let whose = whose.map_or(String::new(), |module| format!("{module}: "));
             output::line(format!(
-                "      {} {} {}{waived}",
+                "      {} {} {whose}{}{waived}",
                 paint::severity(finding.severity),
                 finding.rule,
                 finding.message
@@ -192,6 +195,9 @@ fn timeline(steps: &[Step]) {
         output::line(format!("  {number:>4}  {}  {within}{end}", screen::pad(&step.describe(), widest)));
         if let StepKind::Analyse { analysis, .. } = &step.kind {
             output::line(format!("          {} {}", paint::faint("gate:"), gates(analysis)));
+            for needed in needed(analysis) {
+                output::line(format!("                {}", paint::faint(needed)));
+            }
         }
     }
 }
@@ -204,6 +210,17 @@ fn gates(analysis: &model::spec::Analysis) -> String {
             _ => format!("{} against the old release", metric.name),
         });
     format!("{} over {}", gates.collect::<Vec<_>>().join(", "), analysis.duration)
+}
+
+/// How many requests the fixed limits need: with fewer nobody knows, and the analysis is extended.
+fn needed(analysis: &model::spec::Analysis) -> impl Iterator<Item = String> {
+    analysis.metrics.iter().filter_map(|metric| {
+        let needed = agents::analysis::required(metric)?;
+        Some(format!(
+            "{} is known after {} requests without one beyond its limit; to tell half of it from twice takes about {}",
+            metric.name, needed.at_least, needed.likely
+        ))
+    })
 }
 
 fn blast_radius(reply: &PlanReply) -> (u32, usize) {
@@ -241,5 +258,28 @@ fn change(change: &ModuleChange) {
         let old = difference.old.clone().unwrap_or_else(none);
         let new = difference.new.clone().unwrap_or_else(none);
         output::line(format!("    {}: {} → {}", difference.field, paint::bad(old), paint::good(new)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_says_how_many_requests_a_fixed_limit_needs() {
+        let analysis = serde_json::from_str(
+            r#"{"metrics":[
+                {"name":"errors","provider":{"errorRate":{}},"success":"< 0.01"},
+                {"name":"slow","provider":{"latency":0.99},"failure":"> 500"},
+                {"name":"versus","provider":{"errorRate":{}},"baseline":{}},
+                {"name":"rate","provider":{"requestRate":{}},"success":"> 1"}]}"#,
+        )
+        .unwrap();
+
+        let said: Vec<String> = needed(&analysis).collect();
+
+        let [errors, slow] = &said[..] else { panic!("{said:?}") };
+        assert!(errors.starts_with("errors is known after ") && errors.contains(" requests"), "{errors}");
+        assert_eq!(errors.trim_start_matches("errors"), slow.trim_start_matches("slow"));
     }
 }
