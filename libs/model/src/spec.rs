@@ -14,7 +14,7 @@ pub use module::{
 };
 pub use strategy::{BlueGreen, Canary, CanaryStep, Rolling, Strategy};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,11 @@ pub struct DeploymentSpec {
     /// Commands around the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// How long all instances must stay well, with nothing changed, before the release is promoted; judged over the
+    /// whole of it. 0 s to 24 h; 0 looks once. Default 5 s, or twice the time that the slowest health check takes to
+    /// find an instance unhealthy when that is longer, at most 60 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Span>,
     /// Bounds of time; all on by default, all end in rollback.
     #[serde(default)]
     pub deadlines: Deadlines,
@@ -77,11 +82,29 @@ impl DeploymentSpec {
         self.modules.iter().find(|module| module.name == *name)
     }
 
+    /// The soak in force.
+    pub fn soak_time(&self) -> Span {
+        let checks = self.modules.iter().filter_map(|module| module.health.as_ref());
+        let slowest = checks.map(|health| {
+            health
+                .interval
+                .0
+                .checked_mul(2 * health.unhealthy_threshold.clamp(1, 1000))
+                .unwrap_or(LONGEST_SOAK)
+        });
+        self.soak
+            .unwrap_or_else(|| Span(slowest.max().unwrap_or_default().clamp(SHORTEST_SOAK, LONGEST_SOAK)))
+    }
+
     /// The strategy in force for a module.
     pub fn strategy_of<'a>(&'a self, module: &'a Module) -> &'a Strategy {
         module.strategy.as_ref().unwrap_or(&self.strategy)
     }
 }
+
+/// Bounds of a soak that the spec does not set.
+const SHORTEST_SOAK: Duration = Duration::from_secs(5);
+const LONGEST_SOAK: Duration = Duration::from_secs(60);
 
 fn default_environment() -> Token {
     #[allow(clippy::expect_used, reason = "a constant that matches the grammar")]
@@ -227,4 +250,30 @@ pub enum WhenBusy {
     Supersede,
     /// Give up at once.
     Reject,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soak_is_long_enough_to_see_an_instance_become_unhealthy() {
+        let soak = |more: &str, health: &str| -> Span {
+            let text = format!(
+                r#"{{"apiVersion":"code/v1","name":"a","target":"process",{more}"modules":[
+                    {{"name":"web","run":{{"command":["a"]}}{health}}}]}}"#
+            );
+            serde_json::from_str::<DeploymentSpec>(&text).unwrap().soak_time()
+        };
+        let every = |interval: &str| {
+            format!(r#","health":{{"probe":{{"tcp":{{}}}},"interval":"{interval}","unhealthyThreshold":3}}"#)
+        };
+
+        assert_eq!(soak("", ""), Span::seconds(5));
+        assert_eq!(soak("", &every("200ms")), Span::seconds(5));
+        assert_eq!(soak("", &every("4s")), Span::seconds(24));
+        assert_eq!(soak("", &every("1h")), Span::seconds(60));
+        assert_eq!(soak(r#""soak":"2m","#, &every("4s")), Span::seconds(120));
+        assert_eq!(soak(r#""soak":"0s","#, ""), Span::seconds(0));
+    }
 }

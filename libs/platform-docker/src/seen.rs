@@ -107,6 +107,7 @@ pub(crate) fn read(found: &ContainerInspectResponse, clock: &Clock) -> Option<Se
         fence: labels::fence(label(labels::FENCE)?)?,
         deployment: label(labels::DEPLOYMENT)?.parse().ok()?,
         restarts: label(labels::RESTARTS)?.parse().ok()?,
+        out_of_memory: state.oom_killed.unwrap_or(false),
         started_at: state.started_at.as_deref().and_then(time),
         handle: found.id.clone()?,
     };

@@ -62,6 +62,10 @@ pub struct Instance {
     pub deployment: DeploymentId,
     /// How often it was started again after it exited.
     pub restarts: u32,
+    /// The kernel killed something of it for want of memory since it was last started, as far as the platform sees:
+    /// its program may run on without the child that was killed.
+    #[serde(default)]
+    pub out_of_memory: bool,
     /// When its program was last started.
     pub started_at: Option<Timestamp>,
     /// Process id or container id, for people.

@@ -91,6 +91,20 @@ impl ScriptedPlatform {
         }
     }
 
+    /// The kernel kills something of a running instance for want of memory: the program itself, or a child of it.
+    pub fn starve(&self, target: &TargetId, instance: &str, whole: bool) {
+        let mut world = self.world();
+        let at = world.now();
+        if let Some(running) = world.instances.get_mut(&(target.token(), instance.to_owned()))
+            && running.instance.is_running()
+        {
+            running.instance.out_of_memory = true;
+            if whole {
+                running.instance.state = State::Exited { code: Some(137), at, oom: true };
+            }
+        }
+    }
+
     /// Takes an instance away without a trace, as a lost machine does; it is observed no longer.
     pub fn lose(&self, target: &TargetId, instance: &str) {
         self.world().instances.remove(&(target.token(), instance.to_owned()));
@@ -187,6 +201,7 @@ impl World {
             fence: order.fence,
             deployment: order.deployment.clone(),
             restarts,
+            out_of_memory: false,
             started_at: Some(self.now()),
             handle: format!("scripted-{}", self.ledger.writes.len()),
         };

@@ -27,6 +27,7 @@ impl Cluster {
             "environment": self.environment,
             "target": platform,
             "modules": modules,
+            "soak": "1s",
             "deadlines": {"total": "2m", "step": "30s", "rollback": "90s"},
         })
     }

@@ -158,4 +158,20 @@ mod tests {
         assert_eq!(mount_point(mounts, "cgroup2", None), Some(PathBuf::from("/c/two")));
         assert_eq!(mount_point(mounts, "cgroup", Some("pids")), None);
     }
+
+    #[test]
+    fn a_kill_for_want_of_memory_is_read_from_either_version() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folders = [one.path().to_owned(), two.path().to_owned()];
+        let put = |folder: &Path, file: &str, text: &str| fs::write(folder.join(file), text).unwrap();
+
+        assert!(!ran_out_of_memory(&folders));
+        put(one.path(), "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n");
+        put(two.path(), "memory.events", "low 0\noom 4\noom_kill 0\noom_group_kill 0\n");
+        assert!(!ran_out_of_memory(&folders));
+        put(two.path(), "memory.events", "low 0\noom 4\noom_kill 1\noom_group_kill 0\n");
+        assert!(ran_out_of_memory(&folders));
+        put(one.path(), "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
+        assert!(ran_out_of_memory(&folders[..1]));
+    }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Instance, Result, State, durable};
 
-use super::proc;
+use super::{cgroup, proc};
 
 /// How an instance ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,8 @@ impl Record {
             fence: self.fence,
             deployment: self.deployment.clone(),
             restarts: self.restarts,
+            out_of_memory: self.exit.as_ref().is_some_and(|exit| exit.oom)
+                || cgroup::ran_out_of_memory(&self.groups),
             started_at: self.started_at,
             handle: self.pid.to_string(),
         }

@@ -38,6 +38,9 @@ pub(super) fn check(spec: &DeploymentSpec, root: &Path, found: &mut Found) {
     gates(spec, &root.field("gates"), found);
     hooks(spec, &root.field("hooks"), found);
     deadlines(&spec.deadlines, &root.field("deadlines"), found);
+    if let Some(soak) = spec.soak {
+        found.span_or_none(root.field("soak"), soak);
+    }
     waivers(spec, &root.field("waivers"), found);
     labels(spec, &root.field("labels"), found);
 }

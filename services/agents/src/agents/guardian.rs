@@ -1,49 +1,34 @@
-//! 9: watches. Its background analyses are in [`crate::analysis`]; here is a short soak before the promotion, and the
-//! alert rules that go on watching when the deployment is over.
+//! 9: watches. Its background analyses are in [`crate::analysis`]; here is the soak before the promotion, and the alert
+//! rules that go on watching when the deployment is over.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+mod soak;
+
+use std::{fmt::Write as _, time::Duration};
 
 use model::{
-    DeploymentSpec, Outcome, Severity,
+    DeploymentSpec, Outcome,
     deployment::StepJob,
     spec::{Analysis, CanaryStep, Metric, Module, Provider, Strategy},
     step::{Agent, StepResult},
 };
-use platform::{Instance, State};
 
-use super::{finding, judged};
+use super::judged;
 use crate::{context::Ctx, error::Result};
-
-/// How long nothing may end or start again.
-const SOAK: Duration = Duration::from_secs(1);
 
 /// Soaks, and keeps the alert rules as evidence.
 pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
-    let target = job.spec.target_id();
-    let platform = ctx.platform(&target.platform)?;
-    let restarts = |instances: &[Instance]| -> BTreeMap<String, u32> {
-        instances.iter().map(|instance| (instance.id.clone(), instance.restarts)).collect()
-    };
-    let before = restarts(&platform.observe(&target).await?);
-    tokio::time::sleep(SOAK).await;
-    let mut findings = Vec::new();
-    for instance in platform.observe(&target).await? {
-        let ours =
-            job.spec.module(&instance.module).is_some_and(|module| module.revision() == instance.revision);
-        let again = before.get(&instance.id).is_some_and(|restarts| *restarts < instance.restarts);
-        if ours && (again || matches!(instance.state, State::Exited { .. })) {
-            let text = format!("instance {} ended while nothing was changed", instance.id);
-            findings.push(finding("guardian/restart", Severity::High, Some(&instance.module), text));
-        }
-    }
+    let window = job.spec.soak_time();
+    let soak = soak::watch(job, ctx, window.0).await?;
     let rules = alert_rules(&job.spec);
     let evidence = ctx.store.keep(rules.as_bytes()).await?;
-    let mut result = judged(Agent::Guardian, findings);
+    let mut result = judged(Agent::Guardian, soak.findings(job));
     if result.outcome == Outcome::Succeeded {
         let count = rules.matches("\n      - alert: ").count();
+        let instances = soak.count();
         result.reason =
-            format!("nothing ended within {} s; {count} alert rules kept as evidence", SOAK.as_secs());
+            format!("{instances} stayed well over {window}; {count} alert rules kept as evidence");
     }
+    result.gates = vec![soak.gate(job, window.0, ctx.now())];
     result.evidence = Some(evidence);
     Ok(result)
 }
@@ -161,27 +146,4 @@ fn rule(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_limit_of_the_spec_becomes_a_rule() {
-        let spec: DeploymentSpec = serde_json::from_str(
-            r#"{"apiVersion":"code/v1","name":"shop","target":"process","modules":[
-                {"name":"web","run":{"command":["a"]},"expose":{"listen":8080},"analysis":{"metrics":[
-                    {"name":"errors","provider":{"errorRate":{}},"success":"< 0.05"},
-                    {"name":"slow","provider":{"latency":0.99},"failure":"> 250"}]}},
-                {"name":"api","run":{"command":["a"]},"expose":{"listen":8081}},
-                {"name":"job","run":{"command":["a"]}}]}"#,
-        )
-        .unwrap();
-
-        let text = alert_rules(&spec);
-
-        let alerts: Vec<&str> =
-            text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-        assert_eq!(alerts, [r#""shop web errors""#, r#""shop web slow""#, r#""shop api error-rate""#]);
-        assert!(text.contains(">= 0.05"), "{text}");
-        assert!(text.contains("histogram_quantile(0.99"), "{text}");
-    }
-}
+mod tests;

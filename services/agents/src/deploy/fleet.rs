@@ -283,10 +283,10 @@ impl<'a> Fleet<'a> {
         };
         let secrets = self.secrets.get(&instance.revision).map(Vec::as_slice).unwrap_or_default();
         let lines = secrets::masked(lines.trim_end(), secrets);
-        let shown = if lines.is_empty() {
-            "it wrote nothing".to_owned()
+        let (shown, cure) = if lines.is_empty() {
+            ("it wrote nothing".to_owned(), "start its command by hand: it ends or waits without a word")
         } else {
-            format!("its last lines:\n{lines}")
+            (format!("its last lines:\n{lines}"), "look at the lines above")
         };
         let finding = Finding {
             rule: rule.to_owned(),
@@ -294,7 +294,7 @@ impl<'a> Fleet<'a> {
             module: Some(self.module.clone()),
             field: String::new(),
             message: format!("{reason}; {shown}"),
-            cure: "look at the lines above; codectl logs shows more".to_owned(),
+            cure: cure.to_owned(),
             waived: None,
         };
         Error::Verdict { reason, findings: vec![finding] }
@@ -503,9 +503,15 @@ impl Track {
     }
 }
 
-fn ended(code: Option<i64>, oom: bool) -> String {
+/// Why an instance ended, as far as its platform saw. The engine's own stops remove an instance, so a signal that is
+/// seen here is not the engine's.
+pub(crate) fn ended(code: Option<i64>, oom: bool) -> String {
     match (code, oom) {
         (_, true) => "ended by the kernel for want of memory".to_owned(),
+        (Some(137), false) => {
+            "killed by signal 9, which the engine did not send; a kernel without memory does that".to_owned()
+        }
+        (Some(code @ 129..=192), false) => format!("ended by signal {}", code - 128),
         (Some(code), false) => format!("exit status {code}"),
         (None, false) => "its end was not seen".to_owned(),
     }

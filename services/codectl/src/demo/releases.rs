@@ -89,6 +89,7 @@ strategy:
       - setWeight: 50
       - pause: {{duration: 2s}}
 gates: {{experts: {experts}}}
+soak: 2s
 deadlines: {{total: 5m, step: 1m}}{hooks}
 "#
         )

@@ -278,6 +278,16 @@ impl Moves<'_> {
         let replicas = self.module.replicas;
         let batch = (rolling.max_surge + rolling.max_unavailable).max(1);
         let mut waves = Waves::new();
+        // With room above the old set the first new instances are tested before they get traffic. Without, an old one
+        // has to make room, and the first batch is tested as soon as it stands.
+        let ahead = rolling.max_surge.min(replicas);
+        let mut smoke = self.smoke();
+        if ahead > 0
+            && let Some(smoke) = smoke.take()
+        {
+            waves.push(vec![self.scale(self.new, ahead)]);
+            waves.push(smoke);
+        }
         let mut new_count = 0;
         while new_count < replicas {
             let first = new_count == 0;
@@ -302,6 +312,7 @@ impl Moves<'_> {
                 wave.extend(self.watch());
             }
             waves.push(wave);
+            waves.extend(smoke.take());
         }
         waves
     }
@@ -415,10 +426,13 @@ impl Steps {
                 .hooks
                 .get(*index as usize)
                 .map_or(spec.deadlines.step, |hook| Span(hook.timeout.0 + Duration::from_secs(10))),
+            StepKind::Validate => {
+                Span(spec.deadlines.step.0.max(spec.soak_time().0 + Duration::from_secs(60)))
+            }
             _ => spec.deadlines.step,
         };
         let prefix = if stage == Stage::Rollback { "r" } else { "s" };
-        let text = format!("{prefix}{:02}-{}", self.done.len() + 1, slug(agent, &kind));
+        let text = format!("{prefix}{:02}-{}", self.done.len() + 1, slug(spec, agent, &kind));
         #[allow(clippy::expect_used, reason = "built from tokens and digits, cut to the length of a token")]
         let id: Token = text[..text.len().min(63)].parse().expect("a token");
         let step = Step {
@@ -441,7 +455,7 @@ impl Steps {
     }
 }
 
-fn slug(agent: Agent, kind: &StepKind) -> String {
+fn slug(spec: &DeploymentSpec, agent: Agent, kind: &StepKind) -> String {
     match kind {
         StepKind::Review => format!("{agent}-review"),
         StepKind::Scale { module, count, .. } => format!("scale-{count}-{module}"),
@@ -454,7 +468,10 @@ fn slug(agent: Agent, kind: &StepKind) -> String {
         StepKind::Analyse { module, background: true, .. } => format!("watch-{module}"),
         StepKind::Analyse { module, .. } => format!("analyse-{module}"),
         StepKind::Smoke { module, .. } => format!("smoke-{module}"),
-        StepKind::Hook { index } => format!("hook-{index}"),
+        StepKind::Hook { index } => match spec.hooks.get(*index as usize) {
+            Some(hook) => format!("hook-{}", hook.name),
+            None => format!("hook-{index}"),
+        },
         StepKind::Validate => format!("{agent}-validate"),
         StepKind::Certify => "certify".to_owned(),
     }

@@ -16,6 +16,7 @@ use super::{
 };
 
 mod advice;
+mod plans;
 
 const CANARY: &str = r#"{
   "apiVersion": "code/v1", "name": "shop", "target": "scripted",
