@@ -137,7 +137,9 @@ async fn a_slower_revision_is_told_when_it_is_promoted_and_its_numbers_are_kept(
     );
     let key = super::performance::key(&spec("two").target_id(), &web());
     let kept = world.store.with(|shared| shared.values[&key].clone());
+    let kept = &kept["revisions"][0];
     assert_eq!(kept["revision"], revision(&spec("two")).as_str());
+    assert!(kept["requests"].as_u64() > Some(0) && kept["throughput"].as_f64() > Some(0.0), "{kept}");
 }
 
 #[tokio::test(start_paused = true)]
