@@ -250,7 +250,11 @@ impl Step {
             StepKind::Analyse { module, background: true, .. } => format!("watch {module} in the background"),
             StepKind::Analyse { module, .. } => format!("analyse {module}"),
             StepKind::Smoke { module, .. } => format!("smoke test {module}"),
-            StepKind::Hook { index } => format!("hook {index}"),
+            // The id was made of the hook's name; one that an earlier version made was made of its number.
+            StepKind::Hook { index } => match self.id.as_str().split_once("-hook-") {
+                Some((_, name)) => format!("hook {name}"),
+                None => format!("hook {index}"),
+            },
             StepKind::Validate => match (self.agent, self.stage) {
                 (Agent::Performance, _) => "measure against the last release".to_owned(),
                 (Agent::Guardian, _) => "write alert rules and soak".to_owned(),

@@ -1,6 +1,10 @@
 //! A command of the spec's author: no shell, a bounded time, a bare environment.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::Stdio,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use model::{Finding, Outcome, Severity, deployment::StepJob, spec::Hook, step::StepResult};
 use nix::{
@@ -52,28 +56,31 @@ pub async fn run(job: &StepJob, ctx: &Ctx, index: u32, again: bool) -> Result<St
     };
     let group = Group(child.id());
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let work = async { tokio::join!(child.wait(), tail(out), tail(err)) };
+    let (out_kept, err_kept) = (Kept::default(), Kept::default());
+    let work = async { tokio::join!(child.wait(), tail(out, &out_kept), tail(err, &err_kept)).0 };
+    let output = || format!("{}{}", shown(&out_kept), shown(&err_kept));
     let ended = tokio::select! {
         ended = work => Some(ended),
         () = tokio::time::sleep(hook.timeout.0) => None,
         () = ctx.stop.cancel.cancelled() => None,
     };
-    let Some((status, out, err)) = ended else {
+    let Some(status) = ended else {
         group.end(&mut child).await;
         if ctx.stop.cancel.is_cancelled() {
             return Err(Error::trouble(format!("hook {name} was stopped")));
         }
-        return Err(verdict(hook, format!("hook {name} took longer than {}", hook.timeout), ""));
+        return Err(verdict(hook, format!("hook {name} took longer than {}", hook.timeout), &output()));
     };
     let status = status.map_err(|error| Error::trouble(format!("hook {name}: waiting for it: {error}")))?;
-    let output = format!("{out}{err}");
+    let output = output();
     match status.code() {
-        Some(0) => Ok(StepResult::new(Outcome::Succeeded, format!("hook {name} ended well"))),
+        Some(0) => Ok(ended_well(hook, &output)),
         Some(TRY_AGAIN) if hook.irreversible => Err(Error::trouble(format!(
             "hook {name} asks to be tried again, but it cannot be undone: a person must do it"
         ))),
         Some(TRY_AGAIN) => {
-            Err(Error::trouble(format!("hook {name} asks to be tried again (exit status {TRY_AGAIN})")))
+            let last = output.lines().last().map_or(String::new(), |last| format!(": {last}"));
+            Err(Error::trouble(format!("hook {name} asks to be tried again (exit status {TRY_AGAIN}){last}")))
         }
         Some(code) => Err(verdict(hook, format!("hook {name} ended with exit status {code}"), &output)),
         None => Err(verdict(hook, format!("hook {name} was ended by a signal"), &output)),
@@ -98,33 +105,60 @@ fn environment(job: &StepJob, ctx: &Ctx, hook: &Hook) -> Vec<(String, String)> {
     values.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
+/// What a hook wrote is told also when it ended well: who looks for it looks at its step.
+fn ended_well(hook: &Hook, output: &str) -> StepResult {
+    let reason = format!("hook {} ended well", hook.name);
+    let findings = match last_lines(output) {
+        None => Vec::new(),
+        Some(_) => vec![told(hook, Severity::Info, &reason, output)],
+    };
+    StepResult { findings, ..StepResult::new(Outcome::Succeeded, reason) }
+}
+
 fn verdict(hook: &Hook, reason: String, output: &str) -> Error {
-    let lines: Vec<&str> = output.lines().collect();
-    let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
-    let message = if last.is_empty() { reason.clone() } else { format!("{reason}; its last lines:\n{last}") };
-    let finding = Finding {
+    let findings = vec![told(hook, Severity::High, &reason, output)];
+    Error::Verdict { reason, findings }
+}
+
+fn told(hook: &Hook, severity: Severity, reason: &str, output: &str) -> Finding {
+    let message = match last_lines(output) {
+        None => format!("{reason}; it wrote nothing"),
+        Some(last) => format!("{reason}; its last lines:\n{last}"),
+    };
+    Finding {
         rule: "deploy/hook".to_owned(),
-        severity: Severity::High,
+        severity,
         module: None,
         field: format!("hooks.{}", hook.name),
         message,
         cure: String::new(),
         waived: None,
-    };
-    Error::Verdict { reason, findings: vec![finding] }
+    }
 }
 
-/// The end of what is written; the rest is read and dropped, so that the writer never waits.
-async fn tail(from: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut from) = from else { return String::new() };
-    let (mut kept, mut piece) = (Vec::new(), vec![0; 4096]);
+fn last_lines(output: &str) -> Option<String> {
+    let lines: Vec<&str> = output.lines().collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    Some(last).filter(|last| !last.trim().is_empty())
+}
+
+/// What a hook wrote so far, read by others while it writes.
+type Kept = Mutex<Vec<u8>>;
+
+fn shown(kept: &Kept) -> String {
+    String::from_utf8_lossy(&kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+}
+
+/// Keeps the end of what is written; the rest is read and dropped, so that the writer never waits.
+async fn tail(from: Option<impl AsyncRead + Unpin>, kept: &Kept) {
+    let Some(mut from) = from else { return };
+    let mut piece = vec![0; 4096];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(&piece[..read]);
-        if kept.len() > 2 * OUTPUT_BYTES {
-            kept.drain(..kept.len() - OUTPUT_BYTES);
-        }
+        let surplus = kept.len().saturating_sub(OUTPUT_BYTES);
+        kept.drain(..surplus);
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 /// The hook's process group: nothing it started outlives it, also when the step is dropped.

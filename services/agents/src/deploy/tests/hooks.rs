@@ -77,3 +77,23 @@ async fn a_hook_that_can_be_undone_is_run_again_after_a_crash() {
 
     assert_eq!(result.outcome, Outcome::Succeeded);
 }
+
+#[tokio::test]
+async fn what_a_hook_wrote_is_told_however_it_ended() {
+    let world = World::new();
+    let told = async |script: &str, timeout| {
+        let result = run(&world, &hook(script, timeout, false), false).await;
+        result.findings.into_iter().map(|found| (found.severity, found.message)).collect::<Vec<_>>()
+    };
+
+    let well = told("echo migrated 3 tables", LONG).await;
+    assert_eq!(
+        well,
+        [(model::Severity::Info, "hook migrate ended well; its last lines:\nmigrated 3 tables".to_owned())]
+    );
+    assert!(told("exit 0", LONG).await.is_empty());
+    let late = told("echo waiting for the lock; sleep 20", Span::seconds(1)).await;
+    assert!(late[0].1.ends_with("its last lines:\nwaiting for the lock"), "{late:?}");
+    let silent = told("exit 3", LONG).await;
+    assert!(silent[0].1.ends_with("; it wrote nothing"), "{silent:?}");
+}
