@@ -2,11 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use model::fault::Complaint;
 use serde_json::{Map, Value};
 
 /// The content type of structured mode.
 pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
+
+/// The content type of a batch, which is not taken.
+const BATCH: &str = "application/cloudevents-batch+json";
+/// RFC 4648 section 4; padding may be left out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What an event carries.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +76,9 @@ pub(crate) fn parse(
 ) -> Result<CloudEvent, Vec<Complaint>> {
     let content_type = headers.get("content-type").map(String::as_str).unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if media == BATCH {
+        return Err(vec![batch()]);
+    }
     if media.starts_with("application/cloudevents") && media != STRUCTURED {
         let message = format!("{media} is not supported");
         return Err(vec![complaint(
@@ -81,6 +96,7 @@ pub(crate) fn parse(
     // Without headers it may still be a structured event.
     match serde_json::from_slice::<Value>(payload) {
         Ok(Value::Object(object)) if object.contains_key("specversion") => structured(payload),
+        Ok(Value::Array(_)) => Err(vec![batch()]),
         _ => {
             let cure = "set the header Content-Type: application/cloudevents+json, or the headers ce-id, ce-source, \
                         ce-type and ce-specversion";
@@ -89,28 +105,32 @@ pub(crate) fn parse(
     }
 }
 
+fn batch() -> Complaint {
+    let message = "the message is a batch of events, and a batch has no single answer".to_owned();
+    complaint("", message, "send each event as a message of its own, as application/cloudevents+json")
+}
+
 fn structured(payload: &[u8]) -> Result<CloudEvent, Vec<Complaint>> {
-    let mut object: Map<String, Value> = serde_json::from_slice(payload).map_err(|error| {
+    let whole: Value = serde_json::from_slice(payload).map_err(|error| {
         let message = format!("the body is not a JSON object: {error}");
         let mut complaint = complaint("", message, "send one CloudEvent as a JSON object");
         (complaint.line, complaint.column) =
             (u32::try_from(error.line()).unwrap_or(0), u32::try_from(error.column()).unwrap_or(0));
         vec![complaint]
     })?;
-    let mut complaints = Vec::new();
-    let data = match (object.remove("data"), object.remove("data_base64")) {
-        (None | Some(Value::Null), None) => Data::None,
-        (Some(Value::String(text)), None) => Data::Text(text),
-        (Some(value), None) => Data::Json(value),
-        (_, Some(_)) => {
-            complaints.push(complaint(
-                "data_base64",
-                "is not supported".to_owned(),
-                "send the document as data",
-            ));
-            Data::None
+    let mut object = match whole {
+        Value::Object(object) => object,
+        Value::Array(_) => return Err(vec![batch()]),
+        _ => {
+            let message = "the body is JSON and not an object".to_owned();
+            return Err(vec![complaint("", message, "send one CloudEvent as a JSON object")]);
         }
     };
+    let mut complaints = Vec::new();
+    let data = carried(&mut object).unwrap_or_else(|complaint| {
+        complaints.push(complaint);
+        Data::None
+    });
     let mut attributes = BTreeMap::new();
     for (name, value) in object {
         match value {
@@ -123,6 +143,56 @@ fn structured(payload: &[u8]) -> Result<CloudEvent, Vec<Complaint>> {
         }
     }
     event(attributes, data, complaints)
+}
+
+/// The data of an event in the JSON format (section 3.1): a text that is not JSON stands as a string in `data`, bytes
+/// stand in `data_base64`. Without a content type the data is JSON.
+fn carried(object: &mut Map<String, Value>) -> Result<Data, Complaint> {
+    let content_type = object.get("datacontenttype").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let encoded = match (object.remove("data"), object.remove("data_base64")) {
+        (None | Some(Value::Null), None | Some(Value::Null)) => return Ok(Data::None),
+        (Some(Value::String(text)), None | Some(Value::Null))
+            if !content_type.is_empty() && !is_json(&content_type) =>
+        {
+            return Ok(Data::Text(text));
+        }
+        (Some(value), None | Some(Value::Null)) => return Ok(Data::Json(value)),
+        (None | Some(Value::Null), Some(Value::String(encoded))) => encoded,
+        (None | Some(Value::Null), Some(_)) => {
+            return Err(complaint("data_base64", "is not a string".to_owned(), "encode the bytes in Base64"));
+        }
+        (Some(_), Some(_)) => {
+            let message = "stands beside data, and an event has one of the two".to_owned();
+            return Err(complaint("data_base64", message, "leave one of them out"));
+        }
+    };
+    let bytes = BASE64.decode(encoded.as_bytes()).map_err(|error| {
+        let message = format!("is not Base64: {error}");
+        complaint("data_base64", message, "encode the bytes as RFC 4648 section 4 says")
+    })?;
+    // A document without a content type may be YAML: what is no JSON is the text that it is.
+    let data = document(&bytes, &content_type, "data_base64");
+    match data {
+        Err(_) if content_type.is_empty() => document(&bytes, "text/plain", "data_base64"),
+        data => data,
+    }
+}
+
+/// Bytes as what their content type says they are; JSON when it says nothing.
+fn document(bytes: &[u8], content_type: &str, field: &str) -> Result<Data, Complaint> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        complaint(field, format!("is not UTF-8 text: {error}"), "send the document as UTF-8")
+    })?;
+    if text.is_empty() {
+        return Ok(Data::None);
+    }
+    if !content_type.is_empty() && !is_json(content_type) {
+        return Ok(Data::Text(text.to_owned()));
+    }
+    serde_json::from_str(text).map(Data::Json).map_err(|error| {
+        let message = format!("is not JSON, as its content type says: {error}");
+        complaint(field, message, "send JSON, or name the content type, such as application/yaml")
+    })
 }
 
 fn binary(
@@ -138,22 +208,13 @@ fn binary(
     if !content_type.is_empty() {
         attributes.insert("datacontenttype".to_owned(), content_type.to_owned());
     }
-    let data = match std::str::from_utf8(payload) {
-        Ok("") => Data::None,
-        Ok(text) if is_json(content_type) => match serde_json::from_str(text) {
-            Ok(value) => Data::Json(value),
-            Err(error) => {
-                let message = format!("the body is not JSON, as its content type says: {error}");
-                complaints.push(complaint("data", message, ""));
-                Data::None
-            }
-        },
-        Ok(text) => Data::Text(text.to_owned()),
-        Err(error) => {
-            complaints.push(complaint("data", format!("is not UTF-8 text: {error}"), ""));
-            Data::None
-        }
-    };
+    let content_type = attributes.get("datacontenttype").map(String::as_str).unwrap_or_default();
+    // In this mode nothing is implied: a text without a content type is a text.
+    let media = if content_type.is_empty() { "text/plain" } else { content_type };
+    let data = document(payload, media, "data").unwrap_or_else(|complaint| {
+        complaints.push(complaint);
+        Data::None
+    });
     event(attributes, data, complaints)
 }
 
@@ -283,6 +344,85 @@ mod tests {
         .unwrap();
 
         assert_eq!((event.document().as_str(), event.id.as_str()), ("name: shop\n", "a b"));
+    }
+
+    fn carried_by(members: &str) -> Result<Data, Vec<String>> {
+        let text = format!(r#"{{"specversion":"1.0","id":"7","source":"/ci","type":"t",{members}}}"#);
+        let event = parse(&headers(&[("content-type", STRUCTURED)]), text.as_bytes());
+        event.map(|event| event.data).map_err(|complaints| {
+            complaints.into_iter().map(|it| format!("{} {}", it.field, it.message)).collect()
+        })
+    }
+
+    #[test]
+    fn bytes_in_base64_are_the_document_that_their_content_type_says() {
+        let yaml = Data::Text("name: shop\n".to_owned());
+        let json = Data::Json(serde_json::json!({"a": 1}));
+        for (members, wanted) in [
+            (r#""datacontenttype":"application/yaml","data_base64":"bmFtZTogc2hvcAo=""#, &yaml),
+            (r#""data_base64":"bmFtZTogc2hvcAo""#, &yaml),
+            (r#""data":null,"data_base64":"bmFtZTogc2hvcAo=""#, &yaml),
+            (r#""datacontenttype":"application/json","data_base64":"eyJhIjoxfQ==""#, &json),
+            (r#""data_base64":"eyJhIjoxfQ==""#, &json),
+            (
+                r#""datacontenttype":"application/vnd.shop+json; charset=utf-8","data_base64":"eyJhIjoxfQ==""#,
+                &json,
+            ),
+            (r#""data":{"a":1},"data_base64":null"#, &json),
+            (r#""datacontenttype":"application/yaml","data_base64":"""#, &Data::None),
+        ] {
+            assert_eq!(carried_by(members).as_ref(), Ok(wanted), "{members}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_document_are_told_apart() {
+        for (members, said) in [
+            (r#""data_base64":"n&t""#, "data_base64 is not Base64"),
+            (r#""data_base64":7"#, "data_base64 is not a string"),
+            (r#""data":"a","data_base64":"YQ==""#, "data_base64 stands beside data"),
+            (r#""datacontenttype":"application/yaml","data_base64":"/w==""#, "data_base64 is not UTF-8"),
+            (
+                r#""datacontenttype":"application/json","data_base64":"bmFtZTogc2hvcAo=""#,
+                "data_base64 is not JSON",
+            ),
+        ] {
+            let complaints = carried_by(members).unwrap_err();
+            assert!(complaints.len() == 1 && complaints[0].starts_with(said), "{members}: {complaints:?}");
+        }
+    }
+
+    #[test]
+    fn a_string_is_a_value_of_json_and_a_text_of_anything_else() {
+        let text = r#"{"apiVersion":"code/v1"}"#.to_owned();
+        let quoted = serde_json::to_string(&text).unwrap();
+
+        for (media, wanted) in [
+            (r#""datacontenttype":"application/json","#, Data::Json(Value::String(text.clone()))),
+            ("", Data::Json(Value::String(text.clone()))),
+            (r#""datacontenttype":"application/yaml","#, Data::Text(text.clone())),
+        ] {
+            let event = carried_by(&format!("{media}\"data\":{quoted}")).unwrap();
+            assert_eq!(event, wanted, "{media}");
+        }
+        let pairs = [("ce-id", "7"), ("ce-source", "/ci"), ("ce-type", "t"), ("ce-specversion", "1.0")];
+        let mut named = headers(&pairs);
+        named.insert("ce-datacontenttype".to_owned(), "application/json".to_owned());
+        let binary = parse(&named, quoted.as_bytes()).unwrap();
+        assert_eq!((&binary.data, binary.document()), (&Data::Json(Value::String(text.clone())), text));
+    }
+
+    #[test]
+    fn a_batch_is_told_to_come_one_by_one() {
+        let one = r#"[{"specversion":"1.0","id":"7","source":"/ci","type":"t"}]"#;
+
+        for media in [BATCH, STRUCTURED, "application/json"] {
+            let complaints = parse(&headers(&[("content-type", media)]), one.as_bytes()).unwrap_err();
+            assert!(complaints[0].message.contains("batch of events"), "{media}: {complaints:?}");
+            assert!(complaints[0].cure.contains("message of its own"), "{media}: {complaints:?}");
+        }
+        let number = parse(&headers(&[("content-type", STRUCTURED)]), b"7").unwrap_err();
+        assert!(number[0].message.contains("not an object"), "{number:?}");
     }
 
     #[test]
