@@ -49,6 +49,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Too few files may be open at a time.
+    #[error(
+        "this process may open {limit} files at a time, at least {least} are needed: raise the limit (ulimit -n)"
+    )]
+    Files {
+        /// So many.
+        limit: u64,
+        /// So many are needed.
+        least: u64,
+    },
     /// NATS cannot be used.
     #[error(transparent)]
     Bus(#[from] bus::Error),
@@ -75,6 +85,7 @@ impl Error {
             Error::Telemetry(_)
             | Error::Listen { .. }
             | Error::System { .. }
+            | Error::Files { .. }
             | Error::Bus(_)
             | Error::Start { .. }
             | Error::Failed(_) => 1,

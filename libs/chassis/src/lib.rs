@@ -38,6 +38,7 @@
 pub mod admin;
 pub mod config;
 mod error;
+pub mod files;
 pub mod health;
 pub mod metrics;
 pub mod process;

@@ -15,6 +15,7 @@ use crate::{
     admin::{self, Board},
     config::{Common, Config},
     error::{BoxError, Error},
+    files,
     health::Health,
     metrics::Metrics,
     service::Service,
@@ -69,10 +70,12 @@ impl Default for Process {
 }
 
 impl Process {
-    /// Log lines, traces and the crypto provider for this process. Within a tokio runtime, once.
+    /// Log lines, traces and the crypto provider for this process, and as many open files as it may have ([`files`]).
+    /// Within a tokio runtime, once.
     pub fn begin(name: &str, common: &Common) -> Result<Process, Error> {
         install_crypto();
         let telemetry = Arc::new(Telemetry::start(name, common)?);
+        files::raise()?;
         let process = Process { telemetry, ..Process::default() };
         let about = Metrics::default();
         about.collect(About { began: Instant::now() });

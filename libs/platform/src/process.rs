@@ -57,6 +57,8 @@ pub struct Settings {
     pub log_bytes: u64,
     /// Try control groups for limits. Default true.
     pub control_groups: bool,
+    /// Files an instance may have open at a time unless it asks for more (the soft limit). Default none: as the engine.
+    pub open_files: Option<u64>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -71,6 +73,7 @@ impl Settings {
             ports: 20_000..=29_999,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             log_bytes: 10 << 20,
+            open_files: None,
             control_groups: true,
             clock: Clock::system(),
         }

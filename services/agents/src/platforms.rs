@@ -20,6 +20,7 @@ pub fn of(config: &AgentsConfig, clock: &Clock) -> Result<Platforms> {
         let platform: Arc<dyn Platform> = match name.as_str() {
             "process" => Arc::new(ProcessPlatform::new(process::Settings {
                 host_root: config.volumes_root.clone(),
+                open_files: chassis::files::inherited(),
                 clock,
                 ..process::Settings::new(config.state_dir.join("process"))
             })?),

@@ -21,9 +21,11 @@ use crate::{Error, Result};
 
 const SHELL: &str = "/bin/sh";
 /// Waits for a line, then becomes the program. Without the line (the engine died) it ends and was never the program.
-/// `$0` marks the gate in the process list, `$1` is `RLIMIT_DATA` in KiB or empty, `$2` the priority or empty.
+/// `$0` marks the gate in the process list, `$1` is `RLIMIT_DATA` in KiB or empty, `$2` the priority or empty, `$3` the soft
+/// limit of open files or empty.
 const GATE: &str = r#"read -r go || exit 125; [ -z "$1" ] || ulimit -d "$1" || exit 126
-nice=$2; shift 2; if [ -n "$nice" ]; then exec nice -n "$nice" "$@" </dev/null; fi; exec "$@" </dev/null"#;
+[ -z "$3" ] || ulimit -S -n "$3" || exit 126
+nice=$2; shift 3; if [ -n "$nice" ]; then exec nice -n "$nice" "$@" </dev/null; fi; exec "$@" </dev/null"#;
 /// Marks a gate that has not become its program yet.
 pub(super) const GATE_NAME: &str = "code-gate";
 
@@ -39,6 +41,8 @@ pub(super) struct Launch {
     pub memory_bytes: Option<u64>,
     /// Lower its priority, when no control group holds its processor share.
     pub nice: bool,
+    /// Files it may have open at a time, unless it raises this itself.
+    pub open_files: Option<u64>,
 }
 
 impl Launch {
@@ -58,7 +62,8 @@ impl Launch {
             }
         };
         let limit = self.memory_bytes.map(|bytes| (bytes / 1024).max(1).to_string()).unwrap_or_default();
-        command.args(["-c", GATE, GATE_NAME, &limit, if self.nice { "10" } else { "" }]);
+        let files = self.open_files.map(|files| files.to_string()).unwrap_or_default();
+        command.args(["-c", GATE, GATE_NAME, &limit, if self.nice { "10" } else { "" }, &files]);
         command.arg(&self.program).args(&self.arguments);
         command.env_clear().envs(&self.environment).current_dir(&self.folder);
         let errors =
@@ -138,6 +143,32 @@ mod tests {
     }
 
     #[test]
+    fn a_program_has_the_files_it_is_given_and_not_those_of_the_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("output");
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), "ulimit -S -n; ulimit -H -n".into()],
+            environment: BTreeMap::new(),
+            folder: folder.path().into(),
+            user: None,
+            output: File::create(&output).unwrap(),
+            memory_bytes: None,
+            nice: false,
+            open_files: Some(77),
+        };
+
+        let mut child = launch.gate().unwrap();
+        open(&mut child).unwrap();
+        assert!(child.wait().unwrap().success());
+
+        let text = std::fs::read_to_string(output).unwrap();
+        let limits: Vec<&str> = text.lines().collect();
+        assert_eq!(limits[0], "77");
+        assert_ne!(limits[1], "77", "it may raise the limit itself");
+    }
+
+    #[test]
     fn a_gate_whose_engine_dies_never_becomes_the_program() {
         let folder = tempfile::tempdir().unwrap();
         let launch = Launch {
@@ -149,6 +180,7 @@ mod tests {
             output: File::create(folder.path().join("output")).unwrap(),
             memory_bytes: None,
             nice: false,
+            open_files: None,
         };
         let mut child = launch.gate().unwrap();
 

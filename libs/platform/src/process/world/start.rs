@@ -128,6 +128,7 @@ impl World {
             output: files::open_log(folder)?,
             memory_bytes: memory.filter(|_| !groups.holds_memory),
             nice: cpu.is_some() && !groups.holds_cpu,
+            open_files: self.settings.open_files,
         };
         let mut child = launch.gate()?;
         self.dies(Point::Gated)?;
