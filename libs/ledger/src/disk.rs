@@ -1,8 +1,9 @@
 //! Files that are there whole or not at all.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +36,11 @@ fn room() -> std::io::Result<()> {
 /// many files cost little more than one.
 const AT_ONCE: usize = 8;
 
+/// Makes a file or empties it. What a deployment was is for its owner and the group, not for everybody on the machine.
+pub(crate) fn create(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o640).open(path)
+}
+
 /// Writes a file so that a reader, also one after a crash, sees the old or the new content whole. Durable when it
 /// returns, but for the folder's entry, for which [`sync_folder`] is called once per folder.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -42,7 +48,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     draft.push(".new");
     let draft = Path::new(&draft);
     let write = || -> std::io::Result<()> {
-        let mut file = File::create(draft)?;
+        let mut file = create(draft)?;
         file.write_all(bytes)?;
         file.sync_data()?;
         fs::rename(draft, path)

@@ -50,7 +50,7 @@ impl Journal {
         let mut segments = segments(&folder)?;
         if segments.is_empty() {
             segments.push(0);
-            File::create(segment(&folder, 0)).map_err(Error::io("making", segment(&folder, 0)))?;
+            disk::create(&segment(&folder, 0)).map_err(Error::io("making", segment(&folder, 0)))?;
             disk::sync_folder(&folder)?;
         }
         let mut frames: Vec<Frame> = Vec::new();
@@ -118,7 +118,7 @@ impl Journal {
             return Ok(());
         }
         let path = segment(&self.folder, start);
-        let made = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let made = disk::create(&path);
         self.file = made.map_err(Error::io("making", &path))?;
         disk::sync_folder(&self.folder)?;
         (self.start, self.length) = (start, 0);

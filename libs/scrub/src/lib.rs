@@ -6,11 +6,20 @@
 
 #![warn(missing_docs)]
 
+mod address;
+mod assigned;
+mod blocks;
+mod encoded;
+mod name;
 mod secrets;
+mod shapes;
+mod suspicion;
+mod value;
 mod visible;
 
-pub use secrets::{Scrubbed, scrub};
-pub use visible::visible;
+pub use secrets::{Scrubbed, Secret, find, scrub};
+pub use suspicion::{Suspicion, shaped, suspicious};
+pub use visible::{deceives, visible};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

@@ -14,6 +14,7 @@ mod order;
 mod read;
 mod reference;
 mod schema;
+mod secrets;
 mod shape;
 
 pub use check::check;
@@ -21,3 +22,4 @@ pub use order::{Cycle, order};
 pub use read::{Read, read, read_bytes};
 pub use reference::reference;
 pub use schema::schema;
+pub use secrets::{Leak, PLAINTEXT_SECRET, SECRET_CURE, admit, leaks};

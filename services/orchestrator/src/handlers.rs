@@ -46,7 +46,8 @@ pub async fn on_submit(hub: Ctx, submit: Submit, meta: Meta) -> Result<Submitted
 }
 
 async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<Submitted, Fault> {
-    let spec = spec::read(&submit.document)?.spec;
+    // What is journalled stays: a secret in plain text is refused before anything is written.
+    let spec = spec::admit(&submit.document, hub.clock.now())?.spec;
     let id = match &submit.request_id {
         Some(key) => DeploymentId::derived(&format!("{}\n{key}", submit.initiator)),
         None => DeploymentId::new(),
@@ -84,7 +85,7 @@ async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<
 
 /// Shows what would be done. Changes nothing.
 pub async fn on_plan(hub: Ctx, request: PlanRequest, meta: Meta) -> Result<PlanReply, Fault> {
-    let spec = spec::read(&request.document)?.spec;
+    let spec = spec::admit(&request.document, hub.clock.now())?.spec;
     let target = hub.targets.fresh(&spec.target_id()).await?;
     let plan = compile(&spec, target.snapshot.as_ref(), Mode::Apply)
         .map_err(|error| Fault::new(Code::Invalid, error.to_string()))?;

@@ -51,6 +51,31 @@ fn a_log_that_grew_in_any_steps_equals_the_one_that_grew_at_once() {
 }
 
 #[test]
+fn no_file_of_a_log_can_be_read_by_everybody() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open::<()>(folder.path()).unwrap();
+    store.integrate(&entries(0..300), &()).unwrap();
+    store.publish(ORIGIN, &keys(), 1_700_000_000).unwrap();
+    let mut journal = crate::Journal::open(&folder.path().join("journal")).unwrap().0;
+    journal.rotate(1).unwrap();
+
+    let (mut folders, mut files) = (vec![folder.path().to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() != "lock" {
+                assert_eq!(mode & 0o007, 0, "{} has mode {mode:o}", entry.path().display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 5, "only {files} files were looked at");
+}
+
+#[test]
 fn a_proof_file_is_enough_to_check_an_entry_offline() {
     let folder = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open::<()>(folder.path()).unwrap();

@@ -1,16 +1,14 @@
 //! 4: policy on the spec: images, rights, limits, mounts, and secrets in plain text. Works on the document alone; an
 //! image's contents are not looked into.
 
-mod secrets;
 mod waivers;
 
-pub use secrets::{Suspicion, suspicious};
 pub use waivers::waive;
 
 use model::{
     DeploymentSpec, Finding, Severity, Timestamp,
     deployment::StepJob,
-    spec::{Module, Probe},
+    spec::Module,
     step::{Agent, StepResult},
 };
 
@@ -33,17 +31,13 @@ pub fn check(spec: &DeploymentSpec, now: Timestamp) -> Vec<Finding> {
         look.limits();
         look.mounts();
         look.ports();
-        look.plain_secrets();
     }
-    for (at, hook) in spec.hooks.iter().enumerate() {
-        for word in &hook.command {
-            if let Some(suspicion) = suspicious("", word) {
-                let text = format!("hook {} holds what looks like {suspicion}", hook.name);
-                let mut found = finding("security/plaintext-secret", Severity::High, None, text);
-                found.field = format!("hooks[{at}].command");
-                findings.push(found);
-            }
-        }
+    for leak in spec::leaks(spec) {
+        let text = format!("{} holds what looks like a {}", leak.place, leak.what);
+        let mut found = finding(spec::PLAINTEXT_SECRET, Severity::High, leak.module.as_ref(), text);
+        found.field = leak.field;
+        found.cure = spec::SECRET_CURE.to_owned();
+        findings.push(found);
     }
     waive(findings, &spec.waivers, now)
 }
@@ -193,59 +187,6 @@ impl Look<'_> {
                     "use a port from 1024 on",
                 );
             }
-        }
-    }
-
-    fn plain_secrets(&mut self) {
-        let module = self.module;
-        let probe = match module.health.as_ref().map(|health| &health.probe) {
-            Some(Probe::Command(command)) => command.as_slice(),
-            Some(Probe::Http { .. } | Probe::Tcp { .. }) | None => &[],
-        };
-        let mut places: Vec<(String, String, Suspicion)> = Vec::new();
-        for (name, value) in &module.environment {
-            places.extend(
-                suspicious(name, value)
-                    .map(|it| (format!("environment.{name}"), format!("variable {name}"), it)),
-            );
-        }
-        for (field, words) in
-            [("run.command", module.run.command.as_slice()), ("health.probe.command", probe)]
-        {
-            for (at, word) in words.iter().enumerate() {
-                let (name, value) =
-                    word.split_once('=').unwrap_or((words.get(at.wrapping_sub(1)).map_or("", |it| it), word));
-                let name = if name.starts_with('-') || word.contains('=') {
-                    name.trim_start_matches('-')
-                } else {
-                    ""
-                };
-                places.extend(
-                    suspicious(name, value)
-                        .map(|it| (format!("{field}[{at}]"), format!("word {at} of the command"), it)),
-                );
-            }
-        }
-        for (at, file) in module.config.iter().enumerate() {
-            for (line, text) in file.content.lines().enumerate() {
-                let (name, value) = text.split_once(['=', ':']).unwrap_or(("", text));
-                let name = name.trim().trim_matches(['"', '\'', '-', ' ']);
-                let whole = suspicious("", text);
-                let found = suspicious(name, value.trim().trim_end_matches(',')).or(whole);
-                places.extend(found.map(|it| {
-                    (format!("config[{at}].content"), format!("line {} of {}", line + 1, file.path), it)
-                }));
-            }
-        }
-        for (field, what, suspicion) in places {
-            let text = format!("{what} holds what looks like {suspicion}");
-            self.say(
-                "plaintext-secret",
-                Severity::High,
-                &field,
-                text,
-                "name it under secrets; its value stays out of the spec",
-            );
         }
     }
 }

@@ -59,6 +59,30 @@ async fn a_step_that_fails_rolls_back_and_the_spec_is_quarantined_until_forced()
 }
 
 #[tokio::test]
+async fn a_spec_with_a_secret_is_refused_and_nothing_of_it_is_kept() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let _one = orchestrator(&nats).await;
+    let secret = "hunter2hunter2";
+    let document =
+        shop("1.0.0").replacen("modules:", &format!("labels: {{note: 'db_password={secret}'}}\nmodules:"), 1);
+
+    let refused =
+        nats.bus.call(&subjects::orchestrator::SUBMIT, &submit(document.clone()), ASK).await.unwrap_err();
+    let plan = PlanRequest { document };
+    let unplanned = nats.bus.call(&subjects::orchestrator::PLAN, &plan, ASK).await.unwrap_err();
+
+    for error in [refused, unplanned] {
+        let bus::Error::Fault(fault) = error else { panic!("{error:?}") };
+        assert_eq!(fault.code, Code::Invalid);
+        assert!(fault.complaints[0].field == "labels.note" && fault.complaints[0].line > 1, "{fault:?}");
+        assert!(!format!("{fault:?}").contains(secret), "{fault:?}");
+    }
+    let list = nats.bus.call(&subjects::orchestrator::LIST, &ListRequest::default(), ASK).await.unwrap();
+    assert!(list.deployments.is_empty(), "{list:?}");
+}
+
+#[tokio::test]
 async fn two_deployments_of_one_target_take_turns_and_a_third_supersedes() {
     let nats = nats().await;
     let _agents = agents(&nats.bus, None).await;

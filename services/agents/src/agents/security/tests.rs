@@ -1,3 +1,5 @@
+use scrub::suspicious;
+
 use super::*;
 
 fn spec(target: &str, module: &str) -> DeploymentSpec {
