@@ -74,7 +74,17 @@ pub(crate) fn text(
         fields.remove("verdict");
         fields.insert("decision".into(), "go".into());
     }
+    if faults.contains(&Fault::Decimals) {
+        for key in ["confidence_pct", "bake_minutes"] {
+            value[key] = value[key].as_f64().into();
+        }
+        let steps = value["canary_steps_pct"].as_array().into_iter().flatten();
+        value["canary_steps_pct"] = steps.map(Value::as_f64).collect();
+    }
     let text = value.to_string();
+    if faults.contains(&Fault::ThinkTags) {
+        return format!("<think>Weigh {{this}} first.</think>\n{text}");
+    }
     if faults.contains(&Fault::Fenced) {
         return format!("Sure! Here is my answer:\n```json\n{text}\n```\nLet me know if you need more.");
     }

@@ -160,6 +160,7 @@ fn say(question: &Question, part: &Part, kept: Option<bool>) -> Say {
         tokens: (!has(&Fault::NoUsage)).then_some(counted),
         novelties: has(&Fault::Novelties),
         thinking: has(&Fault::Thinking),
+        parts: has(&Fault::Parts),
         text,
     }
 }

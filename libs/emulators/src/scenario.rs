@@ -289,6 +289,12 @@ pub enum Fault {
     NoHeaders,
     /// The model thinks aloud first.
     Thinking,
+    /// It thinks aloud in the text itself, between tags, as open models do where their server leaves it there.
+    ThinkTags,
+    /// The content comes as several parts, thoughts among them.
+    Parts,
+    /// Integers are written with a fraction of nothing, `80.0`.
+    Decimals,
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub(crate) struct Say {
     pub tokens: Option<Counted>,
     pub novelties: bool,
     pub thinking: bool,
+    pub parts: bool,
 }
 
 /// Tokens.

@@ -5,6 +5,7 @@
 mod advice;
 mod asking;
 mod weighing;
+mod whole;
 
 pub use advice::{AdviceJob, AdviceReport, Concern, Matter, PlanAdvice, Voice, passes};
 pub use asking::{
@@ -114,6 +115,7 @@ pub struct Answer {
     /// The vote.
     pub verdict: Stance,
     /// How sure the expert says it is, 0 to 100. Not used before it is calibrated by outcomes.
+    #[serde(deserialize_with = "whole::one")]
     pub confidence_pct: u8,
     /// What was found; may be empty.
     pub findings: Vec<Observation>,
@@ -122,8 +124,10 @@ pub struct Answer {
     /// Strategies, the best first; may be empty.
     pub strategy_ranking: Vec<Advice>,
     /// Recommended canary shares in percent, growing; may be empty.
+    #[serde(deserialize_with = "whole::list")]
     pub canary_steps_pct: Vec<u16>,
     /// Recommended minutes at each share, 0 for none.
+    #[serde(deserialize_with = "whole::one")]
     pub bake_minutes: u32,
     /// Why, in prose. Untrusted text; nothing is decided on it.
     pub rationale: String,

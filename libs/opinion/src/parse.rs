@@ -16,6 +16,9 @@ pub const RATIONALE: usize = 16 << 10;
 pub const STATEMENT: usize = 2 << 10;
 /// Most findings, and most entries of the other lists.
 pub const MOST_ENTRIES: usize = 100;
+/// Between these, open models think aloud where their server does not take the thoughts out.
+const THOUGHTS: [(&str, &str); 3] =
+    [("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<|channel|>analysis", "<|channel|>final")];
 /// Longest excerpt of an answer in an error, in characters.
 const EXCERPT: usize = 200;
 
@@ -117,6 +120,7 @@ fn only_object(text: &str) -> Result<(&str, bool), Unreadable> {
     if text.is_empty() {
         return Err(Unreadable::Blank);
     }
+    let (text, thought) = without_thoughts(text);
     let Some(first) = text.find('{') else { return Err(Unreadable::NoObject) };
     let Some(last) = text.rfind('}').filter(|last| *last > first) else {
         return Err(Unreadable::CutOff { bytes: text.len() });
@@ -125,7 +129,18 @@ fn only_object(text: &str) -> Result<(&str, bool), Unreadable> {
     if before.contains('}') || after.contains('{') {
         return Err(Unreadable::Ambiguous);
     }
-    Ok((&text[first..=last], !(before.is_empty() && after.is_empty())))
+    Ok((&text[first..=last], thought || !(before.is_empty() && after.is_empty())))
+}
+
+/// What follows the thoughts that open models write before their answer, and whether there were any. Thoughts that never
+/// end are left: then it is the thoughts that were cut off, and no answer was begun.
+fn without_thoughts(text: &str) -> (&str, bool) {
+    for (begin, end) in THOUGHTS {
+        if let Some((_, answer)) = text.strip_prefix(begin).and_then(|rest| rest.split_once(end)) {
+            return (answer.trim_start(), true);
+        }
+    }
+    (text, false)
 }
 
 fn within_bounds(answer: &Answer) -> Result<(), Unreadable> {

@@ -2,7 +2,7 @@
 //!
 //! In this order: `retry-after-ms`, `retry-after` (seconds, decimals, an HTTP date), Google's `RetryInfo` in the body,
 //! "try again in 1.5s" in a message, and the reset time of a rate limit whose remainder is nothing. A date is read
-//! against the answer's own `date` header, so that our clock does not matter.
+//! against the answer's own `date` header, so that our clock does not matter; against our clock where there is none.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ pub const LONGEST: Duration = Duration::from_secs(3600);
 /// The wait asked for, at most [`LONGEST`]. None: the vendor does not say, or says nonsense.
 pub fn asked(headers: &HeaderMap, body: &Value) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let date = text("date").and_then(http_date);
+    let date = text("date").and_then(http_date).unwrap_or_else(Timestamp::now);
 
     let wait = text("retry-after-ms")
         .and_then(|millis| seconds(millis).map(|wait| wait / 1000))
         .or_else(|| {
-            text("retry-after").and_then(|value| seconds(value).or_else(|| until(http_date(value)?, date?)))
+            text("retry-after").and_then(|value| seconds(value).or_else(|| until(http_date(value)?, date)))
         })
         .or_else(|| retry_info(body))
         .or_else(|| in_words(body))
@@ -36,7 +36,7 @@ pub fn asked(headers: &HeaderMap, body: &Value) -> Option<Duration> {
                     .and_then(|_| {
                         text(&format!("anthropic-ratelimit-{what}-reset"))?.parse::<Timestamp>().ok()
                     })
-                    .and_then(|at| until(at, date?));
+                    .and_then(|at| until(at, date));
                 openai.or(anthropic)
             });
             waits.max()
@@ -61,9 +61,10 @@ fn seconds(text: &str) -> Option<Duration> {
     sound.then(|| Duration::from_secs_f64(number.min(1e9)))
 }
 
-/// All three date formats of RFC 9110 end in GMT or name no zone; only the first is sent nowadays.
+/// All three date formats that RFC 9110 obliges a client to read, and the same as in mail, with a zone in digits.
 fn http_date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp())
+    let date = httpdate::parse_http_date(text).ok().and_then(|at| Timestamp::try_from(at).ok());
+    date.or_else(|| jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp()))
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Option<Duration> {
@@ -161,6 +162,21 @@ mod tests {
             (headers(&[("retry-after", "0.25")]), Value::Null, Some(250)),
             (headers(&[("retry-after", "Wed, 25 Nov 2026 20:00:30 GMT"), NOW]), Value::Null, Some(30_000)),
             (headers(&[("retry-after", "Wed, 25 Nov 2026 19:00:00 GMT"), NOW]), Value::Null, Some(0)),
+            (
+                headers(&[("retry-after", "Wednesday, 25-Nov-26 20:00:30 GMT"), NOW]),
+                Value::Null,
+                Some(30_000),
+            ),
+            (headers(&[("retry-after", "Wed Nov 25 20:00:30 2026"), NOW]), Value::Null, Some(30_000)),
+            (headers(&[("retry-after", "Wed Nov  4 20:00:30 2026"), NOW]), Value::Null, Some(0)),
+            (
+                headers(&[
+                    ("retry-after", "Wed, 25 Nov 2026 20:00:30 GMT"),
+                    ("date", "Wednesday, 25-Nov-26 20:00:20 GMT"),
+                ]),
+                Value::Null,
+                Some(10_000),
+            ),
             (headers(&[("retry-after-ms", "1500"), ("retry-after", "9")]), Value::Null, Some(1_500)),
             (headers(&[("retry-after", "1000000")]), Value::Null, Some(3_600_000)),
             (headers(&[("retry-after", "-5")]), Value::Null, None),
@@ -198,6 +214,19 @@ mod tests {
         for (headers, body, millis) in cases {
             let wait = asked(&headers, &body);
             assert_eq!(wait, millis.map(Duration::from_millis), "{headers:?} {body}");
+        }
+    }
+
+    #[test]
+    fn a_date_without_the_vendors_clock_is_read_against_ours() {
+        let far = Timestamp::now() + jiff::SignedDuration::from_hours(30 * 24);
+        let past = Timestamp::now() - jiff::SignedDuration::from_hours(24);
+        let date = |at: Timestamp| httpdate::fmt_http_date(at.into());
+
+        for (at, wait) in [(far, LONGEST), (past, Duration::ZERO)] {
+            assert_eq!(asked(&headers(&[("retry-after", &date(at))]), &Value::Null), Some(wait));
+            let both = [("retry-after", &*date(at)), ("date", "no date")];
+            assert_eq!(asked(&headers(&both), &Value::Null), Some(wait));
         }
     }
 

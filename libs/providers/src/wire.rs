@@ -124,6 +124,58 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// What a message's content says: one text, or parts of which some are text, some a refusal, and some thoughts, calls or
+/// pictures, which are not for us.
+#[derive(Default)]
+struct Content {
+    text: String,
+    refusal: String,
+}
+
+impl Content {
+    fn of(content: Option<&Value>) -> Content {
+        let mut said = Content::default();
+        match content {
+            Some(Value::String(text)) => said.text.push_str(text),
+            Some(Value::Array(parts)) => parts.iter().for_each(|part| said.add(part)),
+            Some(part @ Value::Object(_)) => said.add(part),
+            Some(Value::Null | Value::Bool(_) | Value::Number(_)) | None => {}
+        }
+        said
+    }
+
+    fn add(&mut self, part: &Value) {
+        if let Some(text) = part.as_str() {
+            self.text.push_str(text);
+        }
+        if part.get("thought") == Some(&Value::Bool(true)) {
+            return;
+        }
+        match text(part, "/type") {
+            "text" | "output_text" | "" => {
+                self.text.push_str(text(part, "/text"));
+                self.text.push_str(text(part, "/text/value"));
+            }
+            "refusal" => self.refusal.push_str(text(part, "/refusal")),
+            _ => {}
+        }
+    }
+}
+
+impl Heard {
+    /// Adds what was said. A refusal stands whatever else is there.
+    fn add(&mut self, said: Content) {
+        self.text.push_str(&said.text);
+        if !said.refusal.is_empty() {
+            if self.stop != Some(Stop::Refused) {
+                self.text.clear();
+            }
+            self.stop = Some(Stop::Refused);
+            self.text.push_str(&said.refusal);
+        }
+    }
+}
+
 /// A count in a document; 0 when it is not there.
 fn count(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
@@ -191,6 +243,168 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_documented_shape_of_an_answer_gives_its_text() {
+        let chat = |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+        let call = |arguments: &str| json!({"id": "c", "type": "function", "function": {"name": "json", "arguments": arguments}});
+        let blocks =
+            |content: Value| json!({"type": "message", "content": content, "stop_reason": "end_turn"});
+        let parts =
+            |parts: Value| json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
+        let output = |output: Value| json!({"status": "completed", "output": output});
+        let cases = [
+            (Dialect::OpenaiChat, chat(json!({"content": "ok"})), "ok", Stop::Complete),
+            (
+                Dialect::OpenaiChat,
+                chat(json!({"content": [{"type": "text", "text": "o"}, {"type": "text", "text": "k"}]})),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::OpenaiCompatible,
+                chat(json!({"content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                    {"type": "reasoning", "text": "hm"},
+                    {"type": "text", "text": "ok"},
+                ]})),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::OpenaiCompatible,
+                chat(json!({"content": {"type": "text", "text": "ok"}})),
+                "ok",
+                Stop::Complete,
+            ),
+            (Dialect::OpenaiCompatible, chat(json!({"content": ["o", "k"]})), "ok", Stop::Complete),
+            (
+                Dialect::OpenaiChat,
+                chat(json!({"content": [{"type": "refusal", "refusal": "no"}]})),
+                "no",
+                Stop::Refused,
+            ),
+            (Dialect::OpenaiChat, chat(json!({"content": null, "refusal": "no"})), "no", Stop::Refused),
+            (
+                Dialect::OpenaiChat,
+                chat(
+                    json!({"content": [{"type": "text", "text": "but"}, {"type": "refusal", "refusal": "no"}]}),
+                ),
+                "no",
+                Stop::Refused,
+            ),
+            (
+                Dialect::OpenaiCompatible,
+                chat(json!({"content": null, "tool_calls": [call("ok")]})),
+                "ok",
+                Stop::Complete,
+            ),
+            // Which of two is meant is not known.
+            (
+                Dialect::OpenaiCompatible,
+                chat(json!({"content": null, "tool_calls": [call("a"), call("b")]})),
+                "",
+                Stop::Complete,
+            ),
+            (
+                Dialect::OpenaiCompatible,
+                chat(json!({"content": "ok", "tool_calls": [call("a")]})),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::Deepseek,
+                chat(json!({"content": "ok", "reasoning_content": "hm"})),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::Openrouter,
+                chat(json!({"content": "ok", "reasoning": "hm", "reasoning_details": [{"text": "hm"}]})),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::Anthropic,
+                blocks(json!([
+                    {"type": "thinking", "thinking": "hm", "signature": "s"},
+                    {"type": "redacted_thinking", "data": "hm"},
+                    {"type": "text", "text": "o"},
+                    {"type": "tool_use", "input": {"text": "hm"}},
+                    {"type": "text", "text": "k"},
+                ])),
+                "ok",
+                Stop::Complete,
+            ),
+            (Dialect::Anthropic, blocks(json!("ok")), "ok", Stop::Complete),
+            (
+                Dialect::Gemini,
+                parts(json!([
+                    {"text": "hm", "thought": true}, {"text": "o"}, {"text": "k"}, {"thoughtSignature": "s"}, {"inlineData": {"data": "hm"}},
+                ])),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::OpenaiResponses,
+                output(json!([
+                    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                    {"type": "message", "content": [{"type": "output_text", "text": "o"}, {"type": "output_text", "text": "k"}]},
+                ])),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::OpenaiResponses,
+                output(json!([{"type": "message", "content": "ok"}])),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::OpenaiResponses,
+                output(json!([{"type": "output_text", "text": "ok"}])),
+                "ok",
+                Stop::Complete,
+            ),
+            (
+                Dialect::OpenaiResponses,
+                output(json!([{"type": "message", "content": [{"type": "refusal", "refusal": "no"}]}])),
+                "no",
+                Stop::Refused,
+            ),
+            (
+                Dialect::Ollama,
+                json!({"message": {"content": "ok", "thinking": "hm"}, "done": true, "done_reason": "stop"}),
+                "ok",
+                Stop::Complete,
+            ),
+        ];
+
+        for (dialect, body, text, stop) in cases {
+            let heard = of(dialect).reply(&body).unwrap_or_else(|failure| panic!("{body}: {failure}"));
+
+            assert_eq!((heard.text.as_str(), heard.stop), (text, Some(stop)), "{body}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_an_answer_come_in_the_same_shapes() {
+        let piece = |delta: Value| json!({"choices": [{"delta": delta, "finish_reason": null}]});
+        let mut heard = Heard::default();
+        let wire = of(Dialect::OpenaiCompatible);
+
+        for delta in [
+            json!({"role": "assistant", "content": ""}),
+            json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}),
+            json!({"content": [{"type": "text", "text": "o"}]}),
+            json!({"content": "k", "reasoning_content": "hm"}),
+            json!({"content": null}),
+        ] {
+            wire.event("", &piece(delta), &mut heard).unwrap();
+        }
+
+        assert_eq!(heard.text, "ok");
     }
 
     #[test]

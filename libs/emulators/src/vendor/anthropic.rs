@@ -115,7 +115,11 @@ impl Format for Messages {
             blocks.push(json!({"type": "hologram", "novelty": novelty()}));
         }
         if say.ending != Ending::Refused {
-            blocks.push(json!({"type": "text", "text": say.text, "citations": null}));
+            if say.parts {
+                blocks.push(json!({"type": "redacted_thinking", "data": "e3RoaW5rfQ=="}));
+            }
+            let texts = if say.parts { pieces(&say.text) } else { vec![&*say.text] };
+            blocks.extend(texts.iter().map(|text| json!({"type": "text", "text": text, "citations": null})));
         }
         let mut message = head(say);
         message["content"] = blocks.into();

@@ -131,7 +131,17 @@ impl Format for Chat {
 
     fn whole(&self, _: &Question, say: &Say) -> Value {
         let refused = say.ending == Ending::Refused;
-        let mut message = json!({"role": "assistant", "content": if refused { Value::Null } else { say.text.clone().into() }});
+        let content = match (refused, say.parts) {
+            (true, _) => Value::Null,
+            (false, false) => say.text.clone().into(),
+            (false, true) => {
+                let thought =
+                    json!({"type": "thinking", "thinking": [{"type": "text", "text": "{Let} me see…"}]});
+                let text = pieces(&say.text).into_iter().map(|text| json!({"type": "text", "text": text}));
+                [thought].into_iter().chain(text).collect()
+            }
+        };
+        let mut message = json!({"role": "assistant", "content": content});
         if self.0 == Vendor::Openai {
             message["refusal"] = if refused { say.text.clone().into() } else { Value::Null };
             message["annotations"] = json!([]);
@@ -178,7 +188,11 @@ impl Format for Chat {
             events.push(chunk(json!([])));
         }
         let field = if say.ending == Ending::Refused { "refusal" } else { "content" };
-        events.extend(pieces(&say.text).into_iter().map(|text| delta(json!({ field: text }), Value::Null)));
+        let in_parts = say.parts && field == "content";
+        events.extend(pieces(&say.text).into_iter().map(|text| {
+            let content = if in_parts { json!([{"type": "text", "text": text}]) } else { text.into() };
+            delta(json!({ field: content }), Value::Null)
+        }));
         events.push(delta(json!({}), self.reason(say).into()));
         if question.counts
             && let Some(usage) = self.usage(say)

@@ -104,7 +104,13 @@ impl Format for Generate {
                 if say.thinking {
                     parts.push(json!({"text": "Let me see…", "thought": true}));
                 }
-                parts.push(json!({"text": say.text}));
+                if say.parts {
+                    parts.push(json!({"text": "{Let} me see…", "thought": true}));
+                    parts.extend(pieces(&say.text).into_iter().map(|text| json!({"text": text})));
+                    parts.push(json!({"thoughtSignature": "c2ln"}));
+                } else {
+                    parts.push(json!({"text": say.text}));
+                }
                 body["candidates"] = json!([candidate(parts, Some(ending), say)]);
             }
         }

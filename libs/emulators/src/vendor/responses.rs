@@ -88,7 +88,12 @@ impl Format for Responses {
         if say.novelties {
             output.push(json!({"type": "hologram", "id": "ho_1", "novelty": novelty()}));
         }
-        output.push(message(say, "completed", part(say)));
+        let mut said = message(say, "completed", part(say));
+        if say.parts && say.ending == Ending::Complete {
+            let text = |text| json!({"type": "output_text", "text": text, "annotations": []});
+            said["content"] = pieces(&say.text).into_iter().map(text).collect();
+        }
+        output.push(said);
         body["output"] = output.into();
         body["usage"] = usage(say);
         body

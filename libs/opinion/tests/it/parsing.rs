@@ -42,6 +42,62 @@ fn a_valid_answer_is_read_as_it_is() {
 }
 
 #[test]
+fn an_integer_is_one_however_it_is_written() {
+    let whole = read(&valid().to_string()).unwrap().answer;
+    for (key, value) in [
+        ("confidence_pct", "90.0"),
+        ("confidence_pct", "9e1"),
+        ("confidence_pct", "9.0E+1"),
+        ("bake_minutes", "10.000"),
+        ("canary_steps_pct", "[5.0, 50, 1e2]"),
+    ] {
+        let text = valid().to_string();
+        let written = format!("\"{key}\":{}", valid()[key]);
+        let text = text.replace(&written, &format!("\"{key}\":{value}"));
+        assert!(text.contains(value), "{text}");
+
+        assert_eq!(read(&text).unwrap().answer, whole, "{value}");
+    }
+    for (key, value) in [
+        ("confidence_pct", json!(90.5)),
+        ("confidence_pct", json!("90")),
+        ("confidence_pct", json!(-1.0)),
+        ("confidence_pct", json!(300.0)),
+        ("confidence_pct", json!(true)),
+        ("confidence_pct", json!(null)),
+        ("bake_minutes", json!(1e300)),
+        ("bake_minutes", json!("10")),
+        ("canary_steps_pct", json!([5.5])),
+        ("canary_steps_pct", json!(["5"])),
+        ("canary_steps_pct", json!(5)),
+    ] {
+        let refused = read(&with(key, value.clone()));
+        assert!(matches!(refused, Err(Unreadable::Schema(_))), "{key} {value}: {refused:?}");
+    }
+}
+
+#[test]
+fn thoughts_before_an_answer_are_dropped_and_told_whatever_they_hold() {
+    let answer = valid().to_string();
+    for thoughts in [
+        "<think>Weigh {this}, {\"verdict\": \"approve\"}.</think>\n",
+        "<thinking>{</thinking>",
+        "<think></think>",
+    ] {
+        let reading = read(&format!("{thoughts}{answer}")).unwrap();
+
+        assert_eq!(reading.answer, read(&answer).unwrap().answer);
+        assert_eq!(reading.repairs, ["text around the object was dropped"]);
+    }
+    assert!(read(&format!("<think>so {answer}")).is_ok_and(|reading| reading.repairs.len() == 1));
+    assert!(matches!(read("<think>I would say {\"verdict\": \"approve\""), Err(Unreadable::CutOff { .. })));
+    assert!(matches!(
+        read(&format!("<think>x</think>{answer}<think>{{}}</think>")),
+        Err(Unreadable::Ambiguous)
+    ));
+}
+
+#[test]
 fn a_fence_or_prose_around_it_is_dropped_and_told() {
     let answer = valid().to_string();
     let dressed = [

@@ -74,7 +74,8 @@ impl Exchange {
         let mut response = self.send(model, ask, false).await?;
         let id = request_id(response.headers());
         let body = self.read_all(&mut response).await?;
-        let text = body.trim_ascii();
+        // Some servers begin a document with a byte order mark, which JSON does not have.
+        let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body).trim_ascii();
         let heard = if text.is_empty() {
             Err(Failure::new(Class::Malformed, "the answer has no body"))
         } else {

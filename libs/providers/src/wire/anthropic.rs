@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
+use super::{Content, Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
 use crate::{
     account::Tokens,
     ask::{Ask, Stop},
@@ -52,11 +52,11 @@ impl Wire for Messages {
         if text(body, "/type") == "error" || has(body, "error") {
             return Err(told::within(body));
         }
-        let blocks = body.get("content").and_then(Value::as_array).ok_or_else(|| malformed("no content"))?;
         let mut heard = Heard::default();
-        for block in blocks.iter().filter(|block| text(block, "/type") == "text") {
-            heard.text.push_str(text(block, "/text"));
+        if !body.get("content").is_some_and(|content| content.is_array() || content.is_string()) {
+            return Err(malformed("no content"));
         }
+        heard.add(Content::of(body.get("content")));
         about(body, &mut heard);
         ending(body, &mut heard);
         heard.ended = true;
@@ -68,7 +68,7 @@ impl Wire for Messages {
         let kind = data.get("type").and_then(Value::as_str).unwrap_or(name);
         match kind {
             "message_start" => about(&data["message"], heard),
-            "content_block_start" => heard.text.push_str(text(data, "/content_block/text")),
+            "content_block_start" => heard.add(Content::of(data.get("content_block"))),
             "content_block_delta" if text(data, "/delta/type") == "text_delta" => {
                 heard.text.push_str(text(data, "/delta/text"));
             }

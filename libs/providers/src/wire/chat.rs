@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
+use super::{Content, Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
 use crate::{
     account::Tokens,
     ask::{Ask, Stop},
@@ -87,11 +87,12 @@ impl Wire for Chat {
         }
         let mut heard = Heard::default();
         about(body, &mut heard);
-        heard.text = text(choice, "/message/content").into();
-        let refusal = text(choice, "/message/refusal");
-        if !refusal.is_empty() {
-            heard.stop = Some(Stop::Refused);
-            heard.text = refusal.into();
+        let mut said = Content::of(choice.pointer("/message/content"));
+        said.refusal.push_str(text(choice, "/message/refusal"));
+        heard.add(said);
+        if heard.text.is_empty() {
+            // Some servers have the schema enforced as the one tool that the model must call.
+            heard.text = only_call(choice).unwrap_or_default().into();
         }
         ending(choice, &mut heard)?;
         heard.ended = true;
@@ -104,17 +105,22 @@ impl Wire for Chat {
         }
         about(data, heard);
         let Some(choice) = data.pointer("/choices/0") else { return Ok(()) };
-        heard.text.push_str(text(choice, "/delta/content"));
-        let refusal = text(choice, "/delta/refusal");
-        if !refusal.is_empty() {
-            heard.stop = Some(Stop::Refused);
-            heard.text.push_str(refusal);
-        }
+        let mut said = Content::of(choice.pointer("/delta/content"));
+        said.refusal.push_str(text(choice, "/delta/refusal"));
+        heard.add(said);
         ending(choice, heard)
     }
 
     fn may_lack_end(&self) -> bool {
         self.0 == Flavour::Compatible
+    }
+}
+
+/// The arguments of the only call in a message.
+fn only_call(choice: &Value) -> Option<&str> {
+    match choice.pointer("/message/tool_calls")?.as_array()?.as_slice() {
+        [call] => call.pointer("/function/arguments")?.as_str(),
+        _ => None,
     }
 }
 

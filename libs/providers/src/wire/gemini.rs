@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
+use super::{Content, Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
 use crate::{
     account::Tokens,
     ask::{Ask, Stop},
@@ -80,10 +80,7 @@ impl Wire for Generate {
             return Ok(());
         }
         let Some(candidate) = data.pointer("/candidates/0") else { return Ok(()) };
-        let parts = candidate.pointer("/content/parts").and_then(Value::as_array).into_iter().flatten();
-        for part in parts.filter(|part| part.get("thought") != Some(&Value::Bool(true))) {
-            heard.text.push_str(text(part, "/text"));
-        }
+        heard.add(Content::of(candidate.pointer("/content/parts")));
         let stop = match text(candidate, "/finishReason") {
             "" | "FINISH_REASON_UNSPECIFIED" => return Ok(()),
             "STOP" => Stop::Complete,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
+use super::{Content, Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
 use crate::{
     account::Tokens,
     ask::{Ask, Stop},
@@ -55,7 +55,7 @@ impl Wire for Native {
         if has(data, "error") {
             return Err(told::within(data));
         }
-        heard.text.push_str(text(data, "/message/content"));
+        heard.add(Content::of(data.pointer("/message/content")));
         if has(data, "model") {
             heard.model = text(data, "/model").into();
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
+use super::{Content, Heard, Wire, count, enforced, has, malformed, max_tokens, system, text, told};
 use crate::{
     account::Tokens,
     ask::{Ask, Stop},
@@ -93,18 +93,15 @@ fn whole(body: &Value, heard: &mut Heard) -> Result<(), Failure> {
         output: count(body, "/usage/output_tokens"),
     };
     heard.text.clear();
-    let mut refused = false;
-    let messages = output.iter().filter(|item| text(item, "/type") == "message");
-    for part in messages.filter_map(|item| item.get("content")?.as_array()).flatten() {
-        match text(part, "/type") {
-            "output_text" => heard.text.push_str(text(part, "/text")),
-            "refusal" => {
-                refused = true;
-                heard.text.push_str(text(part, "/refusal"));
-            }
+    heard.stop = None;
+    for item in output {
+        match text(item, "/type") {
+            "message" | "" => heard.add(Content::of(item.get("content"))),
+            "output_text" | "refusal" => heard.add(Content::of(Some(item))),
             _ => {}
         }
     }
+    let refused = heard.stop == Some(Stop::Refused);
     heard.stop = Some(match (text(body, "/status"), text(body, "/incomplete_details/reason")) {
         ("failed" | "cancelled", _) => return Err(Failure::new(Class::Upstream, "the response failed")),
         ("incomplete", "content_filter") => Stop::Refused,

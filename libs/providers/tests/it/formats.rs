@@ -43,6 +43,8 @@ async fn odd_but_lawful_answers_are_read_like_plain_ones() {
         vec![Fault::Gzip],
         vec![Fault::WindowsLines],
         vec![Fault::Novelties, Fault::Thinking],
+        vec![Fault::Parts],
+        vec![Fault::Parts, Fault::Thinking, Fault::Decimals],
         vec![Fault::DuplicateEvent],
         vec![Fault::KeepAlive { times: 5, every_ms: 1 }],
         vec![Fault::Drip { bytes: 7, every_ms: 0 }],
