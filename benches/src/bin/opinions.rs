@@ -30,6 +30,7 @@ use opinion::{
     vector::{Scratch, similarities},
     weigh,
 };
+use rayon::prelude::*;
 
 /// Weighs, compares and evaluates, and prints what it takes.
 #[derive(Parser)]
@@ -38,7 +39,7 @@ struct Arguments {
     #[command(flatten)]
     options: Options,
     /// Folder of sets with label.csv and truth.csv each.
-    #[arg(long, default_value = "../shared/data/crowd")]
+    #[arg(long, default_value = "libs/opinion/tests/data")]
     data: PathBuf,
     /// Also run crowd-kit from PyPI on the same sets, in an environment of its own that is made when it is not there.
     #[arg(long)]
@@ -295,7 +296,8 @@ fn many(options: &Options, cases: &Cases, figures: &mut Vec<Figure>) -> Result<(
     let mut best = f64::MAX;
     for _ in 0..5 {
         let began = wall();
-        let tallies = pool.tally_all(&panel, EXPERTS, &said);
+        let tallies: Vec<_> = pool
+            .run(|| said.par_chunks_exact(EXPERTS).with_min_len(512).map(|said| panel.tally(said)).collect());
         best = best.min((wall() - began).as_secs_f64() / tallies.len().max(1) as f64);
     }
     let name = format!("votes of 8 in batches, {} threads", pool.threads());
@@ -305,7 +307,10 @@ fn many(options: &Options, cases: &Cases, figures: &mut Vec<Figure>) -> Result<(
     let mut best = f64::MAX;
     for _ in 0..options.size(40, 10) {
         let began = wall();
-        let opinions = pool.weigh_all(&batch, &cases.records, &cases.policy);
+        let opinions: Vec<_> = pool.run(|| {
+            let weigh = |(facts, ballots): &(_, Vec<_>)| weigh(facts, ballots, &cases.records, &cases.policy);
+            batch.par_iter().with_min_len(8).map(weigh).collect()
+        });
         best = best.min((wall() - began).as_secs_f64() / opinions.len().max(1) as f64);
     }
     let name = format!("consensus of 8 answers of 4 KiB in batches, {} threads", pool.threads());
@@ -493,7 +498,7 @@ fn ours(method: Method) -> Vec<(&'static str, Run)> {
         Method::OneCoin => vec![("one-coin", opinion::batch::one_coin)],
         Method::Wawa => vec![("Wawa", opinion::batch::wawa)],
         Method::Majority => vec![("majority", opinion::batch::majority)],
-        Method::DawidSkenePrior | Method::Ibcc => Vec::new(),
+        Method::DawidSkeneShort | Method::DawidSkenePrior | Method::Ibcc | Method::Ebcc => Vec::new(),
     }
 }
 

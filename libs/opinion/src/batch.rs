@@ -1,21 +1,23 @@
-//! Methods over a history of votes: who was right, without being told. For looking back and for finding drift; the
-//! online opinion does not use them.
+//! Methods over a history of votes: who was right, without being told. For looking back: the online opinion
+//! does not use them.
 //!
 //! Reference figures for each method and set are in `docs/consensus.md`.
 
+mod choose;
+mod correlation;
 mod crowd;
 mod dawid_skene;
-mod drift;
+mod ebcc;
 mod evaluate;
-mod gold;
 mod majority;
 mod one_coin;
 
+pub use choose::{Choice, choose};
+pub use correlation::error_correlation;
 pub use crowd::{BadVotes, Truth, Votes, read};
 pub use dawid_skene::{Rows, Stop, dawid_skene, ibcc};
-pub use drift::{Drift, drift, error_correlation};
+pub use ebcc::{Kinds, ebcc};
 pub use evaluate::{Evaluation, Score, calibration_error, evaluate, score, temper_on, tempered};
-pub use gold::gold_pool;
 pub use majority::{majority, wawa};
 pub use one_coin::one_coin;
 
@@ -67,21 +69,27 @@ pub enum Method {
     OneCoin,
     /// Confusion rows by expectation maximisation, lightly smoothed.
     DawidSkene,
+    /// The same, ended after few turns, when the likelihood hardly gains.
+    DawidSkeneShort,
     /// The same with a prior on the rows.
     DawidSkenePrior,
     /// The same by variational inference.
     Ibcc,
+    /// The same with kinds of items, so that workers may err together.
+    Ebcc,
 }
 
 impl Method {
     /// All, in the order of tables.
-    pub const ALL: [Method; 6] = [
+    pub const ALL: [Method; 8] = [
         Method::Majority,
         Method::Wawa,
         Method::OneCoin,
         Method::DawidSkene,
+        Method::DawidSkeneShort,
         Method::DawidSkenePrior,
         Method::Ibcc,
+        Method::Ebcc,
     ];
 
     /// The name in tables.
@@ -91,8 +99,10 @@ impl Method {
             Method::Wawa => "Wawa",
             Method::OneCoin => "one-coin",
             Method::DawidSkene => "Dawid-Skene",
+            Method::DawidSkeneShort => "Dawid-Skene, short",
             Method::DawidSkenePrior => "Dawid-Skene, prior",
             Method::Ibcc => "iBCC",
+            Method::Ebcc => "EBCC",
         }
     }
 
@@ -103,8 +113,10 @@ impl Method {
             Method::Wawa => wawa(votes),
             Method::OneCoin => one_coin(votes),
             Method::DawidSkene => dawid_skene(votes, Rows::Smoothed, Stop::Still),
+            Method::DawidSkeneShort => dawid_skene(votes, Rows::Smoothed, Stop::Gain(1e-5)),
             Method::DawidSkenePrior => dawid_skene(votes, Rows::Prior, Stop::Still),
             Method::Ibcc => ibcc(votes),
+            Method::Ebcc => ebcc(votes, choose::thinnest_row(votes), choose::THINNEST).posterior,
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod text;
 pub mod vector;
 
 mod facts;
+mod first_day;
 mod judge;
 mod panel;
 mod weigh;

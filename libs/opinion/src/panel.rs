@@ -5,6 +5,7 @@
 use model::expert::{Action, AnswerStatus, Ballot, ExpertId, Stance};
 
 use crate::{
+    first_day::FirstDay,
     likelihood::softmax,
     policy::{ACTIONS, Policy},
     record::{Records, Says, Voice, bucket},
@@ -116,6 +117,7 @@ pub struct Panel {
     across: f64,
     within: f64,
     fitted: Option<f64>,
+    first_day: FirstDay,
 }
 
 impl Panel {
@@ -143,11 +145,14 @@ impl Panel {
             seats.push(Seat { voice, family, version, rules, place });
         }
         let share = |raw: f64| if raw.is_finite() { raw.clamp(0.0, 1.0) } else { 1.0 };
+        let across = share(policy.correlation_across);
+        let families = seats.last().map_or(0, |seat| seat.family + 1);
         Panel {
             seats,
             log_prior: policy.log_prior(),
             losses: policy.losses.table(),
-            across: share(policy.correlation_across),
+            across,
+            first_day: FirstDay::new(across, families),
             within: share(policy.correlation_within),
             fitted: records.temper.filter(|temper| temper.is_finite() && *temper > 0.0),
         }
@@ -200,8 +205,7 @@ impl Panel {
             }
         }
         let (evidence, families, effective_votes) = pool.finish();
-        let temper =
-            self.fitted.unwrap_or(if families > 0 { effective_votes / f64::from(families) } else { 1.0 });
+        let temper = self.fitted.unwrap_or_else(|| self.first_day.temper(families, effective_votes));
         let mut posterior: [f64; 3] =
             std::array::from_fn(|state| self.log_prior[state] + temper * evidence[state]);
         softmax(&mut posterior);

@@ -13,16 +13,6 @@ use std::{
     },
 };
 
-use model::expert::{Ballot, Opinion};
-use rayon::prelude::*;
-
-use crate::{Facts, Policy, Records, weigh};
-
-/// Work in one piece, so that handing it over is cheap against doing it: a fork costs 5 to 20 µs, an opinion 50.
-const PIECE: usize = 8;
-/// Tallies in one piece: each is some hundred nanoseconds.
-const TALLIES: usize = 512;
-
 /// One processor as the system numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Processor {
@@ -200,28 +190,5 @@ impl Pool {
     /// Threads.
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
-    }
-
-    /// Weighs many questions; the opinions come in their order.
-    pub fn weigh_all(
-        &self,
-        cases: &[(Facts, Vec<Ballot>)],
-        records: &Records,
-        policy: &Policy,
-    ) -> Vec<Opinion> {
-        self.run(|| {
-            cases
-                .par_iter()
-                .with_min_len(PIECE)
-                .map(|(facts, ballots)| weigh(facts, ballots, records, policy))
-                .collect()
-        })
-    }
-
-    /// Tallies many questions to one panel, whose votes lie one after the other, `seats` of each question.
-    pub fn tally_all(&self, panel: &crate::Panel, seats: usize, said: &[crate::Said]) -> Vec<crate::Tally> {
-        self.run(|| {
-            said.par_chunks_exact(seats.max(1)).with_min_len(TALLIES).map(|said| panel.tally(said)).collect()
-        })
     }
 }

@@ -6,6 +6,7 @@ use model::expert::{Action, Advice, Answer, AnswerStatus, Ballot, Opinion, Stanc
 
 use crate::{
     facts::Facts,
+    first_day,
     judge::{self, Cause, Signals, answers_needed, judge},
     panel::{Panel, Said, Tally, Without, vote_of},
     policy::{Policy, STATES},
@@ -73,7 +74,7 @@ fn weigh_with(
     let dissent = texts.dissent(&seated, &shares, leading(&tally, &vote_share));
     Opinion {
         action,
-        reason: reason(cause, facts, &seated, &tally, policy),
+        reason: reason(cause, facts, &seated, &tally, policy, records.cases.len()),
         cause: cause.as_str().to_owned(),
         posterior: by_state(&tally.posterior),
         untempered: by_state(&panel.naive(&said)),
@@ -230,7 +231,14 @@ fn strategies(answers: &[(&Answer, f64)]) -> (Vec<Advice>, Vec<Advice>) {
     (advice(rank::kemeny(&before).unwrap_or_default()), advice(rank::borda(&before)))
 }
 
-fn reason(cause: Cause, facts: &Facts, seated: &[&Ballot], tally: &Tally, policy: &Policy) -> String {
+fn reason(
+    cause: Cause,
+    facts: &Facts,
+    seated: &[&Ballot],
+    tally: &Tally,
+    policy: &Policy,
+    known: usize,
+) -> String {
     match cause {
         Cause::LeastLoss => {
             let [escalate, change, reject, approve] = tally.losses;
@@ -241,7 +249,7 @@ fn reason(cause: Cause, facts: &Facts, seated: &[&Ballot], tally: &Tally, policy
                     format!("{} loses least, {least:.2}; approving {approve:.2}", verb(other))
                 }
             };
-            format!("{}; {losses}", votes(seated, tally))
+            format!("{}; {losses}", votes(seated, tally, known))
         }
         Cause::FailedGate => format!("the votes approve, but failed: {}", facts.failed_gates.join(", ")),
         Cause::BlockingFinding => {
@@ -250,7 +258,7 @@ fn reason(cause: Cause, facts: &Facts, seated: &[&Ballot], tally: &Tally, policy
             let names = names.join(", ");
             format!(
                 "{names} found something blocking whose evidence exists, which outranks all votes ({})",
-                votes(seated, tally)
+                votes(seated, tally, known)
             )
         }
         Cause::Dictated => "the votes approve, but with the same text from several families".to_owned(),
@@ -283,13 +291,19 @@ fn verb(action: Action) -> &'static str {
     }
 }
 
-fn votes(seated: &[&Ballot], tally: &Tally) -> String {
+/// What the votes come to, and how far that may be off with so many known outcomes.
+fn votes(seated: &[&Ballot], tally: &Tally, known: usize) -> String {
     let [safe, unsound, fixable] = tally.posterior.map(|one| one * 100.0);
+    let (low, high) = first_day::width(tally.posterior[0], known);
+    let outcomes = if known == 1 { "outcome" } else { "outcomes" };
     format!(
-        "{} of {} voted, worth {:.1} votes: safe {safe:.0} %, unsafe {unsound:.0} %, fixable {fixable:.0} %",
+        "{} of {} voted, worth {:.1} votes: safe {safe:.0} % ({:.0} to {:.0} % by {known} known {outcomes}), \
+         unsafe {unsound:.0} %, fixable {fixable:.0} %",
         tally.votes,
         seated.len(),
         tally.effective_votes,
+        low * 100.0,
+        high * 100.0,
     )
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadVotes, Method, Posterior, Truth, read};
+use super::{BadVotes, Choice, Method, Posterior, Truth, choose, read};
 use crate::record::TEMPERS;
 
 /// Bins of the calibration error.
@@ -38,6 +38,11 @@ pub struct Evaluation {
     pub correlation: Option<f64>,
     /// The methods, the plain one first.
     pub scores: Vec<Score>,
+    /// The method to believe here, named without a look at the truth, and how it does with the probabilities that go
+    /// with it.
+    pub chosen: Score,
+    /// Why that method.
+    pub why: String,
 }
 
 /// Reads `label.csv` (`item,worker,label`) and `truth.csv` (`item,truth`) of a folder and runs every method on it.
@@ -48,6 +53,7 @@ pub fn evaluate(folder: &Path) -> Result<Evaluation, BadVotes> {
         return Err(BadVotes::NoTruth { label: folder.join("label.csv"), truth: folder.join("truth.csv") });
     }
     let scores = Method::ALL.into_iter().map(|method| score(method, &method.run(&votes), &truth)).collect();
+    let Choice { method, why, posterior } = choose(&votes);
     Ok(Evaluation {
         items: votes.items,
         workers: votes.workers,
@@ -56,6 +62,8 @@ pub fn evaluate(folder: &Path) -> Result<Evaluation, BadVotes> {
         known: truth.len(),
         correlation: super::error_correlation(&votes, &truth, 10),
         scores,
+        chosen: score(method, &posterior, &truth),
+        why,
     })
 }
 

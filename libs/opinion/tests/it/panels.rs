@@ -29,8 +29,25 @@ fn two_families_that_agree_approve_and_show_what_they_are_worth() {
 
     assert_eq!(opinion.action, Action::Approve, "{}", opinion.reason);
     assert!((opinion.effective_votes - 2.0 / 1.5).abs() < 1e-9);
-    assert!((opinion.posterior["safe"] - 0.973).abs() < 0.005, "{:?}", opinion.posterior);
+    assert!((opinion.posterior["safe"] - 0.857).abs() < 0.001, "{:?}", opinion.posterior);
+    assert!(opinion.reason.contains("safe 86 % (57 to 96 % by 0 known outcomes)"), "{}", opinion.reason);
     assert_eq!(opinion.correlation, (0.5, 0.65));
+}
+
+#[test]
+fn unanimous_families_claim_on_the_first_day_what_a_beta_binomial_says() {
+    for (families, share) in [(2, 0.857), (3, 0.884), (5, 0.912), (9, 0.936)] {
+        let names: Vec<String> = (0..families).map(|at| format!("e{at}")).collect();
+        let approve: Vec<Ballot> = names.iter().map(|name| ballot(name, name, Stance::Approve)).collect();
+        let reject: Vec<Ballot> = names.iter().map(|name| ballot(name, name, Stance::Reject)).collect();
+
+        let (safe, not_safe) = (opinion(&approve).posterior["safe"], opinion(&reject).posterior["unsafe"]);
+
+        assert!(
+            (safe - share).abs() < 0.001 && (not_safe - share).abs() < 0.001,
+            "{families}: {safe} {not_safe}"
+        );
+    }
 }
 
 #[test]
@@ -464,7 +481,8 @@ proptest! {
         if opinion.action == Action::Approve {
             prop_assert!(facts.failed_gates.is_empty());
             prop_assert!(opinion.votes >= 2 || ballots.iter().any(|one| one.status == AnswerStatus::Abstained));
-            prop_assert!(opinion.posterior["unsafe"] < 0.05);
+            // 8 times the chance of harm and 3 times that of a cure are less than that of all being well.
+            prop_assert!(opinion.posterior["unsafe"] < 1.0 / 9.0);
             prop_assert!(facts.risk == Risk::Low || opinion.turns_without.is_empty());
         }
     }

@@ -9,7 +9,7 @@ use opinion::{
     weigh,
 };
 
-use crate::circle::{Random, ballot, expert};
+use crate::circle::{ballot, expert};
 
 fn processor(number: usize, package: usize, core: usize, cache: usize) -> Processor {
     Processor { number, package, core, cache }
@@ -64,26 +64,6 @@ fn threads_say_where_they_are() {
 }
 
 #[test]
-fn many_opinions_are_the_single_ones_in_their_order() {
-    let mut random = Random(6);
-    let stances = [Stance::Approve, Stance::Reject, Stance::NeedsChange];
-    let cases: Vec<(Facts, Vec<Ballot>)> = (0..100)
-        .map(|_| {
-            let ballots = ["a", "b", "c"].map(|name| ballot(name, name, stances[random.below(3)]));
-            (Facts::default(), ballots.into())
-        })
-        .collect();
-    let (records, policy) = (Records::default(), Policy::default());
-    let pool = Pool::start(Threads { count: 2, pinned: false }).unwrap();
-
-    let many = pool.weigh_all(&cases, &records, &policy);
-
-    for ((facts, ballots), opinion) in cases.iter().zip(&many) {
-        assert_eq!(*opinion, weigh(facts, ballots, &records, &policy));
-    }
-}
-
-#[test]
 fn votes_alone_give_the_posterior_of_the_whole() {
     let experts = [expert("c", "z"), expert("a", "x"), expert("b", "x")];
     let seats: Vec<&_> = experts.iter().collect();
@@ -99,13 +79,10 @@ fn votes_alone_give_the_posterior_of_the_whole() {
         .collect();
     let said = stances.map(|stance| Said::of(stance, 80));
 
-    let pool = Pool::start(Threads { count: 1, pinned: false }).unwrap();
-    let tallies = pool.tally_all(&panel, 3, &[said, said].concat());
+    let tally = panel.tally(&said);
     let opinion = weigh(&Facts::default(), &ballots, &Records::default(), &Policy::default());
 
-    assert_eq!(tallies.len(), 2);
-    assert_eq!(tallies[0], tallies[1]);
-    for (state, share) in opinion::policy::STATES.iter().zip(tallies[0].posterior) {
+    for (state, share) in opinion::policy::STATES.iter().zip(tally.posterior) {
         assert!((opinion.posterior[*state] - share).abs() < 1e-12);
     }
 }

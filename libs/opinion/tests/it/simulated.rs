@@ -71,6 +71,43 @@ fn what_correlated_panels_claim_is_how_often_they_are_right() {
     }
 }
 
+/// What panels of experts without a record claim, how often they are right, and the calibration error over ten bins.
+fn first_day(size: usize, right: f64, seed: u64) -> (f64, f64, f64) {
+    let panel: Vec<ExpertId> =
+        (0..size).map(|at| expert(&format!("e{at}"), &format!("family{at}"))).collect();
+    let (records, policy, mut random) = (Records::default(), Policy::default(), Random(seed));
+    const CASES: usize = 4000;
+    let (mut claimed, mut hits, mut bins) = (0.0, 0.0, [(0.0, 0.0); 10]);
+    for _ in 0..CASES {
+        let (truth, ballots) = case(&panel, right, &mut random);
+        let posterior = weigh(&Facts::default(), &ballots, &records, &policy).posterior;
+        let most = posterior.values().copied().fold(0.0, f64::max);
+        let first: Vec<&String> =
+            posterior.iter().filter(|(_, share)| **share > most - 1e-9).map(|(state, _)| state).collect();
+        let named = first.contains(&&opinion::policy::STATES[truth.index()].to_owned());
+        let hit = if named { 1.0 / first.len() as f64 } else { 0.0 };
+        claimed += most / CASES as f64;
+        hits += hit / CASES as f64;
+        let bin = &mut bins[((most * 10.0) as usize).min(9)];
+        (bin.0, bin.1) = (bin.0 + most, bin.1 + hit);
+    }
+    let error = bins.iter().map(|(said, hit): &(f64, f64)| (said - hit).abs()).sum::<f64>() / CASES as f64;
+    (claimed, hits, error)
+}
+
+#[test]
+fn panels_claim_from_the_first_day_how_often_they_are_right() {
+    for (size, right) in [(2, 0.8), (3, 0.8), (5, 0.8), (2, 0.75), (3, 0.75), (5, 0.75)] {
+        let (claimed, hits, error) = first_day(size, right, 7);
+
+        println!(
+            "{size} experts, {right} right: claimed {claimed:.3}, right {hits:.3}, calibration error {error:.3}"
+        );
+        assert!((claimed - hits).abs() <= 0.06, "{size} at {right}: {claimed:.3} against {hits:.3}");
+        assert!(error <= 0.10, "{size} at {right}: {error:.3}");
+    }
+}
+
 #[test]
 fn more_of_the_same_family_do_not_make_it_surer() {
     let decide = |members: usize| {

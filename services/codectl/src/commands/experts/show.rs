@@ -423,6 +423,14 @@ pub fn evaluation(folder: &Path, evaluation: &Evaluation) {
         ]
     });
     table(["METHOD", "ACCURACY", "CALIBRATION ERROR"], rows.collect());
+    let chosen = &evaluation.chosen;
+    output::line(format!(
+        "  {} for these votes, chosen without a look at what is known: {}; accuracy {:.3}, calibration error {:.3}",
+        paint::strong(chosen.method.name()),
+        evaluation.why,
+        chosen.accuracy,
+        chosen.calibration_error
+    ));
     if let Some(correlation) = evaluation.correlation {
         output::line(format!("  errors of two workers correlate {correlation:.2} on average"));
     }
