@@ -39,10 +39,12 @@ use fan_out::Late;
 const TEXT: usize = 200;
 
 /// How a question is asked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct How {
     /// How much is at stake.
     pub risk: Risk,
+    /// Mechanical checks that have failed already: whatever the votes say, they do not come to an approval.
+    pub failed_gates: Vec<String>,
     /// Wait for everyone, even for those who cannot change the action.
     pub for_all: bool,
 }
@@ -206,7 +208,7 @@ impl One {
         let records = store.records().await?;
         let facts = Facts {
             evidence: self.asked.question.evidence.iter().map(|exhibit| exhibit.id.to_string()).collect(),
-            failed_gates: Vec::new(),
+            failed_gates: self.how.failed_gates.clone(),
             risk: self.how.risk,
         };
         let (ballots, late) = self.ask_all(panel, &facts, &records).await?;

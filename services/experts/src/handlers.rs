@@ -93,7 +93,11 @@ async fn advise(ctx: &Ctx, matter: &Matter, deadline: Option<Instant>) -> Result
     let left = matter.until.since(ctx.clock.now()).saturating_sub(WAY_BACK);
     let within = left.min(ctx.config.deadline.0).max(Duration::from_millis(100));
     let question = matter::question(matter, within.as_millis() as u64, ctx.config.evidence_bytes);
-    let how = How { risk: matter::risk(matter.spec.environment.as_str()), for_all: false };
+    let how = How {
+        risk: matter::risk(matter.spec.environment.as_str()),
+        failed_gates: matter::failed_gates(&matter),
+        for_all: false,
+    };
     let asked = checked(ctx, question, deadline)?;
     let (consultation, stored) = consult(ctx, asked, how).await?;
     Ok(matter::advice(&consultation, stored, matter.question.clone()))

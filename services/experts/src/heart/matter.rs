@@ -37,7 +37,12 @@ pub fn question(matter: &Matter, deadline_ms: u64, evidence_bytes: usize) -> Que
     .collect();
     let mut constraints = vec![
         "a rollback returns to the baseline; what cannot be undone needs a person".to_owned(),
-        "checks by agents have passed; their findings are the exhibit `findings`".to_owned(),
+        match failed_gates(matter).len() {
+            0 => "checks by agents have passed; their findings are the exhibit `findings`".to_owned(),
+            failed => {
+                format!("{failed} checks by agents have failed; their findings are the exhibit `findings`")
+            }
+        },
     ];
     while evidence.iter().map(|exhibit| exhibit.text.len()).sum::<usize>() > evidence_bytes {
         let largest = (0..evidence.len()).max_by_key(|place| evidence[*place].text.len());
@@ -88,6 +93,13 @@ pub fn risk(environment: &str) -> Risk {
     let is_production =
         environment == "prod" || environment == "live" || environment.starts_with("production");
     if is_production { Risk::Medium } else { Risk::Low }
+}
+
+/// The checks that would refuse the plan, as `agent: why`. A deployment is asked about only after all have passed; a
+/// plan that is looked at may be asked about with some failed.
+pub fn failed_gates(matter: &Matter) -> Vec<String> {
+    let failed = matter.findings.iter().filter(|review| !review.passed);
+    failed.map(|review| format!("{}: {}", review.agent, review.summary)).collect()
 }
 
 /// What goes into the journal.

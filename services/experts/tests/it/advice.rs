@@ -6,6 +6,7 @@ use bus::{WorkRules, subjects};
 use experts::heart::decoy;
 use model::{
     DeploymentId, DeploymentSpec, Plan, Timestamp,
+    command::ReviewReply,
     expert::{Action, AdviceJob, AdviceReport, Matter, Question, Stance},
 };
 use testkit::eventually;
@@ -142,6 +143,24 @@ async fn a_plan_that_is_only_looked_at_is_asked_about_once() {
     assert_eq!(first, again);
     assert_eq!((first.action, first.source.as_str()), (Action::Approve, "models"));
     assert_eq!(stage.vendors.requests().len(), 5);
+}
+
+#[tokio::test]
+async fn a_check_that_failed_outranks_votes_that_approve() {
+    let stage = Stage::models(5, Vec::new()).await;
+    let mut asked = matter(&decoy::good(&token("plan-3"), "ann", 1000), in_a_minute());
+    asked.findings = vec![ReviewReply {
+        agent: "security".to_owned(),
+        passed: false,
+        summary: "an image that can move".to_owned(),
+        findings: Vec::new(),
+    }];
+
+    let advice = stage.call(&subjects::experts::ADVISE_NOW, &asked).await.unwrap();
+
+    assert_eq!(advice.action, Action::Reject);
+    assert!(advice.reason.contains("failed: security: an image that can move"), "{}", advice.reason);
+    assert!(stage.vendors.requests()[0].body.to_string().contains("1 checks by agents have failed"));
 }
 
 #[tokio::test]
