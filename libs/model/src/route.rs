@@ -138,4 +138,7 @@ pub struct TrafficCount {
     pub revisions: BTreeMap<Revision, RevisionCount>,
     /// Requests refused because no revision could take them.
     pub unroutable: u64,
+    /// Why the module's port is not open there; none when it is. A data plane that is older than this field says nothing.
+    #[serde(default)]
+    pub closed: Option<String>,
 }

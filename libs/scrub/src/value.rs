@@ -108,7 +108,7 @@ pub(crate) fn is_reference(value: &str) -> bool {
     // A hash of a password begins with a dollar sign too, and has a shape of its own.
     let begins =
         |begin: &&str| value.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin));
-    REFERENCES.iter().any(|begin| begins(&begin)) || is_path(value)
+    REFERENCES.iter().any(begins) || is_path(value)
 }
 
 fn is_path(value: &str) -> bool {

@@ -106,6 +106,7 @@ impl Message for TrafficCount {
             at: self.at.0,
             revisions: self.revisions.iter().map(count).collect(),
             unroutable: self.unroutable,
+            closed: self.closed.clone().unwrap_or_default(),
         }
         .encode_to_vec()
     }
@@ -135,6 +136,7 @@ impl Message for TrafficCount {
             at: Timestamp(traffic.at),
             revisions,
             unroutable: traffic.unroutable,
+            closed: Some(traffic.closed).filter(|why| !why.is_empty()),
         })
     }
 }
@@ -182,6 +184,7 @@ mod tests {
                 at: Timestamp(-5),
                 revisions: [("aaa".parse().unwrap(), RevisionCount { requests, latency, ..Default::default() })].into(),
                 unroutable: 1,
+                closed: (requests % 2 == 0).then(|| "cannot listen".to_owned()),
             };
             prop_assert_eq!(TrafficCount::decode(&count.encode()).unwrap(), count);
         }

@@ -31,15 +31,15 @@ pub async fn run(job: &StepJob, ctx: &Ctx, again: bool) -> Result<StepResult> {
         (Agent::Security, StepKind::Review) => Ok(security::review(job, ctx)),
         (Agent::Toolsmith, _) => toolsmith::run(),
         (Agent::Tester, StepKind::Smoke { module, revision }) => {
-            tester::smoke(job, ctx, module, revision).await
+            Box::pin(tester::smoke(job, ctx, module, revision)).await
         }
-        (Agent::Deployer, _) => deployer::run(job, ctx, again).await,
-        (Agent::Performance, StepKind::Validate) => performance::validate(job, ctx).await,
-        (Agent::Guardian, StepKind::Validate) => guardian::validate(job, ctx).await,
+        (Agent::Deployer, _) => Box::pin(deployer::run(job, ctx, again)).await,
+        (Agent::Performance, StepKind::Validate) => Box::pin(performance::validate(job, ctx)).await,
+        (Agent::Guardian, StepKind::Validate) => Box::pin(guardian::validate(job, ctx)).await,
         (Agent::Performance | Agent::Guardian, StepKind::Analyse { .. }) => {
-            crate::analysis::run(job, ctx).await
+            Box::pin(crate::analysis::run(job, ctx)).await
         }
-        (Agent::Validator, StepKind::Validate) => validator::validate(job, ctx).await,
+        (Agent::Validator, StepKind::Validate) => Box::pin(validator::validate(job, ctx)).await,
         (Agent::Certifier, StepKind::Certify) => Box::pin(certifier::certify(job, ctx)).await,
         (agent, _) => {
             Err(Error::verdict(format!("the {agent} agent does not know how to {}", job.step.describe())))

@@ -15,7 +15,8 @@ use platform::Platform;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, config::AgentsConfig, counts::Traffic, error::Result, http::Http, office::Office, store::Store,
+    Error, config::AgentsConfig, counts::Traffic, door::Door, error::Result, http::Http, office::Office,
+    store::Store,
 };
 
 /// The platforms of a runner, by the name that stands in a target.
@@ -37,6 +38,8 @@ pub struct Engine {
     pub traffic: Traffic,
     /// Requests of our own.
     pub http: Http,
+    /// What clients meet.
+    pub door: Arc<dyn Door>,
     /// Signs certificates.
     pub office: Office,
 }

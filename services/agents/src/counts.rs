@@ -225,6 +225,7 @@ mod tests {
             at: model::Timestamp(0),
             revisions: [("aaa".parse().unwrap(), revision)].into(),
             unroutable: 0,
+            closed: None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     config::AgentsConfig,
     context::{Engine, Platforms},
     counts::Traffic,
+    door::HttpDoor,
     error::Result,
     http::Http,
     metrics::Counts,
@@ -43,6 +44,7 @@ impl Handlers {
             store: Arc::new(BusStore(service.bus.clone())),
             traffic: Traffic::new(service.bus.clone(), service.tasks.clone()),
             http: Http::guarded(service.config.egress()?),
+            door: Arc::new(HttpDoor { http: Http::default(), host: service.config.data_plane.clone() }),
             office: Office::new(&service.config, &service.replica),
         });
         let journal = Journal::open(service.config.state_dir.join("steps"))?;
@@ -67,8 +69,10 @@ pub(crate) async fn tidy(ctx: Ctx) -> Result<()> {
 pub(crate) async fn on_review(ctx: Ctx, asked: ReviewRequest, _: Meta) -> Result<Reviews> {
     let (spec, baseline) = (&asked.spec, asked.baseline.as_ref());
     let capacity = ctx.engine.platform(&spec.target)?.capacity().await?;
+    let mut architect = architect::check(spec, baseline, capacity).0;
+    architect.extend(architect::ports(spec, baseline, &ctx.engine.store.tables().await?));
     let found = [
-        (Agent::Architect, architect::check(spec, baseline, capacity).0),
+        (Agent::Architect, architect),
         (Agent::Integrator, integrator::check(spec, baseline)),
         (Agent::Security, security::check(spec, ctx.engine.now())),
     ];

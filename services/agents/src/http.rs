@@ -54,6 +54,23 @@ impl Http {
         Http { client, egress }
     }
 
+    /// Status and headers of a GET's answer, whose body is left unread; none when it does not come in time.
+    pub async fn head_of(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<Option<(u16, HeaderMap)>> {
+        let failed = |why: String| Error::Http { url: url.to_owned(), why };
+        let request = headers.iter().fold(Request::get(url), |it, (name, value)| it.header(*name, *value));
+        let request = request.body(Empty::new()).map_err(|error| failed(error.to_string()))?;
+        match tokio::time::timeout(timeout, self.client.request(request)).await {
+            Ok(Ok(answer)) => Ok(Some((answer.status().as_u16(), answer.headers().clone()))),
+            Ok(Err(error)) => Err(failed(chassis::chain(&error))),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// One GET to an address that the engine knows; every status is an answer.
     pub async fn get(&self, url: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<Answer> {
         let failed = |why: String| Error::Http { url: url.to_owned(), why };

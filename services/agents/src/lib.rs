@@ -17,6 +17,7 @@ pub mod config;
 pub mod context;
 pub mod counts;
 pub mod deploy;
+pub mod door;
 pub mod egress;
 mod error;
 mod handlers;

@@ -21,11 +21,18 @@ pub struct TrafficConfig {
     /// Where a copy of the tables in force is kept, so that a restart without NATS serves them. Default
     /// `.code/traffic`.
     pub state_dir: PathBuf,
-    /// Client connections at a time, over all ports; more are answered 503. 1 to 1000000. Default 10000.
+    /// Client connections at a time, over all ports; more are answered 503. Fewer when the limit of open files does not
+    /// allow for them: the engine keeps 512 files (half when there are fewer than 1024) for itself, and of the rest half
+    /// are for clients. 1 to 1000000. Default 10000.
     pub max_connections: usize,
+    /// Connections to instances at a time, over all of them; a request that needs one more is answered 503. The other
+    /// half of the files. 1 to 1000000. Default 10000.
+    pub max_instance_connections: usize,
     /// Largest body of a request in bytes; larger ones are answered 413. Default 1 GiB.
     pub max_body: u64,
-    /// Largest head of a request in bytes; larger ones are answered 431. 8192 to 1048576. Default 65536.
+    /// Largest head of a request in bytes, measured as HTTP/2 does whatever the version: names and values, and 32 bytes
+    /// per field. Larger ones are answered 431; an instance's answer with a larger one is a 502. 8192 to 1048576. Default
+    /// 65536.
     pub max_head: usize,
     /// Bound of opening one connection to an instance. 1 ms to 1 min. Default 1 s.
     pub connect_timeout: Span,
@@ -56,6 +63,7 @@ impl Default for TrafficConfig {
             listen_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             state_dir: ".code/traffic".into(),
             max_connections: plane.max_connections,
+            max_instance_connections: plane.max_instance_connections,
             max_body: plane.max_body,
             max_head: plane.max_head,
             connect_timeout: Span(plane.connect_timeout),
@@ -79,6 +87,7 @@ impl TrafficConfig {
         Settings {
             listen_address: self.listen_address,
             max_connections: self.max_connections,
+            max_instance_connections: self.max_instance_connections,
             max_body: self.max_body,
             max_head: self.max_head,
             connect_timeout: self.connect_timeout.0,
@@ -109,6 +118,13 @@ impl Config for TrafficConfig {
         let millis = |span: Span| span.0.as_millis();
         let day = Duration::from_secs(24 * 3600).as_millis();
         within("max_connections", self.max_connections as u128, 1, 1_000_000, "connections");
+        within(
+            "max_instance_connections",
+            self.max_instance_connections as u128,
+            1,
+            1_000_000,
+            "connections",
+        );
         within("max_head", self.max_head as u128, 8192, 1 << 20, "bytes");
         within("connect_timeout", millis(self.connect_timeout), 1, 60_000, "ms");
         within("retries", u128::from(self.retries), 0, 3, "retries");

@@ -84,7 +84,8 @@ impl RevisionCounts {
 /// A client that gives up before it is answered counts as a request that took as long as it waited, and not as an
 /// error: a revision so slow that clients give up shows in the latency rather than nowhere.
 pub(crate) struct Tally {
-    counts: Arc<RevisionCounts>,
+    /// None: it is not counted.
+    counts: Option<Arc<RevisionCounts>>,
     began: Instant,
     failed: bool,
 }
@@ -92,7 +93,12 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new(counts: &Arc<RevisionCounts>, began: Instant) -> Tally {
         counts.in_flight.fetch_add(1, Relaxed);
-        Tally { counts: Arc::clone(counts), began, failed: false }
+        Tally { counts: Some(Arc::clone(counts)), began, failed: false }
+    }
+
+    /// For a question of the engine's own: what is measured is what clients meet.
+    pub(crate) fn nowhere(began: Instant) -> Tally {
+        Tally { counts: None, began, failed: false }
     }
 
     /// It ends in an error.
@@ -104,7 +110,7 @@ impl Tally {
 impl Drop for Tally {
     fn drop(&mut self) {
         let took = self.began.elapsed().as_micros().min(u128::from(u64::MAX)) as u64;
-        let counts = &self.counts;
+        let Some(counts) = &self.counts else { return };
         counts.requests.fetch_add(1, Relaxed);
         counts.errors.fetch_add(u64::from(self.failed), Relaxed);
         counts.microseconds.fetch_add(took, Relaxed);
@@ -156,7 +162,13 @@ impl ModuleCounts {
     }
 
     /// What is said on the bus.
-    pub(crate) fn said(&self, plane: &str, version: u64, at: Timestamp) -> TrafficCount {
+    pub(crate) fn said(
+        &self,
+        plane: &str,
+        version: u64,
+        at: Timestamp,
+        closed: Option<String>,
+    ) -> TrafficCount {
         TrafficCount {
             plane: plane.to_owned(),
             target: self.target.clone(),
@@ -165,6 +177,7 @@ impl ModuleCounts {
             at,
             revisions: self.all().into_iter().map(|(revision, counts)| (revision, counts.read())).collect(),
             unroutable: self.unroutable_so_far(),
+            closed,
         }
     }
 }

@@ -36,6 +36,9 @@ pub enum Error {
         #[source]
         source: bus::Error,
     },
+    /// How many files may be open is not known.
+    #[error(transparent)]
+    Files(#[from] chassis::Error),
     /// Changes of the routes are no longer heard; hearing them begins again.
     #[error("the bucket of routes is no longer watched")]
     Unwatched,
@@ -45,7 +48,7 @@ impl Error {
     /// What the caller may do about it.
     pub fn code(&self) -> Code {
         match self {
-            Error::Copy { .. } | Error::Unreadable { .. } => Code::Internal,
+            Error::Copy { .. } | Error::Unreadable { .. } | Error::Files(_) => Code::Internal,
             Error::Say { source, .. } => source.code(),
             Error::Unwatched => Code::Unavailable,
         }

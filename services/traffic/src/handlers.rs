@@ -33,10 +33,13 @@ pub(crate) struct Ctx {
 }
 
 impl Ctx {
-    pub(crate) fn new(service: &Service<TrafficConfig>) -> Ctx {
-        let plane = Plane::new(service.config.settings());
+    /// # Errors
+    /// The system does not say how many files may be open.
+    pub(crate) fn new(service: &Service<TrafficConfig>) -> Result<Ctx, Error> {
+        let files = chassis::files::for_connections()?;
+        let plane = Plane::new(service.config.settings().within(files));
         let counts = metrics::Counts::new(&service.metrics, &plane, &service.bus);
-        Ctx {
+        Ok(Ctx {
             store: Store::new(&service.config.state_dir),
             bus: service.bus.clone(),
             clock: service.clock.clone(),
@@ -45,7 +48,7 @@ impl Ctx {
             counts,
             stopping: service.stopping(),
             plane,
-        }
+        })
     }
 
     /// Serves what was served before, then what NATS has. Neither is needed to start: without the first the plane is

@@ -26,7 +26,7 @@ pub use error::Error;
 
 /// Serves the last known routes, then follows those that NATS has.
 pub async fn start(service: Service<TrafficConfig>) -> Result<(), Error> {
-    let ctx = handlers::Ctx::new(&service);
+    let ctx = handlers::Ctx::new(&service)?;
     carry(&service, &ctx);
     ctx.begin().await;
     let tasks = &service.tasks;

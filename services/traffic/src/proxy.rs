@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::client::conn::http1;
 use hyper_util::server::conn::auto;
 use model::{
     Timestamp,
@@ -35,16 +36,19 @@ use crate::{
 mod activity;
 mod alarm;
 mod body;
+mod check;
 mod endpoint;
 mod forward;
+mod forwarded;
 mod head;
 mod listen;
 mod live;
 mod module;
+mod ports;
 mod upgrade;
 mod upstream;
 
-pub use head::REVISION;
+pub use head::{DOOR, INSTANCE, REVISION, ROUTE};
 
 use activity::{Directory, Order};
 use endpoint::Endpoint;
@@ -57,6 +61,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const OVERSTAY: Duration = Duration::from_secs(10);
 /// Refusals being said at a time.
 const REFUSALS: usize = 64;
+/// What is read of an instance's answer at once, at most. hyper's own default.
+const LEAST_BUFFER: usize = 8192 + 4096 * 100;
 
 /// The bounds of a plane.
 #[derive(Clone, Debug)]
@@ -65,9 +71,14 @@ pub struct Settings {
     pub listen_address: IpAddr,
     /// Client connections at a time, over all ports. More are answered 503.
     pub max_connections: usize,
+    /// Connections to instances at a time, over all of them. A request that would need one more is answered 503.
+    pub max_instance_connections: usize,
     /// Largest body of a request in bytes. Larger ones are answered 413.
     pub max_body: u64,
-    /// Largest head of a request in bytes, at least 8192. Larger ones are answered 431.
+    /// Largest head of a request in bytes, at least 8192. Larger ones are answered 431. Measured as HTTP/2 does (RFC
+    /// 9113 section 6.5.2) on both versions: names and values of all fields, the method, the target and the host among
+    /// them, and 32 bytes for each; so the number of fields has no limit of its own. An instance's answer has the
+    /// same limit; a larger one is a 502.
     pub max_head: usize,
     /// Bound of opening one connection to an instance.
     pub connect_timeout: Duration,
@@ -90,6 +101,7 @@ impl Default for Settings {
         Settings {
             listen_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             max_connections: 10_000,
+            max_instance_connections: 10_000,
             max_body: 1 << 30,
             max_head: 64 << 10,
             connect_timeout: Duration::from_secs(1),
@@ -100,6 +112,51 @@ impl Default for Settings {
             client_idle: Duration::from_secs(60),
             ejection: Rules::default(),
         }
+    }
+}
+
+impl Settings {
+    /// Fields that a head within the limit may have at most.
+    fn most_fields(&self) -> usize {
+        self.max_head / check::FIELD + 1
+    }
+
+    /// The same within a budget of open files: half for clients, half for instances. Says so when that is less than asked.
+    pub fn within(mut self, files: u64) -> Settings {
+        let half = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);
+        for (what, asked) in
+            [("clients", &mut self.max_connections), ("instances", &mut self.max_instance_connections)]
+        {
+            if *asked > half {
+                tracing::warn!(
+                    what,
+                    asked,
+                    bound = half,
+                    "fewer connections at a time: open files are limited"
+                );
+                *asked = half;
+            }
+        }
+        self
+    }
+
+    /// How clients are spoken to. What hyper itself refuses lies beyond what [`check`] refuses, so that a head gets
+    /// the same answer over both versions.
+    fn towards_clients(&self, tracker: &TaskTracker) -> auto::Builder<Spawner> {
+        let mut server = auto::Builder::new(Spawner(tracker.clone()));
+        server.http1().max_buf_size(self.max_head.max(8192)).max_headers(self.most_fields());
+        server
+            .http2()
+            .max_header_list_size(u32::try_from(self.max_head.saturating_mul(2)).unwrap_or(u32::MAX))
+            .max_concurrent_streams(250);
+        server
+    }
+
+    /// How instances are spoken to.
+    pub(crate) fn towards_instances(&self) -> http1::Builder {
+        let mut client = http1::Builder::new();
+        client.max_buf_size(self.max_head.max(LEAST_BUFFER)).max_headers(self.most_fields());
+        client
     }
 }
 
@@ -136,6 +193,7 @@ pub(crate) struct Shared {
     numbers: AtomicU64,
     directory: Arc<Directory>,
     slots: Arc<Semaphore>,
+    upstreams: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     refused: AtomicU64,
     tracker: TaskTracker,
@@ -174,19 +232,14 @@ impl Plane {
     /// [`Plane::stop`].
     pub fn new(settings: Settings) -> Plane {
         let tracker = TaskTracker::new();
-        let mut server = auto::Builder::new(Spawner(tracker.clone()));
-        server.http1().max_buf_size(settings.max_head.max(8192));
-        server
-            .http2()
-            .max_header_list_size(settings.max_head.min(1 << 20) as u32)
-            .max_concurrent_streams(250);
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
-            server,
+            server: settings.towards_clients(&tracker),
             modules: Mutex::default(),
             numbers: AtomicU64::new(1),
             directory: Arc::default(),
             slots: Arc::new(Semaphore::new(settings.max_connections)),
+            upstreams: Arc::new(Semaphore::new(settings.max_instance_connections)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             refused: AtomicU64::new(0),
             tracker,
@@ -232,10 +285,14 @@ impl Plane {
                 Applied::Taken
             }
             None => {
-                modules.insert(key, Module::new(shared, table, owners)?);
+                modules.insert(key.clone(), Module::new(shared, table, owners)?);
                 Applied::Taken
             }
         };
+        if applied == Applied::Taken {
+            ports::assign(shared, &mut modules, &key);
+            ports::assign_waiting(shared, &mut modules);
+        }
         drop(modules);
         if applied == Applied::Taken {
             shared.changed.send_modify(|change| *change += 1);
@@ -245,10 +302,13 @@ impl Plane {
 
     /// Closes the port of the module with this [`RouteTable::key`]. Requests in flight are answered.
     pub fn remove(&self, key: &str) {
-        let removed = self.0.modules().remove(key);
-        if let Some(module) = removed {
-            module.published.send_replace(None);
+        let mut modules = self.0.modules();
+        if let Some(module) = modules.remove(key) {
+            module.ports.publish(None);
             module.endpoints.iter().for_each(|(_, endpoint)| endpoint.retire());
+            drop(module);
+            ports::assign_waiting(&self.0, &mut modules);
+            drop(modules);
             self.0.changed.send_modify(|change| *change += 1);
         }
     }
@@ -263,7 +323,12 @@ impl Plane {
 
     /// Counts of every module, cumulative since the plane began.
     pub fn counts(&self, plane: &str, at: Timestamp) -> Vec<TrafficCount> {
-        self.0.modules().values().map(|module| module.counts.said(plane, module.live.version, at)).collect()
+        let modules = self.0.modules();
+        let said = |module: &Module| {
+            let closed = ports::closed(&modules, module);
+            module.counts.said(plane, module.live.version, at, closed)
+        };
+        modules.values().map(said).collect()
     }
 
     /// Requests being answered per revision and instance, of instances that a table names or that have not drained.
@@ -279,9 +344,9 @@ impl Plane {
 
     /// Where the module's port is open; none while it is not.
     pub fn address(&self, key: &str) -> Option<SocketAddr> {
-        match self.0.modules().get(key)?.listener.state() {
+        match self.0.modules().get(key)?.ports.state() {
             State::Open(address) => Some(address),
-            State::Opening | State::Failed(_) => None,
+            State::Opening | State::Failed(_) | State::Waiting(_) => None,
         }
     }
 
@@ -299,12 +364,14 @@ impl Plane {
         }
     }
 
-    /// Why ports are not open, by module; empty when all are.
+    /// Why ports could not be opened, by module; empty when all could. A module that waits for a port of its own target
+    /// is no trouble.
     pub fn troubles(&self) -> Vec<String> {
         let modules = self.0.modules();
-        let trouble = |module: &Module| match module.listener.state() {
-            State::Failed(why) => Some(format!("{} of {}: {why}", module.table.module, module.table.target)),
-            State::Opening | State::Open(_) => None,
+        let trouble = |module: &Module| {
+            let failed = matches!(module.ports.state(), State::Failed(_));
+            let why = ports::closed(&modules, module).filter(|_| failed)?;
+            Some(format!("{} of {}: {why}", module.table.module, module.table.target))
         };
         modules.values().filter_map(trouble).collect()
     }
@@ -377,6 +444,7 @@ impl Shared {
             let mut modules = self.modules();
             for module in modules.values_mut() {
                 module.forget_drained();
+                module.ports.settle();
             }
             modules
                 .values()

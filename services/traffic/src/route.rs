@@ -84,15 +84,18 @@ impl<'a> RequestFacts<'a> {
         self.headers.get_all(name).iter().any(|found| found.as_bytes() == value.as_bytes())
     }
 
-    /// The first cookie of this name, without quotes.
-    fn cookie(&self, name: &str) -> Option<&'a str> {
-        self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).find_map(|line| {
-            line.split(';').find_map(|pair| {
-                let (key, value) = pair.split_once('=')?;
-                (key.trim() == name).then(|| value.trim().trim_matches('"'))
-            })
+    /// The first cookie of this name, without quotes. Read as bytes: a neighbour's value need not be ASCII.
+    fn cookie(&self, name: &str) -> Option<&'a [u8]> {
+        let lines = self.headers.get_all(COOKIE).iter();
+        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            (pair[..at].trim_ascii() == name.as_bytes()).then(|| unquoted(pair[at + 1..].trim_ascii()))
         })
     }
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// Where a request goes.
@@ -209,7 +212,7 @@ impl Router {
         for pin in &self.pins {
             let matches = match &pin.source {
                 Source::Header(name) => facts.header_is(name, &pin.value),
-                Source::Cookie(name) => facts.cookie(name) == Some(pin.value.as_str()),
+                Source::Cookie(name) => facts.cookie(name) == Some(pin.value.as_bytes()),
             };
             if matches && self.live[pin.revision] {
                 return Ok(Choice { revision: pin.revision, set_cookie: None });
@@ -227,7 +230,7 @@ impl Router {
         let (draw, set_cookie) = match self.sticky.as_deref() {
             None => (random, None),
             Some(name) => match facts.cookie(name) {
-                Some(value) => (hash(value.as_bytes()), None),
+                Some(value) => (hash(value), None),
                 None => (hash(cookie_text(random).as_bytes()), Some(random)),
             },
         };

@@ -335,6 +335,9 @@ pub struct TrafficCount {
     >,
     #[prost(uint64, tag = "7")]
     pub unroutable: u64,
+    /// Why the module's port is not open; empty when it is.
+    #[prost(string, tag = "8")]
+    pub closed: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevisionCount {

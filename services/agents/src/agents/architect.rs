@@ -1,8 +1,10 @@
 //! 1: is there room for the release while it moves, and where does it go. Renders the plan as a Compose file.
 
 mod compose;
+mod ports;
 
 pub use compose::render;
+pub use ports::ports;
 
 use model::{
     DeploymentSpec, Finding, Severity, Token,
@@ -20,7 +22,8 @@ use crate::{context::Ctx, error::Result};
 /// Checks the room and keeps the plan of resources as evidence.
 pub async fn review(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
     let capacity = ctx.platform(&job.spec.target)?.capacity().await?;
-    let (findings, plan) = check(&job.spec, job.baseline.as_deref(), capacity);
+    let (mut findings, plan) = check(&job.spec, job.baseline.as_deref(), capacity);
+    findings.extend(ports(&job.spec, job.baseline.as_deref(), &ctx.store.tables().await?));
     let mut result = judged(Agent::Architect, findings);
     let evidence = json!({"placement": plan, "compose": render(&job.spec)});
     result.evidence = Some(ctx.store.keep(&model::digest::canonical_json(&evidence)).await?);

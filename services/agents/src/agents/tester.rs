@@ -107,9 +107,7 @@ async fn ways(job: &StepJob, ctx: &Ctx, module: &Module, revision: &Revision) ->
         .and_then(|table| Some((table, table.pins.iter().find(|pin| pin.revision == *revision)?)));
     if let Some((table, pin)) = pin.filter(|(_, pin)| !pin.source.starts_with("cookie:")) {
         // Without a data plane there is no preview to be asked; the step that moves traffic says so loudly.
-        if let planes::Taken::By(_) =
-            planes::acknowledge(ctx, &target, &module.name, table.version, PREVIEW).await?
-        {
+        if let planes::Taken::By(_) = planes::acknowledge(ctx, table, PREVIEW).await? {
             let base = format!("http://{}:{}", ctx.config.data_plane, table.listen);
             let header = Some((pin.source.clone(), pin.value.clone()));
             ways.push(Way { name: "the data plane".to_owned(), base, header });

@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     context::{Ctx, Stop},
     deploy::tests::{World, job, revision, scale, spec, web, weight},
+    door::Met,
 };
 
 fn by(agent: Agent, stage: Stage, kind: StepKind) -> StepJob {
@@ -97,6 +98,25 @@ async fn traffic_that_goes_elsewhere_is_not_valid() {
     let result = world.run(&validate(Stage::Verify)).await;
 
     assert!(told(&result).iter().any(|text| text.contains("all of it should go to")), "{:?}", told(&result));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_do_not_reach_is_not_valid() {
+    let mut world = moved().await;
+    assert_eq!(world.run(&validate(Stage::Verify)).await.outcome, Outcome::Succeeded);
+
+    *world.door.instead.lock().unwrap() = Some(Met { status: 200, ..Met::default() });
+    let elsewhere = world.run(&validate(Stage::Verify)).await;
+    *world.door.instead.lock().unwrap() = None;
+    world.plane.closed = Some("cannot listen".to_owned());
+    // It says so with its next count.
+    world.beside(tokio::time::sleep(Duration::from_secs(1))).await;
+    let closed = world.run(&validate(Stage::Verify)).await;
+
+    for (result, rule) in [(elsewhere, "validator/closed-door"), (closed, "validator/late-data-plane")] {
+        assert_eq!(result.outcome, Outcome::Failed, "{result:?}");
+        assert_eq!(result.findings[0].rule, rule);
+    }
 }
 
 #[tokio::test(start_paused = true)]

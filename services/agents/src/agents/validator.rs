@@ -19,6 +19,7 @@ use crate::{
     Error,
     context::{Ctx, Engine, side_by_side},
     deploy::planes,
+    door,
     error::Result,
     openapi,
 };
@@ -43,7 +44,7 @@ pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
         .iter()
         .map(|drift| finding("validator/difference", Severity::High, Some(&drift.module), drift.text.clone()))
         .collect();
-    in_force(ctx, &target, expected, &mut findings).await?;
+    in_force(job, ctx, &target, expected, &mut findings).await?;
     if !back {
         findings.extend(contracts(job, ctx).await?);
     }
@@ -60,8 +61,10 @@ pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
     Ok(result)
 }
 
-/// Every data plane has the last table of every exposed module in force.
+/// Every data plane has the last table of every exposed module in force, and who asks where clients do is answered by
+/// the revision that should answer.
 async fn in_force(
+    job: &StepJob,
     ctx: &Ctx,
     target: &TargetId,
     expected: Option<&DeploymentSpec>,
@@ -71,8 +74,8 @@ async fn in_force(
         let Some(table) = ctx.store.routes(&RouteTable::key(target, &module.name)).await? else {
             continue;
         };
-        match planes::acknowledge(ctx, target, &module.name, table.version, IN_FORCE).await {
-            Ok(planes::Taken::By(_)) => {}
+        match planes::acknowledge(ctx, &table, IN_FORCE).await {
+            Ok(planes::Taken::By(_)) => findings.extend(at_the_door(job, ctx, module, &table).await?),
             Ok(planes::Taken::Nobody) => {
                 let text = format!("no data plane answers for {}", module.name);
                 findings.push(finding("validator/no-data-plane", Severity::High, Some(&module.name), text));
@@ -84,6 +87,31 @@ async fn in_force(
         }
     }
     Ok(())
+}
+
+/// What a client of the module meets.
+async fn at_the_door(
+    job: &StepJob,
+    ctx: &Ctx,
+    module: &Module,
+    table: &RouteTable,
+) -> Result<Option<Finding>> {
+    let told = |rule, severity, text| Ok(Some(finding(rule, severity, Some(&module.name), text)));
+    let path = door::path(job, &module.name);
+    match door::opens(ctx, table, path, IN_FORCE).await {
+        // Shares that are not as they should be are told by the comparison.
+        Ok(door::Opened::By(_, status)) if status < 500 => Ok(None),
+        Ok(door::Opened::By(revision, status)) => {
+            let text = format!("clients of {} get {status} of {revision} for {path}", module.name);
+            told("validator/answers-with-errors", Severity::High, text)
+        }
+        Ok(door::Opened::Late) => {
+            let text = format!("{path} of {} took too long: who answers clients is not known", module.name);
+            told("validator/unknown-door", Severity::Low, text)
+        }
+        Err(Error::Trouble(text)) => told("validator/closed-door", Severity::High, text),
+        Err(error) => Err(error),
+    }
 }
 
 /// What differs between what should run and what does. `tolerated` revisions may run beside it; `others` are modules

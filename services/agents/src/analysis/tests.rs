@@ -189,6 +189,7 @@ async fn judged_by(metric: &str, count: RevisionCount, extend: bool) -> (StepRes
             at: model::Timestamp(at),
             revisions: [(revision(&spec("two")), count)].into(),
             unroutable: 0,
+            closed: None,
         });
     };
     say(1, RevisionCount::default());

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use model::{TargetId, Token, plan::Revision, route::TrafficCount};
+use model::{
+    TargetId, Token,
+    plan::Revision,
+    route::{RouteTable, TrafficCount},
+};
 use tokio::time::Instant;
 
 use crate::{Error, context::Ctx, error::Result};
@@ -16,36 +20,39 @@ pub enum Taken {
     Nobody,
 }
 
-/// Waits until every data plane that lives has this version in force.
+/// Waits until every data plane that lives has this table in force: it follows the table or a newer one, and if the
+/// table shares out traffic, it listens on its port.
 ///
 /// # Errors
 /// One of them has not within `limit`. That none lives is no error here.
-pub async fn acknowledge(
-    ctx: &Ctx,
-    target: &TargetId,
-    module: &Token,
-    version: u64,
-    limit: Duration,
-) -> Result<Taken> {
-    let heard = ctx.traffic.of(target).await?;
+pub async fn acknowledge(ctx: &Ctx, table: &RouteTable, limit: Duration) -> Result<Taken> {
+    let heard = ctx.traffic.of(&table.target).await?;
     heard.settled().await;
     let until = Instant::now() + limit;
     loop {
-        let planes = heard.planes(module);
-        let late = planes.iter().find(|plane| plane.version < version);
+        let planes = heard.planes(&table.module);
+        let late = planes.iter().find_map(|plane| behind(table, plane));
         match late {
             None if !planes.is_empty() => return Ok(Taken::By(planes.len())),
             None if Instant::now() >= until => return Ok(Taken::Nobody),
-            Some(late) if Instant::now() >= until => {
-                let text = format!(
-                    "data plane {} has version {} of the routes of {module}, not {version}",
-                    late.plane, late.version
-                );
-                return Err(Error::trouble(text));
-            }
+            Some(late) if Instant::now() >= until => return Err(Error::trouble(late)),
             None | Some(_) => heard.news(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// Why the table is not in force in a data plane; none when it is.
+fn behind(table: &RouteTable, plane: &TrafficCount) -> Option<String> {
+    let TrafficCount { plane, version, closed, .. } = plane;
+    let (module, wanted) = (&table.module, table.version);
+    if *version < wanted {
+        return Some(format!(
+            "data plane {plane} has version {version} of the routes of {module}, not {wanted}"
+        ));
+    }
+    // Nobody comes in where nobody is served.
+    let why = closed.as_ref().filter(|_| !table.weights.0.is_empty())?;
+    Some(format!("clients of {module} cannot come in at data plane {plane}: {why}"))
 }
 
 /// Waits until no request of the revision is in flight that was when this was called, at most `limit`; gives whether.

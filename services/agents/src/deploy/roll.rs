@@ -87,7 +87,7 @@ pub async fn run(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
         let (old, new) = (aim.old_count as usize, aim.new_count as usize);
         let next = next(now, old, new, aim.max_total, floor);
         if now.old <= old && now.new_healthy >= new && now.new <= new {
-            finish(job, ctx, &fleet, &aim, table).await?;
+            finish(ctx, &fleet, table).await?;
             let text =
                 format!("{new} instances of {} {} and {} of {} serve", aim.module, aim.to, now.old, aim.from);
             return Ok(StepResult::new(Outcome::Succeeded, text));
@@ -161,20 +161,14 @@ fn going(fleet: &Fleet<'_>, aim: &Aim, next: Move, new: usize) -> Vec<Instance> 
 }
 
 /// The last shares are in force before the batch counts as done, as far as there are data planes.
-async fn finish(
-    job: &StepJob,
-    ctx: &Ctx,
-    fleet: &Fleet<'_>,
-    aim: &Aim,
-    written: Option<RouteTable>,
-) -> Result<()> {
+async fn finish(ctx: &Ctx, fleet: &Fleet<'_>, written: Option<RouteTable>) -> Result<()> {
     let table = match written {
         Some(table) => Some(table),
         None => fleet.table().await?,
     };
     let Some(table) = table else { return Ok(()) };
     let limit = std::time::Duration::from_secs(5);
-    planes::acknowledge(ctx, &job.spec.target_id(), &aim.module, table.version, limit).await?;
+    planes::acknowledge(ctx, &table, limit).await?;
     Ok(())
 }
 

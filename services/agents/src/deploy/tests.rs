@@ -27,6 +27,7 @@ use crate::{
     config::AgentsConfig,
     context::{Ctx, Engine, Stop},
     counts::Traffic,
+    door::{Door, Met},
     http::Http,
     office::Office,
     store::{Store, memory::MemoryStore},
@@ -41,10 +42,40 @@ pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) plane: Plane,
+    pub(crate) door: Arc<Entrance>,
     /// The certifier's keys.
     _keys: tempfile::TempDir,
     /// What the data plane has counted; it is one and the same from step to step.
     counted: Mutex<(i64, Counted)>,
+}
+
+/// What clients meet: what the routes say, or something else.
+pub(crate) struct Entrance {
+    store: Arc<MemoryStore>,
+    pub(crate) instead: Mutex<Option<Met>>,
+}
+
+#[async_trait::async_trait]
+impl Door for Entrance {
+    async fn ask(&self, listen: u16, _: &str) -> crate::error::Result<Option<Met>> {
+        if let Some(met) = self.instead.lock().unwrap().clone() {
+            return Ok(Some(met));
+        }
+        let found = self.store.with(|shared| {
+            shared.routes.iter().find(|(_, table)| table.listen == listen).map(|(key, table)| {
+                let chosen = table.weights.0.iter().max_by_key(|(_, share)| **share);
+                let revision = chosen.map(|(revision, _)| revision.clone());
+                let instances = revision.as_ref().and_then(|revision| table.endpoints.get(revision));
+                Met {
+                    status: 200,
+                    route: Some((key.clone(), table.version)),
+                    instance: instances.and_then(|all| Some(all.first()?.instance.clone())),
+                    revision,
+                }
+            })
+        });
+        found.map(Some).ok_or_else(|| crate::Error::trouble(format!("nobody listens on port {listen}")))
+    }
 }
 
 /// How the data plane behaves.
@@ -62,6 +93,8 @@ pub(crate) struct Plane {
     pub(crate) errors: BTreeMap<Revision, u64>,
     /// Latency in microseconds; 1000 unless said otherwise.
     pub(crate) latency: BTreeMap<Revision, u64>,
+    /// Why its port is not open.
+    pub(crate) closed: Option<String>,
 }
 
 impl World {
@@ -74,6 +107,7 @@ impl World {
         let (clock, _) = Clock::manual(Timestamp(1_000_000));
         let keys = tempfile::tempdir().unwrap();
         let http = Http::guarded(config.egress().unwrap());
+        let door = Arc::new(Entrance { store: Arc::clone(&store), instead: Mutex::default() });
         let engine = Arc::new(Engine {
             runner: "rep-1".to_owned(),
             config: Arc::new(config),
@@ -83,10 +117,11 @@ impl World {
             store: Arc::clone(&store) as Arc<dyn Store>,
             traffic: Traffic::told(),
             http,
+            door: Arc::clone(&door) as Arc<dyn Door>,
             office: Office::in_folder(keys.path()),
         });
         let plane = Plane { requests: 60, ..Plane::default() };
-        World { platform, store, engine, plane, _keys: keys, counted: Mutex::default() }
+        World { platform, store, engine, plane, door, _keys: keys, counted: Mutex::default() }
     }
 
     /// Does the step while the data plane works.
@@ -133,6 +168,7 @@ impl World {
                     at: Timestamp(at),
                     revisions,
                     unroutable: 0,
+                    closed: self.plane.closed.clone(),
                 };
                 if let Ok(heard) = self.engine.traffic.of(&table.target).await {
                     heard.hear(count);

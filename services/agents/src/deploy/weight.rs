@@ -8,7 +8,6 @@ use model::{
     deployment::StepJob,
     plan::Revision,
     route::{Endpoint, RouteTable, Weights},
-    spec::Probe,
     step::{Stage, StepResult},
 };
 use platform::Instance;
@@ -18,6 +17,7 @@ use super::{fleet::TICK, planes, routes};
 use crate::{
     Error,
     context::{Ctx, described, made_as, side_by_side},
+    door,
     error::Result,
     store::edit_routes,
 };
@@ -83,7 +83,7 @@ pub async fn run(
     };
 
     ctx.show(job, format!("waiting for the data planes to send {weights}"), None);
-    let planes = match planes::acknowledge(ctx, &target, module, table.version, IN_FORCE).await? {
+    let planes = match planes::acknowledge(ctx, &table, IN_FORCE).await? {
         planes::Taken::By(planes) => planes,
         planes::Taken::Nobody if weights.0.is_empty() => 0,
         planes::Taken::Nobody => return Err(Error::trouble("no data plane answers")),
@@ -91,7 +91,11 @@ pub async fn run(
     let text = if weights.0.is_empty() {
         format!("{module} gets no traffic")
     } else {
-        format!("traffic of {module}: {weights}, in force in {planes} data planes")
+        let met = match door::opens(ctx, &table, door::path(job, module), IN_FORCE).await? {
+            door::Opened::By(revision, _) => format!("{revision} answers at port {}", table.listen),
+            door::Opened::Late => format!("who answers at port {} took too long to say", table.listen),
+        };
+        format!("traffic of {module}: {weights}, in force in {planes} data planes; {met}")
     };
     let mut result = StepResult::new(Outcome::Succeeded, text);
     if verify && !weights.0.is_empty() {
@@ -234,11 +238,7 @@ async fn arrives(
 /// Sends requests through the data plane and counts which revision answers. They go where the health probe goes, so
 /// that they are answered well and cost little.
 async fn own(job: &StepJob, ctx: &Ctx, table: &RouteTable, number: u64) -> Result<BTreeMap<Revision, u64>> {
-    let health = described(job, &table.module).and_then(|module| module.health.as_ref());
-    let path = match health.map(|health| &health.probe) {
-        Some(Probe::Http { path, port: None }) => path.as_str(),
-        _ => "/",
-    };
+    let path = door::path(job, &table.module);
     let url = format!("http://{}:{}{path}", ctx.config.data_plane, table.listen);
     let url = url.as_str();
     let mut work: Vec<BoxFuture<'_, Result<Option<Revision>>>> = Vec::new();

@@ -61,6 +61,11 @@ impl Routes for MemoryStore {
         Ok(self.table(key))
     }
 
+    async fn tables(&self) -> Result<Vec<RouteTable>> {
+        tokio::task::yield_now().await;
+        Ok(self.with(|shared| shared.routes.values().cloned().collect()))
+    }
+
     async fn change_routes(&self, key: &str, edit: &mut Edit<'_>) -> Result<Option<RouteTable>> {
         tokio::task::yield_now().await;
         self.with(|shared| {

@@ -15,6 +15,8 @@ pub type Edit<'a> = dyn FnMut(Option<&RouteTable>) -> Result<Change<RouteTable>>
 pub trait Routes: Send + Sync {
     /// A table; none when there is none.
     async fn routes(&self, key: &str) -> Result<Option<RouteTable>>;
+    /// Every table of every target.
+    async fn tables(&self) -> Result<Vec<RouteTable>>;
     /// Changes a table by compare-and-set and gives what then stands there.
     async fn change_routes(&self, key: &str, edit: &mut Edit<'_>) -> Result<Option<RouteTable>>;
 }
@@ -24,6 +26,11 @@ impl Routes for BusStore {
     async fn routes(&self, key: &str) -> Result<Option<RouteTable>> {
         let found = self.0.bucket(&ROUTES).get(key).await.attempt(format!("read the routes {key}"))?;
         Ok(found.map(|(table, _)| table))
+    }
+
+    async fn tables(&self) -> Result<Vec<RouteTable>> {
+        let all = self.0.bucket(&ROUTES).all().await.attempt("list the routes")?;
+        Ok(all.into_iter().filter_map(|entry| entry.value).collect())
     }
 
     async fn change_routes(&self, key: &str, edit: &mut Edit<'_>) -> Result<Option<RouteTable>> {

@@ -79,7 +79,11 @@ fn methods_of_agreement_are_judged_without_an_engine() {
     let judged = codectl(folder.path(), &["experts", "evaluate", "panel", "--output", "json"]);
     let missing = codectl(folder.path(), &["experts", "evaluate", "elsewhere"]);
 
-    table.exits(0).says("majority").says("1.000").says("for these votes, chosen without a look at what is known");
+    table
+        .exits(0)
+        .says("majority")
+        .says("1.000")
+        .says("for these votes, chosen without a look at what is known");
     let judged = judged.exits(0);
     assert_eq!(json(&judged.out)["scores"][0]["accuracy"], 1.0);
     assert_eq!(json(&judged.out)["chosen"]["method"], "dawid_skene_short");

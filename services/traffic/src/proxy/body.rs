@@ -3,11 +3,13 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{activity::Busy, endpoint::Held, upstream::Upstream};
 use crate::count::Tally;
@@ -30,7 +32,6 @@ pub enum BodyError {
 }
 
 /// What is sent to an instance.
-#[derive(Debug)]
 pub enum RequestBody {
     /// Nothing: can be sent again.
     Empty,
@@ -42,7 +43,44 @@ pub enum RequestBody {
         left: u64,
         /// Bytes allowed.
         limit: u64,
+        /// Nothing is asked of the client before this ends (see [`Invitation`]).
+        awaited: Option<Wait>,
     },
+}
+
+type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long a client that waits to be asked for its body is left waiting for the instance's word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The word of an instance that it wants the body (100, RFC 9110 section 10.1.1). A client that asked for this word
+/// gets it from us when we ask for its body, so the body is asked for once the instance has said it, or has said
+/// nothing for a second; an instance that refuses at once so spares the client the sending.
+#[derive(Clone, Default)]
+pub(crate) struct Invitation(CancellationToken);
+
+impl Invitation {
+    pub(crate) fn given(&self) {
+        self.0.cancel();
+    }
+
+    fn awaited(&self) -> Wait {
+        let given = self.0.clone().cancelled_owned();
+        Box::pin(async move {
+            // Both ends mean the same.
+            let _ = tokio::time::timeout(PATIENCE, given).await;
+        })
+    }
+}
+
+impl RequestBody {
+    /// A client's body, of which at most `limit` bytes are passed on.
+    pub(crate) fn of(incoming: Incoming, limit: u64, invitation: Option<&Invitation>) -> RequestBody {
+        if incoming.is_end_stream() {
+            return RequestBody::Empty;
+        }
+        RequestBody::Streamed { incoming, left: limit, limit, awaited: invitation.map(Invitation::awaited) }
+    }
 }
 
 impl Body for RequestBody {
@@ -53,9 +91,13 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let RequestBody::Streamed { incoming, left, limit } = self.get_mut() else {
+        let RequestBody::Streamed { incoming, left, limit, awaited } = self.get_mut() else {
             return Poll::Ready(None);
         };
+        if let Some(wait) = awaited {
+            std::task::ready!(wait.as_mut().poll(cx));
+            *awaited = None;
+        }
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use model::route;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 
 use super::{Settings, upstream::Upstream};
@@ -35,6 +35,9 @@ pub(crate) struct Endpoint {
     idle: Mutex<Vec<Idle>>,
     most_idle: usize,
     idle_timeout: Duration,
+    slots: Arc<Semaphore>,
+    /// With fewer slots left than this none is kept for an idle connection.
+    scarce: usize,
     connect: BoxCloneSyncService<(), Box<Upstream>, BoxError>,
 }
 
@@ -44,15 +47,19 @@ struct Idle {
 }
 
 impl Endpoint {
-    pub(crate) fn new(id: u64, is: route::Endpoint, settings: &Settings) -> Endpoint {
+    /// `slots` are those of all instances together.
+    pub(crate) fn new(id: u64, is: route::Endpoint, settings: &Settings, slots: &Arc<Semaphore>) -> Endpoint {
         let address: Arc<str> = is.address.as_str().into();
+        let rules = settings.towards_instances();
+        let free = Arc::clone(slots);
         let connect = ServiceBuilder::new()
             .load_shed()
             .concurrency_limit(MOST_CONNECTING)
             .timeout(settings.connect_timeout)
             .service_fn(move |()| {
-                let address = Arc::clone(&address);
-                async move { Upstream::open(&address).await }
+                let (address, rules) = (Arc::clone(&address), rules.clone());
+                let slot = Arc::clone(&free).try_acquire_owned().map_err(|_| Full);
+                async move { Ok::<_, BoxError>(Upstream::open(&address, &rules, slot?).await?) }
             });
         Endpoint {
             id,
@@ -64,6 +71,8 @@ impl Endpoint {
             idle: Mutex::new(Vec::new()),
             most_idle: settings.idle_per_instance,
             idle_timeout: settings.idle_timeout,
+            slots: Arc::clone(slots),
+            scarce: settings.max_instance_connections / 4,
             connect: BoxCloneSyncService::new(connect),
         }
     }
@@ -105,7 +114,7 @@ impl Endpoint {
 
     /// Keeps a connection for the next request. When enough are kept it is closed.
     pub(crate) fn give_back(&self, upstream: Box<Upstream>) {
-        if self.retired.load(Relaxed) {
+        if self.retired.load(Relaxed) || self.slots.available_permits() < self.scarce {
             return;
         }
         let mut idle = self.locked();
@@ -158,6 +167,11 @@ impl Drop for Held {
         self.0.in_flight.fetch_sub(1, Relaxed);
     }
 }
+
+/// All connections that may be open to instances are.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("all connections to instances are taken")]
+pub(crate) struct Full;
 
 /// What a failure to connect means in words.
 pub(crate) fn describe(error: &BoxError) -> String {

@@ -2,12 +2,7 @@
 
 use std::{error::Error as StdError, sync::Arc};
 
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Body, Incoming},
-    header::HeaderValue,
-    http::request,
-};
+use hyper::{Request, Response, StatusCode, body::Incoming, header::HeaderValue, http::request};
 use model::Code;
 use tokio::time::Instant;
 use tower::BoxError;
@@ -15,8 +10,9 @@ use tower::BoxError;
 use super::{
     Shared,
     alarm::Alarm,
-    body::{AnswerBody, BodyError, Relayed, RequestBody},
-    endpoint::{Held, describe},
+    body::{AnswerBody, BodyError, Invitation, Relayed, RequestBody},
+    check,
+    endpoint::{Full, Held, describe},
     head,
     live::{Live, LiveRevision, Tried},
     millis_since, upgrade,
@@ -43,6 +39,8 @@ pub(crate) enum Trouble {
     Unreachable(String),
     /// Too many connections are being opened.
     Overloaded,
+    /// We have no connection left for it.
+    Full,
     /// The instance broke off before it answered, or answered nonsense.
     Broken(String),
     /// The request's time is over.
@@ -54,11 +52,11 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// It is the service's error rather than the client's.
+    /// It is the service's error rather than the client's or ours.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Trouble::Unreachable(_) | Trouble::Overloaded | Trouble::Broken(_) | Trouble::Late => true,
-            Trouble::Client | Trouble::TooLarge(_) => false,
+            Trouble::Full | Trouble::Client | Trouble::TooLarge(_) => false,
         }
     }
 
@@ -72,6 +70,10 @@ impl Trouble {
             Trouble::Overloaded => {
                 let reason = format!("too many connections to revision {name} are being opened");
                 head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, &reason)
+            }
+            Trouble::Full => {
+                let why = "all connections that the data plane may open to instances are taken";
+                head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, why)
             }
             Trouble::Broken(why) => {
                 let reason = format!("revision {name} did not answer: {why}");
@@ -87,6 +89,7 @@ impl Trouble {
     }
 }
 
+/// Answers a request. One that asks who answers here is told the table, and the instance if one answered.
 pub(crate) async fn forward(
     plane: Arc<Shared>,
     live: Arc<Live>,
@@ -94,14 +97,32 @@ pub(crate) async fn forward(
     deadline: Instant,
     alarm: &mut Alarm,
 ) -> Response<AnswerBody> {
+    let route = asked.request.headers().contains_key(head::DOOR).then(|| live.route.clone());
+    let mut answer = carry(plane, live, asked, deadline, alarm).await;
+    if let Some(route) = route {
+        answer.headers_mut().insert(head::ROUTE, route);
+    }
+    answer
+}
+
+async fn carry(
+    plane: Arc<Shared>,
+    live: Arc<Live>,
+    asked: Asked,
+    deadline: Instant,
+    alarm: &mut Alarm,
+) -> Response<AnswerBody> {
     let Asked { request, client, random, began } = asked;
-    if let Some(refused) = head::refuse(&request, plane.settings.max_body) {
+    if let Some(refused) = check::refuse(&request, &plane.settings) {
         return refused;
     }
+    let at_the_door = request.headers().contains_key(head::DOOR);
     let choice = match live.router.choose(RequestFacts::new(request.headers()), random) {
         Ok(choice) => choice,
         Err(why) => {
-            live.counts.unroutable();
+            if !at_the_door {
+                live.counts.unroutable();
+            }
             return head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &why.to_string());
         }
     };
@@ -112,26 +133,16 @@ pub(crate) async fn forward(
             "the route has no such revision",
         );
     };
-    let mut tally = Tally::new(&revision.counts, began);
+    let mut tally = if at_the_door { Tally::nowhere(began) } else { Tally::new(&revision.counts, began) };
     let cookie = live.router.sticky().zip(choice.set_cookie);
 
     let (mut parts, incoming) = request.into_parts();
-    if head::wants_upgrade(&parts) {
-        return upgrade::forward(
-            &plane,
-            revision,
-            upgrade::Wish { parts, client, random, deadline, cookie, tally },
-        )
-        .await;
-    }
-    let id = head::prepare(&mut parts, &client, random);
-    let body = match incoming.is_end_stream() {
-        true => RequestBody::Empty,
-        false => {
-            let limit = plane.settings.max_body;
-            RequestBody::Streamed { incoming, left: limit, limit }
-        }
+    let Ok(wish) = upgrade::Wish::of(&plane, &mut parts) else {
+        let why = "too many connections are open";
+        return head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, why);
     };
+    let id = head::prepare(&mut parts, &client, random);
+    let request = outgoing(parts, incoming, wish.as_ref(), plane.settings.max_body);
     let sent = Sender {
         plane: &plane,
         revision,
@@ -142,25 +153,77 @@ pub(crate) async fn forward(
         tried: Tried::default(),
         retries: 0,
     };
-    let mut answer = match sent.send(Request::from_parts(parts, body)).await {
-        Ok((answer, upstream, held)) => {
-            if answer.status().is_server_error() {
-                tally.failed();
-            }
-            answer.map(|incoming| {
-                AnswerBody::relayed(Relayed::new(incoming, Some(upstream), held, tally, deadline))
-            })
+    let sent = sent.send(request).await.and_then(|answer| admissible(answer, &wish, &plane));
+    let mut answer = match (sent, wish) {
+        (Ok((answer, upstream, held)), Some(wish)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            wish.grant(&plane, answer, upstream, (held, tally))
         }
-        Err(trouble) => {
+        (Ok(answer), _) => relayed(answer, tally, deadline, at_the_door),
+        (Err(trouble), _) => {
             if trouble.is_ours() {
                 tally.failed();
             }
             trouble.answer(revision)
         }
     };
-    head::strip(answer.headers_mut());
     head::finish(answer.headers_mut(), &revision.header, id, cookie);
     answer
+}
+
+/// The request as an instance gets it.
+fn outgoing(
+    mut head: request::Parts,
+    incoming: Incoming,
+    wish: Option<&upgrade::Wish>,
+    max_body: u64,
+) -> Request<RequestBody> {
+    if let Some(wish) = wish {
+        wish.ask(&mut head.headers);
+    }
+    let invitation = head::expects_continue(&head.headers).then(Invitation::default);
+    let body = RequestBody::of(incoming, max_body, invitation.as_ref());
+    head::frame(&mut head, &body);
+    let mut request = Request::from_parts(head, body);
+    if let Some(invitation) = invitation {
+        hyper::ext::on_informational(&mut request, move |said| {
+            if said.status() == StatusCode::CONTINUE {
+                invitation.given();
+            }
+        });
+    }
+    request
+}
+
+/// An instance's answer as the client gets it; named when the client asked at the door.
+fn relayed(answer: Answer, mut tally: Tally, deadline: Instant, named: bool) -> Response<AnswerBody> {
+    let (answer, upstream, held) = answer;
+    if answer.status().is_server_error() {
+        tally.failed();
+    }
+    let name = named.then(|| HeaderValue::try_from(held.endpoint().is.instance.as_str()));
+    let mut answer = answer
+        .map(|incoming| AnswerBody::relayed(Relayed::new(incoming, Some(upstream), held, tally, deadline)));
+    head::strip(answer.headers_mut());
+    if let Some(Ok(name)) = name {
+        answer.headers_mut().insert(head::INSTANCE, name);
+    }
+    answer
+}
+
+/// An answer that can be passed on.
+fn admissible(answer: Answer, wish: &Option<upgrade::Wish>, plane: &Shared) -> Result<Answer, Trouble> {
+    let most = plane.settings.max_head;
+    if check::answer_size(&answer.0) > most {
+        return Err(too_large(most));
+    }
+    if answer.0.status() == StatusCode::SWITCHING_PROTOCOLS && wish.is_none() {
+        return Err(Trouble::Broken("it switched protocols without being asked to".to_owned()));
+    }
+    Ok(answer)
+}
+
+fn too_large(most: usize) -> Trouble {
+    Trouble::Broken(format!("the head of its answer is too large, {most} bytes are allowed"))
 }
 
 /// One request on its way to an instance, or to the next.
@@ -249,7 +312,7 @@ impl Sender<'_> {
                 }
             };
             let unsent = error.take_message();
-            let trouble = broken(error.error());
+            let trouble = broken(error.error(), self.plane.settings.max_head);
             let next = match unsent {
                 Some(unsent) => Some(unsent),
                 // An answer that is not HTTP is an answer: asking again would get the same.
@@ -277,6 +340,9 @@ impl Sender<'_> {
         if error.is::<tower::load_shed::error::Overloaded>() {
             return Trouble::Overloaded;
         }
+        if error.is::<Full>() {
+            return Trouble::Full;
+        }
         self.revision.failed(&self.revision.endpoints[at], Instant::now());
         Trouble::Unreachable(describe(error))
     }
@@ -296,8 +362,11 @@ impl Sender<'_> {
     }
 }
 
-/// Whose fault it is that an exchange broke.
-fn broken(error: &hyper::Error) -> Trouble {
+/// Whose fault it is that an exchange broke. `most` is the largest head of an answer.
+fn broken(error: &hyper::Error, most: usize) -> Trouble {
+    if error.is_parse_too_large() {
+        return too_large(most);
+    }
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(error) = cause {
         match error.downcast_ref::<BodyError>() {

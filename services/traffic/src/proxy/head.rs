@@ -2,19 +2,28 @@
 
 use bytes::Bytes;
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, Method, Response, StatusCode, Uri, Version,
     header::{self, HeaderName, HeaderValue},
     http::request,
 };
 use model::Code;
 
-use super::body::AnswerBody;
+use super::{
+    body::{AnswerBody, RequestBody},
+    check, forwarded,
+};
 use crate::route::{cookie_text, mix};
 
 /// The revision that answered.
 pub const REVISION: HeaderName = HeaderName::from_static("x-code-revision");
+/// On a request: the engine asks who answers at this port. Such a request is carried like any other, is not counted, and
+/// its answer says [`ROUTE`] and, when an instance answered, [`INSTANCE`].
+pub const DOOR: HeaderName = HeaderName::from_static("x-code-door");
+/// The table that the request followed: its key and version, `dev--process--shop.web@12`.
+pub const ROUTE: HeaderName = HeaderName::from_static("x-code-route");
+/// The instance that answered.
+pub const INSTANCE: HeaderName = HeaderName::from_static("x-code-instance");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Headers that mean one connection only (RFC 9110 section 7.6.1, and those that are older than it).
 const HOP_BY_HOP: [&str; 8] = [
@@ -38,14 +47,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         return;
     }
     // Collecting nothing allocates nothing, and that is what `keep-alive` and `close` come to.
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
-        .filter_map(|name| name.parse().ok())
+    let named: Vec<HeaderName> = tokens(headers, header::CONNECTION)
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         // Naming these would change what the message means rather than the connection.
         .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
         .collect();
@@ -57,13 +61,33 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// The members of a header that is a list of tokens, over all of its lines. What is not ASCII is nobody's token and
+/// hides none of its neighbours.
+pub(crate) fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
 /// Makes a client's head one that an instance can be sent, and gives the request's id.
 pub(crate) fn prepare(head: &mut request::Parts, client: &HeaderValue, random: u64) -> HeaderValue {
+    let trailers = tokens(&head.headers, header::TE).any(|token| token.eq_ignore_ascii_case(b"trailers"));
     strip(&mut head.headers);
-    // The server answers 100-continue itself when the body is asked for.
-    if head.headers.contains_key(header::EXPECT) {
+    if trailers {
+        // We pass trailers on, so the client's readiness for them is ours (RFC 9110 section 10.1.4).
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if head.version == Version::HTTP_10 {
+        // What HTTP/1.0 expects is to be ignored (RFC 9110 section 10.1.1).
         head.headers.remove(header::EXPECT);
     }
+    if head.headers.get_all(header::COOKIE).iter().nth(1).is_some()
+        && let Some(cookies) = forwarded::joined(&head.headers, &header::COOKIE, b"; ", b"")
+    {
+        // HTTP/2 may send one cookie a line, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+        head.headers.insert(header::COOKIE, cookies);
+    }
+    check::take_hop(&head.method, &mut head.headers);
     if let Some(authority) = head.uri.authority() {
         if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
             head.headers.insert(header::HOST, host);
@@ -76,14 +100,7 @@ pub(crate) fn prepare(head: &mut request::Parts, client: &HeaderValue, random: u
         head.headers.insert(header::HOST, HeaderValue::from_static("localhost"));
     }
     head.version = Version::HTTP_11;
-    let forwarded = match head.headers.get(FORWARDED_FOR) {
-        None => client.clone(),
-        Some(before) => {
-            let joined = [before.as_bytes(), b", ", client.as_bytes()].concat();
-            HeaderValue::from_bytes(&joined).unwrap_or_else(|_| client.clone())
-        }
-    };
-    head.headers.insert(FORWARDED_FOR, forwarded);
+    forwarded::append(&mut head.headers, client);
     match head.headers.get(REQUEST_ID) {
         Some(id) => id.clone(),
         None => {
@@ -92,6 +109,33 @@ pub(crate) fn prepare(head: &mut request::Parts, client: &HeaderValue, random: u
             id
         }
     }
+}
+
+/// Says how an instance is to find the end of the body, where hyper would take none for granted: it sends no body of
+/// unknown length with GET and HEAD unless told to.
+pub(crate) fn frame(head: &mut request::Parts, body: &RequestBody) {
+    let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
+    match body {
+        // Trailers come in chunks only.
+        RequestBody::Streamed { .. } if !has_length || head.headers.contains_key(header::TRAILER) => {
+            head.headers.remove(header::CONTENT_LENGTH);
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        // HTTP/2 need not say so, HTTP/1.1 should (RFC 9110 section 8.6), and some servers ask for it.
+        RequestBody::Empty
+            if !has_length && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) =>
+        {
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        RequestBody::Streamed { .. } | RequestBody::Empty => {}
+    }
+}
+
+/// The client wants to be asked before it sends its body.
+pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|expected| expected.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// 32 hex digits.
@@ -125,40 +169,6 @@ pub(crate) fn finish(
 /// Sending it twice does the same as sending it once (RFC 9110 section 9.2.2).
 pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
-}
-
-/// Asks to speak another protocol on this connection.
-pub(crate) fn wants_upgrade(head: &request::Parts) -> bool {
-    head.version == Version::HTTP_11
-        && head.headers.contains_key(header::UPGRADE)
-        && head.headers.get_all(header::CONNECTION).iter().any(|value| {
-            value
-                .to_str()
-                .is_ok_and(|value| value.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")))
-        })
-}
-
-/// What is wrong with a request before anything is known of where it goes.
-pub(crate) fn refuse<B>(request: &Request<B>, max_body: u64) -> Option<Response<AnswerBody>> {
-    if *request.method() == Method::CONNECT {
-        let why = "this is no tunnel: CONNECT is not supported";
-        return Some(own(StatusCode::NOT_IMPLEMENTED, Code::Invalid, why));
-    }
-    let headers = request.headers();
-    let hosts = headers.get_all(header::HOST).iter().count();
-    if request.version() == Version::HTTP_11 && hosts != 1 {
-        return Some(own(
-            StatusCode::BAD_REQUEST,
-            Code::Invalid,
-            &format!("expected one Host header, found {hosts}"),
-        ));
-    }
-    let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if let Some(length) = length.filter(|length| *length > max_body) {
-        return Some(too_large(&format!("the request has {length} bytes, {max_body} are allowed")));
-    }
-    None
 }
 
 pub(crate) fn too_large(why: &str) -> Response<AnswerBody> {
@@ -205,8 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_beside_one_that_is_not_ascii_is_removed_too() {
+        let mut found = headers(&[("accept", "*/*"), ("x-mine", "1")]);
+        found.insert(header::CONNECTION, HeaderValue::from_bytes(b"caf\xe9, x-mine").unwrap());
+
+        strip(&mut found);
+
+        assert_eq!(found, headers(&[("accept", "*/*")]));
+    }
+
+    #[test]
     fn the_client_is_appended_to_who_it_forwards_for_and_a_given_id_is_kept() {
-        let request = Request::builder()
+        let request = hyper::Request::builder()
             .uri("http://shop.example/a?b=c")
             .header("x-forwarded-for", "192.0.2.1")
             .header("x-request-id", "mine");

@@ -38,7 +38,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How long accepting rests when the system is out of descriptors or memory.
 const REST: Duration = Duration::from_millis(50);
 
-pub(crate) type Published = watch::Receiver<Option<Arc<Live>>>;
+/// What is answered at a port. The connections hold it too, so that they can end with it when their port has closed.
+type Published = Arc<watch::Sender<Option<Arc<Live>>>>;
+type News = watch::Receiver<Option<Arc<Live>>>;
 
 /// Whether a port is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) enum State {
     Opening,
     Open(SocketAddr),
     Failed(String),
+    /// Another module is served there, this one may be later.
+    Waiting(String),
 }
 
 /// A port of one module. Dropping it closes the port; connections finish what they are answering.
@@ -53,15 +57,23 @@ pub(crate) struct Listener {
     pub(crate) port: u16,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
+    published: Published,
 }
 
 impl Listener {
-    pub(crate) fn open(plane: &Arc<Shared>, port: u16, number: u64, live: Published) -> Listener {
+    pub(crate) fn open(plane: &Arc<Shared>, port: u16, number: u64) -> Listener {
         let state = Arc::new(Mutex::new(State::Opening));
         let stop = plane.stopping.child_token();
-        let listening = listen(Arc::clone(plane), port, number, live, Arc::clone(&state), stop.clone());
+        let published: Published = Arc::new(watch::Sender::new(None));
+        let listening =
+            listen(Arc::clone(plane), port, number, published.clone(), Arc::clone(&state), stop.clone());
         plane.tracker.spawn(listening);
-        Listener { port, state, stop }
+        Listener { port, state, stop, published }
+    }
+
+    /// What is answered from now on; nothing answers 503.
+    pub(crate) fn publish(&self, live: Option<Arc<Live>>) {
+        self.published.send_replace(live);
     }
 
     pub(crate) fn state(&self) -> State {
@@ -79,7 +91,7 @@ async fn listen(
     plane: Arc<Shared>,
     port: u16,
     number: u64,
-    live: Published,
+    published: Published,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
 ) {
@@ -117,7 +129,7 @@ async fn listen(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&plane, stream, peer, number, &live),
+            Ok((stream, peer)) => admit(&plane, stream, peer, number, &published),
             Err(error) => {
                 tracing::warn!(%address, %error, "cannot accept");
                 tokio::time::sleep(REST).await;
@@ -129,12 +141,12 @@ async fn listen(
 }
 
 /// Serves a connection, or says that there are too many.
-fn admit(plane: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, number: u64, live: &Published) {
+fn admit(plane: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, number: u64, published: &Published) {
     let now_ms = millis_since(plane.epoch, Instant::now());
     match Arc::clone(&plane.slots).try_acquire_owned() {
         Ok(slot) => {
             let listed = plane.directory.enter(number, plane.epoch, now_ms);
-            plane.tracker.spawn(serve(Arc::clone(plane), stream, peer, listed, live.clone(), slot));
+            plane.tracker.spawn(serve(Arc::clone(plane), stream, peer, listed, published.clone(), slot));
         }
         Err(_) => {
             plane.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -165,7 +177,7 @@ async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     listed: Listed,
-    live: Published,
+    published: Published,
     _slot: OwnedSemaphorePermit,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -173,8 +185,11 @@ async fn serve(
         return;
     }
     let client = HeaderValue::try_from(peer.ip().to_canonical().to_string());
+    let mut news = published.subscribe();
+    let live = news.borrow_and_update().clone();
     let front = Front {
-        current: RefCell::new((live.borrow().clone(), live.clone())),
+        current: RefCell::new((live, news)),
+        _published: published,
         random: Cell::new(rand::random()),
         client: client.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
         activity: Arc::clone(&listed.activity),
@@ -205,7 +220,8 @@ async fn serve(
 struct Front {
     plane: Arc<Shared>,
     /// The table in force as last seen, and where a newer one shows. Looking is one atomic load.
-    current: RefCell<(Option<Arc<Live>>, Published)>,
+    current: RefCell<(Option<Arc<Live>>, News)>,
+    _published: Published,
     random: Cell<u64>,
     client: HeaderValue,
     activity: Arc<Activity>,

@@ -19,6 +19,8 @@ use crate::{
 
 pub(crate) struct Live {
     pub(crate) version: u64,
+    /// The table's key and version, ready to be sent.
+    pub(crate) route: HeaderValue,
     pub(crate) router: Router,
     /// In the order of [`Router::revisions`].
     pub(crate) revisions: Vec<LiveRevision>,

@@ -8,13 +8,13 @@ use std::{
 
 use hyper::header::HeaderValue;
 use model::{plan::Revision, route::RouteTable};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Shared,
     endpoint::Endpoint,
-    listen::Listener,
     live::{Health, Live, LiveRevision},
+    ports::Ports,
 };
 use crate::{
     budget::Budget,
@@ -32,11 +32,11 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Module {
     pub(crate) table: RouteTable,
     pub(crate) live: Arc<Live>,
-    pub(crate) published: watch::Sender<Option<Arc<Live>>>,
     pub(crate) counts: Arc<ModuleCounts>,
     health: BTreeMap<Revision, Arc<Mutex<Health>>>,
     pub(crate) endpoints: Vec<(Revision, Arc<Endpoint>)>,
-    pub(crate) listener: Listener,
+    /// Assigned by [`super::ports::assign`] after every change.
+    pub(crate) ports: Ports,
 }
 
 impl Module {
@@ -49,19 +49,13 @@ impl Module {
         let counts = Arc::new(ModuleCounts::new(table.target.clone(), table.module.clone()));
         let (mut health, mut endpoints) = (BTreeMap::new(), Vec::new());
         let live = enliven(shared, &table, router, &counts, &mut health, &mut endpoints);
-        let published = watch::Sender::new(Some(Arc::clone(&live)));
-        let listener = Listener::open(shared, table.listen, shared.number(), published.subscribe());
-        Ok(Module { table, live, published, counts, health, endpoints, listener })
+        Ok(Module { table, live, counts, health, endpoints, ports: Ports::default() })
     }
 
     pub(crate) fn replace(&mut self, shared: &Arc<Shared>, table: RouteTable) -> Result<(), BadTable> {
         let router = Router::new(&table, &self.live.router.owners())?;
         self.counts.forget_but(router.revisions());
         self.live = enliven(shared, &table, router, &self.counts, &mut self.health, &mut self.endpoints);
-        self.published.send_replace(Some(Arc::clone(&self.live)));
-        if table.listen != self.listener.port {
-            self.listener = Listener::open(shared, table.listen, shared.number(), self.published.subscribe());
-        }
         self.table = table;
         Ok(())
     }
@@ -99,7 +93,7 @@ fn enliven(
         for is in table.endpoints.get(revision).into_iter().flatten() {
             let known = endpoints.iter().find(|(of, endpoint)| of == revision && endpoint.is == *is);
             let endpoint = known.map(|(_, endpoint)| Arc::clone(endpoint)).unwrap_or_else(|| {
-                let new = Arc::new(Endpoint::new(shared.number(), is.clone(), settings));
+                let new = Arc::new(Endpoint::new(shared.number(), is.clone(), settings, &shared.upstreams));
                 endpoints.push((revision.clone(), Arc::clone(&new)));
                 new
             });
@@ -128,5 +122,7 @@ fn enliven(
         }
     }
     let timeout = table.request_timeout.0.min(LONGEST_TIMEOUT);
-    Arc::new(Live { version: table.version, router, revisions, timeout, counts: Arc::clone(counts) })
+    let route = format!("{}@{}", RouteTable::key(&table.target, &table.module), table.version);
+    let route = HeaderValue::try_from(route).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+    Arc::new(Live { version: table.version, route, router, revisions, timeout, counts: Arc::clone(counts) })
 }

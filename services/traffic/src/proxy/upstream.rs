@@ -12,20 +12,24 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use hyper::{
     Request, Response,
     body::Incoming,
     client::conn::{TrySendError, http1},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
 use super::body::RequestBody;
 
 pub(crate) struct Upstream {
     sender: http1::SendRequest<RequestBody>,
-    /// None when it is over.
-    connection: Option<http1::Connection<TokioIo<TcpStream>, RequestBody>>,
+    connection: http1::Connection<TokioIo<TcpStream>, RequestBody>,
+    /// It speaks no HTTP any more and must not be driven.
+    ended: bool,
+    /// Counts against the bound of connections to instances.
+    slot: OwnedSemaphorePermit,
     /// It has carried a request before. Such a connection may be closed by the other side at any moment.
     pub(crate) reused: bool,
 }
@@ -41,25 +45,25 @@ pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
 }
 
 impl Upstream {
-    pub(crate) async fn open(address: &str) -> io::Result<Box<Upstream>> {
+    pub(crate) async fn open(
+        address: &str,
+        rules: &http1::Builder,
+        slot: OwnedSemaphorePermit,
+    ) -> io::Result<Box<Upstream>> {
         let io = TokioIo::new(connect(address).await?);
-        let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
-        Ok(Box::new(Upstream { sender, connection: Some(connection), reused: false }))
+        let (sender, connection) = rules.handshake(io).await.map_err(io::Error::other)?;
+        Ok(Box::new(Upstream { sender, connection, ended: false, slot, reused: false }))
     }
 
     /// Lets the connection read and write what it can.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            // How it ended is told to whoever waits for an answer or reads a body.
-            self.connection = None;
-        }
+        // How it ended is told to whoever waits for an answer or reads a body.
+        self.ended = self.ended || Pin::new(&mut self.connection).poll(cx).is_ready();
     }
 
     /// It could take a request, as far as was known when it was last driven.
     pub(crate) fn is_ready(&self) -> bool {
-        self.connection.is_some() && self.sender.is_ready()
+        !self.ended && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of its answer. Dropping the future leaves the connection unusable.
@@ -69,16 +73,20 @@ impl Upstream {
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
-            if let Some(connection) = &mut self.connection
-                && Pin::new(connection).poll(cx).is_ready()
-            {
-                self.connection = None;
-            }
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(answer),
-                Poll::Pending => Poll::Pending,
-            }
+            self.ended = self.ended || Pin::new(&mut self.connection).poll(cx).is_ready();
+            answer.as_mut().poll(cx)
         })
         .await
+    }
+
+    /// The bare connection once the instance has switched protocols, what it has said since, and what counts for it.
+    pub(crate) async fn switched(mut self) -> (TcpStream, Bytes, OwnedSemaphorePermit) {
+        poll_fn(|cx| {
+            self.drive(cx);
+            if self.ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf, self.slot)
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
 use model::{Span, route::RouteTable};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -129,6 +130,57 @@ async fn too_many_connections_are_refused_with_when_to_come_again() {
     drop(held);
     eventually("both are gone", || plane.connections() == 0).await;
     assert_eq!(caller.get("/").await.text, "a");
+}
+
+/// Clients that connect and say nothing.
+async fn idle(address: std::net::SocketAddr, number: usize) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    for _ in 0..number {
+        clients.push(TcpStream::connect(address).await.unwrap());
+    }
+    clients
+}
+
+#[tokio::test]
+async fn clients_that_come_in_great_numbers_leave_the_engine_its_files() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 1024, hard).unwrap();
+    let a = Instance::start("a").await;
+    let settings = Settings::default().within(chassis::files::for_connections().unwrap());
+    let (plane, caller) = plane_of(settings, table(&[("r1", 100, &[&a])])).await;
+
+    let clients = idle(caller.address, 450).await;
+    eventually("all are admitted or refused", || plane.connections() as u64 + plane.refused() >= 450).await;
+
+    assert_eq!(plane.connections(), 256);
+    // The clients of this test are open files of this process too.
+    let needed: Vec<std::fs::File> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    drop((clients, needed));
+    eventually("the clients are gone", || plane.connections() == 0).await;
+    assert_eq!(caller.get("/").await.text, "a");
+}
+
+#[tokio::test]
+async fn connections_to_instances_have_a_bound_and_idle_ones_do_not_use_it_up() {
+    let (slow, other) = (Instance::start("slow").await, Instance::start("other").await);
+    let settings = Settings { max_instance_connections: 4, ..Settings::default() };
+    let (plane, caller) = plane_of(settings, table(&[("r1", 100, &[&slow])])).await;
+    let mut stuck = JoinSet::new();
+    for _ in 0..4 {
+        let caller = caller.clone();
+        stuck.spawn(async move { caller.get("/slow").await });
+    }
+    eventually("all are stuck", || slow.requests.load(SeqCst) == 4).await;
+
+    let one_more = caller.get("/").await;
+    slow.gate.add_permits(4);
+    assert!(stuck.join_all().await.iter().all(|reply| reply.text == "slow"));
+    // They could all be kept as idle; another instance gets its connection nevertheless.
+    plane.apply(RouteTable { version: 2, ..table(&[("r2", 100, &[&other]), ("r1", 0, &[&slow])]) }).unwrap();
+
+    assert_eq!(one_more.status, StatusCode::SERVICE_UNAVAILABLE, "{}", one_more.text);
+    assert_eq!(caller.get("/").await.text, "other");
+    assert_eq!(count_of(&plane, "r1").errors, 0, "the bound is ours");
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod conformance;
 mod faults;
 mod limits;
+mod mirror;
+mod ports;
 mod service;
 mod support;
 mod switching;

@@ -73,6 +73,57 @@ async fn a_data_plane_that_stays_behind_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_table_whose_port_is_not_open_is_not_in_force() {
+    let mut world = World::new();
+    world.run(&scale(1, "one", 1)).await;
+    world.plane.closed = Some("cannot listen on 127.0.0.1:8080: Address already in use".to_owned());
+
+    let result = world.run(&weight(2, 0, false)).await;
+
+    assert_eq!(result.outcome, Outcome::Errored);
+    let wanted = "clients of web cannot come in at data plane rep-9: cannot listen on 127.0.0.1:8080";
+    assert!(result.reason.starts_with(wanted), "{}", result.reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shares_that_clients_do_not_meet_are_not_in_force() {
+    let world = World::new();
+    both(&world).await;
+    let table = world.table();
+    let met = |key: &str, version: u64, revision: Option<Revision>, instance: Option<&str>| Met {
+        status: 502,
+        route: Some((key.to_owned(), version)),
+        revision,
+        instance: instance.map(str::to_owned),
+    };
+    let one = Some(revision(&spec("one")));
+    let stranger = Some("stranger".parse().unwrap());
+
+    for (met, said) in [
+        (Met { status: 200, ..Met::default() }, "something else answers there with 200"),
+        (
+            met("dev--process--blog.site", 9, one.clone(), Some("i")),
+            "routes of dev--process--blog.site answer",
+        ),
+        (met(&key(), table.version - 1, one.clone(), Some("i")), "of its routes answers, not"),
+        (met(&key(), u64::MAX, one, None), "the data plane answers 502 itself"),
+        (met(&key(), u64::MAX, stranger, Some("i")), "revision stranger answers, which has no share"),
+    ] {
+        *world.door.instead.lock().unwrap() = Some(met);
+        let result = world.run(&weight(4, 20, false)).await;
+        assert_eq!(result.outcome, Outcome::Errored, "{said}: {result:?}");
+        assert!(
+            result.reason.starts_with("clients of web do not reach it at port 8080"),
+            "{}",
+            result.reason
+        );
+        assert!(result.reason.contains(said), "{}", result.reason);
+    }
+    *world.door.instead.lock().unwrap() = None;
+    assert_eq!(world.run(&weight(4, 20, false)).await.outcome, Outcome::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revision_without_a_healthy_instance_gets_no_traffic() {
     let world = World::new();
     world.run(&scale(1, "one", 1)).await;
