@@ -118,7 +118,7 @@ impl Format for Messages {
             if say.parts {
                 blocks.push(json!({"type": "redacted_thinking", "data": "e3RoaW5rfQ=="}));
             }
-            let texts = if say.parts { pieces(&say.text) } else { vec![&*say.text] };
+            let texts = if say.parts { pieces(&say.text) } else { vec![say.text.clone()] };
             blocks.extend(texts.iter().map(|text| json!({"type": "text", "text": text, "citations": null})));
         }
         let mut message = head(say);
