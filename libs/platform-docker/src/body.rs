@@ -23,7 +23,7 @@ pub(crate) fn check(order: &StartOrder, settings: &Settings) -> Result<()> {
         )));
     }
     of(order, 0, settings)?;
-    crate::tar::archive(&order.module.config, user_ids(order)).map(drop)
+    crate::pack::archive(&order.module.config, user_ids(order)).map(drop)
 }
 
 /// Port number per name, in the module's order.

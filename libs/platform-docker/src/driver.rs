@@ -19,9 +19,8 @@ use tracing::{debug, warn};
 use crate::{
     Settings, body,
     engine::{self, Engine, is_status, said},
-    image, network,
+    image, network, pack,
     seen::{self, Seen},
-    tar,
 };
 
 /// How often a container that was asked to end is looked at.
@@ -76,7 +75,7 @@ impl DockerPlatform {
         let id = order.id();
         let started = async {
             if !order.module.config.is_empty() {
-                let archive = tar::archive(&order.module.config, body::user_ids(order))?;
+                let archive = pack::archive(&order.module.config, body::user_ids(order))?;
                 let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
                 let upload =
                     docker.upload_to_container(&id, Some(options), bollard::body_full(archive.into()));

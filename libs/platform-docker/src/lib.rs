@@ -17,8 +17,8 @@ mod engine;
 mod image;
 mod labels;
 mod network;
+mod pack;
 mod seen;
-mod tar;
 
 use std::{path::PathBuf, time::Duration};
 

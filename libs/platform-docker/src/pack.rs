@@ -2,24 +2,28 @@
 
 use model::spec::ConfigFile;
 use platform::{Error, Result};
-
-const BLOCK: usize = 512;
-const NAME: usize = 100;
-const PREFIX: usize = 155;
+use tar::{Builder, EntryType, Header};
 
 /// The archive of all files, to be unpacked at `/`. Files belong to `user` and only they may read them; the engine
 /// makes the folders above.
-pub(crate) fn archive(files: &[ConfigFile], user: (u32, u32)) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+pub(crate) fn archive(files: &[ConfigFile], (user, group): (u32, u32)) -> Result<Vec<u8>> {
+    let mut archive = Builder::new(Vec::new());
     for file in files {
-        let (prefix, name) = split(clean(&file.path)?)
-            .ok_or_else(|| Error::invalid(format!("configuration file {} has too long a path", file.path)))?;
-        bytes.extend_from_slice(&header(prefix, name, file.content.len(), user));
-        bytes.extend_from_slice(file.content.as_bytes());
-        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        let bad =
+            |error| Error::invalid(format!("configuration file {} cannot be packed: {error}", file.path));
+        let mut header = Header::new_ustar();
+        header.set_path(clean(&file.path)?).map_err(bad)?;
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o400);
+        header.set_uid(user.into());
+        header.set_gid(group.into());
+        header.set_size(file.content.len() as u64);
+        header.set_cksum();
+        archive.append(&header, file.content.as_bytes()).map_err(bad)?;
     }
-    bytes.resize(bytes.len() + 2 * BLOCK, 0);
-    Ok(bytes)
+    archive
+        .into_inner()
+        .map_err(|error| Error::invalid(format!("configuration files cannot be packed: {error}")))
 }
 
 /// The path without its leading `/`; only plain absolute paths pass.
@@ -31,33 +35,6 @@ fn clean(path: &str) -> Result<&str> {
             what: format!("configuration file {path:?} is no plain absolute path of a file"),
         }),
     }
-}
-
-/// A path longer than a name may be is cut at a `/`.
-fn split(path: &str) -> Option<(&str, &str)> {
-    if path.len() <= NAME {
-        return Some(("", path));
-    }
-    let cuts = path.match_indices('/').map(|(at, _)| (&path[..at], &path[at + 1..]));
-    cuts.rev().find(|(prefix, name)| prefix.len() <= PREFIX && name.len() <= NAME)
-}
-
-fn header(prefix: &str, name: &str, size: usize, (user, group): (u32, u32)) -> [u8; BLOCK] {
-    let mut header = [0u8; BLOCK];
-    let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, name.as_bytes());
-    put(100, b"0000400\0");
-    put(108, format!("{user:07o}\0").as_bytes().get(..8).unwrap_or(b"0000000\0"));
-    put(116, format!("{group:07o}\0").as_bytes().get(..8).unwrap_or(b"0000000\0"));
-    put(124, format!("{size:011o}\0").as_bytes());
-    put(136, b"00000000000\0");
-    put(148, b"        ");
-    put(156, b"0");
-    put(257, b"ustar\x0000");
-    put(345, prefix.as_bytes());
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    header
 }
 
 #[cfg(test)]
@@ -89,6 +66,17 @@ mod tests {
             let path = folder.path().join(&file.path[1..]);
             assert_eq!(std::fs::read_to_string(path).unwrap(), file.content);
         }
+    }
+
+    #[test]
+    fn a_file_belongs_to_its_user_however_high_the_number() {
+        let bytes = archive(&[file("/etc/app.conf", "x")], (4_000_000_000, 3_000_000)).unwrap();
+
+        let mut unpacked = tar::Archive::new(&bytes[..]);
+        let entry = unpacked.entries().unwrap().next().unwrap().unwrap();
+        let owner = (entry.header().uid().unwrap(), entry.header().gid().unwrap());
+
+        assert_eq!(owner, (4_000_000_000, 3_000_000));
     }
 
     #[test]
