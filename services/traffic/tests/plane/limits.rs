@@ -207,9 +207,7 @@ async fn a_stop_lets_requests_in_flight_end() {
     let mut stopping = JoinSet::new();
     let stopped = plane.clone();
     stopping.spawn(async move { stopped.stop(Duration::from_secs(20)).await });
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    closed(address).await;
 
     a.gate.add_permits(1);
 

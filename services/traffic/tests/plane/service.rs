@@ -23,24 +23,14 @@ fn service(bus: &Bus, state_dir: &Path) -> Service<TrafficConfig> {
 }
 
 async fn reachable(caller: &Caller, text: &str) {
-    for _ in 0..2000 {
-        if tokio::net::TcpStream::connect(caller.address).await.is_ok() && caller.get("/").await.text == text
-        {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    panic!("{} did not answer {text}", caller.address);
-}
-
-async fn unreachable(caller: &Caller) {
-    for _ in 0..2000 {
-        if tokio::net::TcpStream::connect(caller.address).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    panic!("{} still answers", caller.address);
+    let check = || async {
+        let found = tokio::net::TcpStream::connect(caller.address).await;
+        found.map_err(|error| error.to_string())?;
+        let said = caller.get("/").await.text;
+        if said == text { Ok(()) } else { Err(format!("it says {said:?}")) }
+    };
+    let what = format!("{} answers {text}", caller.address);
+    testkit::eventually(&what, std::time::Duration::from_secs(10), check).await
 }
 
 #[tokio::test]
@@ -93,7 +83,7 @@ async fn tables_in_the_bucket_come_in_force_are_counted_and_go() {
     }
 
     routes.delete(KEY, written).await.unwrap();
-    unreachable(&caller).await;
+    closed(caller.address).await;
     assert!(service.stop(std::time::Duration::from_secs(20)).await.is_empty());
 }
 
@@ -116,7 +106,7 @@ async fn a_restart_without_nats_serves_the_last_known_routes() {
     nats.server.kill9().await.unwrap();
     assert_eq!(caller.get("/").await.text, "a", "it goes on without NATS");
     before.crash();
-    unreachable(&caller).await;
+    closed(caller.address).await;
     let after = service(&nats.bus, folder.path());
     traffic::start(after.clone()).await.unwrap();
 

@@ -240,13 +240,19 @@ pub fn count_of(plane: &Plane, name: &str) -> RevisionCount {
 
 /// Returns when the condition holds; fails with its description after ten seconds.
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..2000 {
-        if holds() {
-            return;
+    let check = || std::future::ready(if holds() { Ok(()) } else { Err("not yet") });
+    testkit::eventually(what, Duration::from_secs(10), check).await
+}
+
+/// Returns when nobody answers at the address any more; fails after ten seconds.
+pub async fn closed(address: SocketAddr) {
+    let check = || async move {
+        match tokio::net::TcpStream::connect(address).await {
+            Ok(_) => Err(format!("{address} is still open")),
+            Err(_) => Ok(()),
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("not within ten seconds: {what}");
+    };
+    testkit::eventually("the port closes", Duration::from_secs(10), check).await
 }
 
 /// Returns the value once it has stopped changing.
