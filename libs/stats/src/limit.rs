@@ -79,6 +79,8 @@ pub struct LimitRun {
 struct Edge {
     /// The range lies below this edge, else above it.
     is_upper: bool,
+    /// The edge itself is no part of the range.
+    is_strict: bool,
     /// The value, in the unit of the condition.
     at: f64,
     /// Share of requests above it that is just on the edge.
@@ -109,21 +111,17 @@ impl LimitRun {
         let alpha = alpha_of(self.rules.confidence, self.round);
         let edges = |condition: &Option<Condition>| {
             let (low, high) = condition.as_ref().map_or((None, None), Condition::range);
+            let is_strict = matches!(condition, Some(Condition::Less(_) | Condition::Greater(_)));
             let edge = |is_upper: bool, at: f64| {
                 let share = share_at(self.rules.measure, at);
                 let test = Sequential::against_limit(alpha, share);
-                Edge { is_upper, at, share, above: 0, all: 0, test }
+                Edge { is_upper, is_strict, at, share, above: 0, all: 0, test }
             };
             // Every share is at least 0 and at most 1: an end there that belongs to the range excludes nothing.
-            let (low_excludes, high_excludes) = match condition {
-                Some(Condition::Greater(_) | Condition::Less(_)) | None => (true, true),
-                Some(_) => (
-                    low.is_some_and(|at| share_at(self.rules.measure, at) > 0.0),
-                    high.is_some_and(|at| share_at(self.rules.measure, at) < 1.0),
-                ),
-            };
-            let low = low.filter(|_| low_excludes).map(|at| edge(false, at));
-            low.into_iter().chain(high.filter(|_| high_excludes).map(|at| edge(true, at))).collect()
+            let share = |at: f64| share_at(self.rules.measure, at);
+            let low = low.filter(|at| is_strict || share(*at) > 0.0).map(|at| edge(false, at));
+            let high = high.filter(|at| is_strict || share(*at) < 1.0);
+            low.into_iter().chain(high.map(|at| edge(true, at))).collect()
         };
         (self.success, self.failure) = (edges(&self.rules.success), edges(&self.rules.failure));
     }
@@ -207,12 +205,17 @@ impl Edge {
     }
 
     fn side(&self) -> Side {
-        if self.share <= 0.0 {
-            // Nothing lies below a share of zero: none at all is as good as it gets.
-            return if self.above > 0 || self.share < 0.0 { Side::Above } else { Side::Below };
+        // No share lies beyond 0 or 1, and whether it lies on them is for all of the requests to say, not for bets.
+        let never =
+            self.is_strict && ((self.is_upper && self.share <= 0.0) || (!self.is_upper && self.share >= 1.0));
+        if self.share < 0.0 || (self.share <= 0.0 && (self.above > 0 || never)) {
+            return Side::Above;
         }
-        if self.share >= 1.0 {
-            return if self.above < self.all || self.share > 1.0 { Side::Below } else { Side::Above };
+        if self.share > 1.0 || (self.share >= 1.0 && (self.above < self.all || never)) {
+            return Side::Below;
+        }
+        if self.share <= 0.0 || self.share >= 1.0 {
+            return if self.share <= 0.0 { Side::Below } else { Side::Above };
         }
         match self.test.decision() {
             Decision::Harmful => Side::Above,

@@ -160,3 +160,15 @@ fn every_share_keeps_a_limit_that_excludes_none() {
     assert_eq!(LimitRun::new(any.clone()).observe_share(50, 0), Look::Good);
     assert_eq!(LimitRun::new(any).observe_share(50, 1), Look::Bad);
 }
+
+#[test]
+fn what_no_share_can_be_fails() {
+    for condition in ["< 0", "> 1", "<= -0.1", "in 2..3"] {
+        for failed in [0, 25, 50] {
+            let look = LimitRun::new(rules(Measure::Share, condition)).observe_share(50, failed);
+            assert_eq!(look, Look::Bad, "{condition}, {failed} of 50");
+        }
+    }
+    let all = |failed| LimitRun::new(rules(Measure::Share, ">= 1")).observe_share(50, failed);
+    assert_eq!((all(50), all(49)), (Look::Good, Look::Bad));
+}

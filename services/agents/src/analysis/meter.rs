@@ -26,6 +26,8 @@ pub(super) struct Meter {
     rules: MetricRules,
     /// What requests show about a share or a quantile; its verdicts are what `run` counts.
     limit: Option<LimitRun>,
+    /// Requests that `limit` needs.
+    needed: Option<Required>,
     versus: Option<Versus>,
     /// Opened when the last measurement ended.
     window: Window,
@@ -118,6 +120,7 @@ impl Meter {
             due: began + metric.initial_delay.0 + metric.interval.0,
             run: judged.then(|| MetricRun::new(rules.clone())),
             rules,
+            needed: limit.as_ref().and_then(|limit| limit.rules().required()),
             limit,
             versus,
             window: heard.window(trial.module),
@@ -165,7 +168,7 @@ impl Meter {
         if is_counted(&self.metric.provider) {
             return self.measure_counted(trial, heard, last);
         }
-        let sample = match providers::ask(trial.ctx, &self.metric.provider).await {
+        let sample = match Box::pin(providers::ask(trial.ctx, &self.metric.provider)).await {
             Ok(providers::Said::Value(value)) => Sample::Value { value, samples: None },
             Ok(providers::Said::Nothing(why)) => {
                 self.last = Last::NoData(why);
@@ -183,9 +186,11 @@ impl Meter {
         let counted = count(trial, heard, &self.window);
         let whole = count(trial, heard, &self.whole);
         let enough = self.metric.minimum_samples.max(1);
-        // What is left over in the end belongs to what was measured, however little it is.
-        let is_rest = last && counted.new.requests > 0 && whole.new.requests >= enough;
-        if counted.new.requests < enough && !is_rest {
+        let is_full = counted.new.requests >= enough;
+        // What is left over in the end belongs to what a fixed limit is held against, however little it is.
+        let is_rest =
+            last && self.limit.is_some() && counted.new.requests > 0 && whole.new.requests >= enough;
+        if !is_full && !is_rest {
             let text =
                 format!("{} waits for data: {} of {enough} requests", self.metric.name, counted.new.requests);
             let samples = counted.new.requests;
@@ -194,7 +199,7 @@ impl Meter {
             return;
         }
         self.window = heard.window(trial.module);
-        if self.versus.is_some() && !is_rest {
+        if self.versus.is_some() && is_full {
             self.compare(&whole, &counted);
         }
         let Some(limit) = &mut self.limit else {
@@ -250,7 +255,7 @@ impl Meter {
 
     /// `not known yet, it needs 94 requests without one beyond the limit, or about 900`.
     fn still_needed(&self) -> String {
-        match self.limit.as_ref().and_then(|limit| limit.rules().required()) {
+        match self.needed {
             None => "not known yet".to_owned(),
             Some(needed) => format!(
                 "not known yet, it takes {} requests without one beyond the limit, else about {}",

@@ -259,6 +259,17 @@ async fn what_the_whole_exceeds_does_not_pass_for_its_good_rounds() {
     assert_eq!(known.outcome, Outcome::Inconclusive, "{known:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_few_requests_that_are_left_over_do_not_make_a_request_rate_unknown() {
+    const RATE: &str = r#"{"name":"rate","provider":{"requestRate":{}},"success":"> 1","interval":"4s","minimumSamples":200}"#;
+    let mut world = world().await;
+    world.plane.requests = 30;
+
+    let result = world.run(&analyse(analysis(RATE), false)).await;
+
+    assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+}
+
 /// One answer after the other to whoever connects.
 async fn provider(answers: Vec<String>) -> (u16, impl Future<Output = ()>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -288,7 +299,7 @@ async fn asked(world: &World, port: u16, serve: impl Future<Output = ()>, more: 
     analysis.duration = Span(Duration::from_millis(300));
     let job = analyse(analysis, false);
     tokio::select! {
-        result = world.run(&job) => result,
+        result = Box::pin(world.run(&job)) => result,
         () = serve => unreachable!("it serves for ever"),
     }
 }

@@ -426,8 +426,12 @@ impl Steps {
                 .hooks
                 .get(*index as usize)
                 .map_or(spec.deadlines.step, |hook| Span(hook.timeout.0 + Duration::from_secs(10))),
-            StepKind::Validate => {
-                Span(spec.deadlines.step.0.max(spec.soak_time().0 + Duration::from_secs(60)))
+            // Both wait for the soak.
+            StepKind::Validate
+                if matches!(agent, Agent::Guardian | Agent::Performance)
+                    && spec.soak_time().0 > spec.deadlines.step.0 / 2 =>
+            {
+                Span(spec.deadlines.step.0 + spec.soak_time().0)
             }
             _ => spec.deadlines.step,
         };
