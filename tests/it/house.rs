@@ -22,8 +22,13 @@ const LIB_LINES: usize = 120;
 const MAIN_LINES: usize = 10;
 
 /// Libraries that stand on one beside them, by name: the one that uses, the one that is used.
-const BESIDE: [(&str, &str); 3] =
-    [("platform-docker", "platform"), ("providers", "resilience"), ("certificate", "ledger")];
+const BESIDE: [(&str, &str); 5] = [
+    ("platform-docker", "platform"),
+    ("providers", "resilience"),
+    ("certificate", "ledger"),
+    ("spec", "scrub"),
+    ("opinion", "scrub"),
+];
 
 /// Crates that measure the broker itself, so that our share of a figure can be told from its share.
 const MEASURES_THE_BROKER: [&str; 1] = ["benches"];

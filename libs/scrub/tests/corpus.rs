@@ -1,6 +1,6 @@
 //! How many secrets are found, and how many harmless texts are taken for one, on texts of both kinds in `data`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::{collections::BTreeSet, fs, path::Path};
 
