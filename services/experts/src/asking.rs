@@ -121,6 +121,7 @@ impl Asking {
         let name = format!("consult {}", asked.id);
         self.tasks.restarted(name, chassis::Backoff::default(), move || {
             let (asking, say, asked) = (Arc::clone(&asking), Arc::clone(&say), Arc::clone(&asked));
+            let how = how.clone();
             async move {
                 asking.run(asked, how, &say).await;
                 Ok::<(), Error>(())

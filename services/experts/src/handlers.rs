@@ -211,7 +211,7 @@ pub async fn on_test(ctx: Ctx, request: TestRequest, meta: Meta) -> Result<TestR
     };
     let how = How { for_all: true, ..How::default() };
     let (good, bad) = tokio::try_join!(
-        consult(&ctx, ask("good", decoy::good)?, how),
+        consult(&ctx, ask("good", decoy::good)?, how.clone()),
         consult(&ctx, ask("bad", decoy::bad)?, how)
     )?;
     let results = good.0.ballots.iter().map(|ballot| result(ballot, &bad.0.ballots)).collect();

@@ -90,7 +90,7 @@ impl Format for Responses {
         }
         let mut said = message(say, "completed", part(say));
         if say.parts && say.ending == Ending::Complete {
-            let text = |text| json!({"type": "output_text", "text": text, "annotations": []});
+            let text = |text: String| json!({"type": "output_text", "text": text, "annotations": []});
             said["content"] = pieces(&say.text).into_iter().map(text).collect();
         }
         output.push(said);
