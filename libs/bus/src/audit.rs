@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use model::{Timestamp, Token};
@@ -60,6 +61,19 @@ impl Bus {
         self.publish_raw(trail.subject(source), headers, message.encode().into()).await
     }
 
+    /// The last place that a stream has given out; it never goes back unless the stream lost its end, or an older copy of
+    /// it was put in its place.
+    pub async fn end_of(&self, stream: &str) -> Result<u64, Error> {
+        self.last_sequence(stream).await
+    }
+
+    /// What stands at one place of a stream; none when nothing does.
+    pub async fn heard_at(&self, stream: &str, seq: u64) -> Result<Option<Heard>, Error> {
+        let Some(message) = self.at(stream, seq).await? else { return Ok(None) };
+        let at = message.time.unix_timestamp_nanos();
+        Ok(Some(heard(stream, seq, &message.subject, at, Some(&message.headers), &message.payload)))
+    }
+
     /// Everything in a stream after a place, in order, for ever; through lost connections. A place that is skipped is
     /// not in the stream any more.
     pub fn hear_all(
@@ -70,24 +84,40 @@ impl Bus {
         let name = stream.to_owned();
         self.tail(name.clone(), ">".to_owned(), after + 1)
             .map(move |stored| {
-                let headers = stored.message.headers.as_ref();
-                let text = |name| frame::text(headers, name).map(str::to_owned);
-                let at = stored.message.info().map(|info| info.published.unix_timestamp_nanos() / 1_000_000);
-                let content = text(frame::CONTENT_TYPE).unwrap_or_default();
-                Heard {
-                    stream: name.clone(),
-                    seq: stored.seq,
-                    subject: stored.message.subject.to_string(),
-                    at: Timestamp(at.ok().and_then(|at| i64::try_from(at).ok()).unwrap_or_default()),
-                    sender: text(frame::SENDER).unwrap_or_default(),
-                    trace: text(frame::TRACEPARENT),
-                    message_id: text(frame::MESSAGE_ID),
-                    content: content
-                        .rsplit_once("proto=")
-                        .map_or(content.clone(), |(_, name)| name.to_owned()),
-                    payload: stored.message.payload.clone(),
-                }
+                let at = stored.message.info().map(|info| info.published.unix_timestamp_nanos());
+                let message = &stored.message;
+                heard(
+                    &name,
+                    stored.seq,
+                    &message.subject,
+                    at.unwrap_or_default(),
+                    message.headers.as_ref(),
+                    &message.payload,
+                )
             })
             .boxed()
+    }
+}
+
+fn heard(
+    stream: &str,
+    seq: u64,
+    subject: &str,
+    nanoseconds: i128,
+    headers: Option<&HeaderMap>,
+    payload: &Bytes,
+) -> Heard {
+    let text = |name| frame::text(headers, name).map(str::to_owned);
+    let content = text(frame::CONTENT_TYPE).unwrap_or_default();
+    Heard {
+        stream: stream.to_owned(),
+        seq,
+        subject: subject.to_owned(),
+        at: frame::stored_at(nanoseconds),
+        sender: text(frame::SENDER).unwrap_or_default(),
+        trace: text(frame::TRACEPARENT),
+        message_id: text(frame::MESSAGE_ID),
+        content: content.rsplit_once("proto=").map_or(content.clone(), |(_, name)| name.to_owned()),
+        payload: payload.clone(),
     }
 }

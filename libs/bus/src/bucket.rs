@@ -167,7 +167,8 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
             .boxed()
     }
 
-    /// Every key that has a value, with it; read from the leader one by one is not promised: for lists.
+    /// Every key that has a value, with it; read from the leader one by one is not promised: for lists. What cannot be read
+    /// is logged as an error and left out.
     pub async fn all(&self) -> Result<Vec<Entry<V>>, Error> {
         let end = self.bus.last_sequence(&bucket_stream(self.name)).await?;
         let (stream, filter) = (bucket_stream(self.name), format!("$KV.{}.>", self.name));
@@ -179,8 +180,13 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
             from = found.sequence + 1;
             if !is_deleted(&found.headers) {
                 let key = found.subject.as_str().splitn(3, '.').last().unwrap_or_default().to_owned();
-                let value = Some(frame::decode(Some(&found.headers), &found.payload)?);
-                entries.push(Entry { key, value, revision: found.sequence });
+                match frame::decode(Some(&found.headers), &found.payload) {
+                    Ok(value) => entries.push(Entry { key, value: Some(value), revision: found.sequence }),
+                    Err(error) => {
+                        let (subject, error) = (found.subject.as_str(), crate::error::chain(&error));
+                        error!(subject, error, "an unreadable value in a bucket");
+                    }
+                }
             }
         }
         Ok(entries)

@@ -46,6 +46,17 @@ impl Bus {
         }
     }
 
+    /// The message at a sequence, read from the stream's leader.
+    pub(crate) async fn at(&self, stream: &str, sequence: u64) -> Result<Option<StreamMessage>, Error> {
+        match self.stream(stream).await?.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => {
+                Err(Error::broker(format!("reading sequence {sequence} of stream {stream}"), error))
+            }
+        }
+    }
+
     /// The last message on `subject`, read from the stream's leader.
     pub(crate) async fn last_on(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
         use async_nats::jetstream::stream::LastRawMessageErrorKind;

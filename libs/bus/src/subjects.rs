@@ -6,9 +6,9 @@
 pub mod orchestrator {
     use model::{
         command::{
-            Accepted, Command, DriftReply, DriftRequest, HistoryReply, HistoryRequest, ListReply,
-            ListRequest, PlanReply, PlanRequest, StatusReply, StatusRequest, Submit, Submitted,
-            TargetCommand, TargetView,
+            Accepted, Command, DriftReply, DriftRequest, HistoryReply, HistoryRequest, HoldingsReply,
+            HoldingsRequest, ListReply, ListRequest, PlanReply, PlanRequest, StatusReply, StatusRequest,
+            Submit, Submitted, TargetCommand, TargetView,
         },
         deployment::StepReport,
         expert::AdviceReport,
@@ -34,6 +34,9 @@ pub mod orchestrator {
     pub const TARGET: Call<TargetCommand, TargetView> = Call::new("orchestrator", "target");
     /// Clients ask; the orchestrator fills in what should run and asks the agents.
     pub const DRIFT: Call<DriftRequest, DriftReply> = Call::new("orchestrator", "drift");
+    /// Clients ask what a target holds, or have taken away what nothing asks for; the orchestrator holds the target
+    /// meanwhile and asks the agents.
+    pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> = Call::new("orchestrator", "holdings");
     /// Clients ask which journals cannot be used; any orchestrator names them, or journals that a person passes over one.
     pub const JOURNAL: Call<JournalRequest, JournalReply> = Call::new("orchestrator", "journal");
     /// Agents say how a step goes; any orchestrator journals it.
@@ -49,7 +52,7 @@ pub mod orchestrator {
 /// What the agents answer, do and say.
 pub mod agents {
     use model::{
-        command::{DriftReply, DriftRequest, ReviewRequest, Reviews},
+        command::{DriftReply, DriftRequest, HoldingsReply, HoldingsRequest, ReviewRequest, Reviews},
         deployment::{StepJob, StepProgress, StepStop},
     };
 
@@ -59,6 +62,8 @@ pub mod agents {
     pub const REVIEW: Call<ReviewRequest, Reviews> = Call::new("agents", "review");
     /// The orchestrator asks; the agents look at the platform.
     pub const DRIFT: Call<DriftRequest, DriftReply> = Call::new("agents", "drift");
+    /// The orchestrator asks what a target holds; under a fence the agents take away what nothing asks for.
+    pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> = Call::new("agents", "holdings");
     /// The orchestrator sends a step; one runner of the agent's lane does it. The lane is the agent's name.
     pub const STEP: Job<StepJob> = Job::new("agents", "step");
     /// Runners say how far they are, by deployment; watchers hear. Never decided on.

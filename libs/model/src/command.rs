@@ -269,6 +269,60 @@ pub struct DriftRequest {
     pub spec: Option<crate::DeploymentSpec>,
 }
 
+/// Show what a target holds, or take away what nothing asks for. Asked of the orchestrator by people, and of the agents
+/// by the orchestrator, which fills in `spec` and the fence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldingsRequest {
+    /// Where.
+    pub target: TargetId,
+    /// Who.
+    pub by: String,
+    /// Take away what nothing asks for; of the orchestrator.
+    #[serde(default)]
+    pub take_away: bool,
+    /// What should run; none: nothing.
+    #[serde(default)]
+    pub spec: Option<crate::DeploymentSpec>,
+    /// Take away under this fence; of the agents.
+    #[serde(default)]
+    pub clear: Option<crate::Fence>,
+}
+
+/// An instance on a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Holding {
+    /// Its name.
+    pub id: String,
+    /// Its module.
+    pub module: Token,
+    /// Its revision.
+    pub revision: Revision,
+    /// Whether it runs, in words.
+    pub state: String,
+    /// Who started it.
+    pub deployment: DeploymentId,
+    /// The release that was promoted last asks for it.
+    pub asked_for: bool,
+    /// It was taken away.
+    pub cleared: bool,
+    /// Why it could not be.
+    pub trouble: Option<String>,
+}
+
+/// What a target holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HoldingsReply {
+    /// In order of their names.
+    pub instances: Vec<Holding>,
+    /// The highest fence that was ever seen on the target: whoever is granted it next comes above it.
+    #[serde(default)]
+    pub highest: crate::Fence,
+    /// When it was looked at.
+    pub at: Timestamp,
+}
+
 /// One difference between what runs and what should.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -197,6 +197,11 @@ impl Platform for DockerPlatform {
         Ok(instances)
     }
 
+    async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
+        let there = self.observe(target).await?.iter().map(|instance| instance.fence).max();
+        Ok(self.fences.enter(target).await?.highest()?.max(there.unwrap_or_default()))
+    }
+
     async fn start(&self, order: &StartOrder) -> Result<Instance> {
         order.check()?;
         body::check(order, &self.settings)?;

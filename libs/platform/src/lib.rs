@@ -41,8 +41,20 @@ pub trait Platform: Send + Sync {
     /// What the place has, and what of it is not reserved by instances.
     async fn capacity(&self) -> Result<Capacity>;
 
+    /// Does what the place needs done every second, whether anybody looks at a target or not: keeps output within bounds
+    /// where nothing else does. May be called side by side with everything.
+    async fn tend(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Everything of the target that runs or has exited and was not stopped since; in order of id.
     async fn observe(&self, target: &TargetId) -> Result<Vec<Instance>>;
+
+    /// The highest fence that was ever seen here on the target; 0.0 when none was. Who is granted the target next must come
+    /// above it, also when the journal that counts grants was lost.
+    async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
+        Ok(self.observe(target).await?.iter().map(|instance| instance.fence).max().unwrap_or_default())
+    }
 
     /// Starts an instance. A running one of the same (target, module, revision, slot) is returned as it is; an
     /// exited one is started again with `restarts` one higher. Returns once the instance exists, not once it is well.

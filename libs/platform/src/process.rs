@@ -13,7 +13,9 @@
 //! Limits: memory and processor by a control group when one can be made (cgroup v1, or v2 where delegated); else memory
 //! by `RLIMIT_DATA` and the processor only by a lower priority (`nice`). Read-only volumes are not enforced. Exit
 //! codes are known while the engine that started the instance lives; a later engine only sees that it ended.
-//! Output goes to a file that is cut back to [`Settings::log_bytes`] whenever a target is observed.
+//! Output goes to a file that is cut back to [`Settings::log_bytes`] whenever a target is observed and whenever
+//! [`Platform::tend`] is called, which the agents do every second. So it is larger by what is written within a second;
+//! while no engine runs it grows, and is cut as soon as one does.
 //! Secrets stand in the process's environment, which the same user and root can read.
 
 mod cgroup;
@@ -152,9 +154,19 @@ impl Platform for ProcessPlatform {
         blocking(move || world.capacity()).await?
     }
 
+    async fn tend(&self) -> Result<()> {
+        let world = Arc::clone(&self.world);
+        blocking(move || world.bound_output()).await
+    }
+
     async fn observe(&self, target: &TargetId) -> Result<Vec<Instance>> {
         let asked = target.clone();
         self.locked(target, move |world, _| world.observe(&asked)).await
+    }
+
+    async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
+        let asked = target.clone();
+        self.locked(target, move |world, guard| Ok(guard.highest()?.max(world.highest_fence(&asked)?))).await
     }
 
     async fn start(&self, order: &StartOrder) -> Result<Instance> {

@@ -59,6 +59,8 @@ documents! {
     model::command::TargetView => "code.v1.TargetView",
     model::command::DriftRequest => "code.v1.DriftRequest",
     model::command::DriftReply => "code.v1.DriftReply",
+    model::command::HoldingsRequest => "code.v1.HoldingsRequest",
+    model::command::HoldingsReply => "code.v1.HoldingsReply",
     model::journal::JournalRequest => "code.v1.JournalRequest",
     model::journal::JournalReply => "code.v1.JournalReply",
     model::view::Summary => "code.v1.Summary",

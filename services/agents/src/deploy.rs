@@ -3,6 +3,7 @@
 
 pub mod fleet;
 pub mod hook;
+pub mod leftovers;
 pub mod planes;
 pub mod roll;
 pub mod routes;

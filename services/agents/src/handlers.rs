@@ -1,22 +1,28 @@
 //! What the agents hear, and what they do then.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bus::Meta;
 use chassis::Service;
 use model::{
-    Code, Fault,
-    command::{DriftReply, DriftRequest, ReviewRequest, Reviews},
+    Code, DeploymentSpec, Fault, Token,
+    command::{DriftReply, DriftRequest, Holding, HoldingsReply, HoldingsRequest, ReviewRequest, Reviews},
     deployment::{StepJob, StepStop},
+    route::RouteTable,
     step::Agent,
     view::Summary,
 };
+use platform::Instance;
 
 use crate::{
     agents::{self, architect, certifier, integrator, security, validator},
     config::AgentsConfig,
     context::{Engine, Platforms},
     counts::Traffic,
+    deploy::leftovers,
     door::HttpDoor,
     error::Result,
     http::Http,
@@ -93,6 +99,54 @@ pub(crate) async fn on_drift(
     };
     let drifts = validator::differences(&ctx.engine, &asked.target, Some(spec), None, &[]).await?;
     Ok(DriftReply { drifts, at: ctx.engine.now() })
+}
+
+/// What a target holds; what nothing asks for is taken away when a fence is given.
+pub(crate) async fn on_holdings(
+    ctx: Ctx,
+    asked: HoldingsRequest,
+    _: Meta,
+) -> std::result::Result<HoldingsReply, Fault> {
+    let target = &asked.target;
+    let specs: Vec<&DeploymentSpec> = asked.spec.iter().collect();
+    let platform = ctx.engine.platform(&target.platform)?;
+    let instances = platform.observe(target).await.map_err(crate::Error::from)?;
+    let left: Vec<Instance> = leftovers::of(instances.clone(), &specs, None);
+    let mut troubles = BTreeMap::new();
+    if let Some(fence) = asked.clear {
+        troubles = leftovers::clear(&ctx.engine, target, fence, &specs, &left).await?;
+    }
+    let holding = |instance: &Instance| {
+        let asked_for = !left.iter().any(|left| left.id == instance.id);
+        let trouble = troubles.get(&instance.id).cloned();
+        Holding {
+            id: instance.id.clone(),
+            module: instance.module.clone(),
+            revision: instance.revision.clone(),
+            state: leftovers::state(&instance.state),
+            deployment: instance.deployment.clone(),
+            asked_for,
+            cleared: asked.clear.is_some() && !asked_for && trouble.is_none(),
+            trouble,
+        }
+    };
+    let mut highest = platform.highest_fence(target).await.map_err(crate::Error::from)?;
+    let modules: BTreeSet<&Token> = instances.iter().map(|instance| &instance.module).collect();
+    for module in modules {
+        if let Some((table, _)) = ctx.engine.store.routes(&RouteTable::key(target, module)).await? {
+            highest = highest.max(table.fence);
+        }
+    }
+    let instances = instances.iter().map(holding).collect();
+    Ok(HoldingsReply { instances, highest, at: ctx.engine.now() })
+}
+
+/// Keeps output within bounds.
+pub(crate) async fn tend(ctx: Ctx) -> Result<()> {
+    for platform in ctx.engine.platforms.values() {
+        platform.tend().await?;
+    }
+    Ok(())
 }
 
 /// Every deployment that is over has its certificate, also one that came to no step of the certifier.

@@ -41,6 +41,8 @@ pub use error::Error;
 
 /// How often old entries of the runner's journal are dropped.
 const TIDY: Duration = Duration::from_secs(3600);
+/// How often platforms are tended.
+const TEND: Duration = Duration::from_secs(1);
 /// How often certificates that are not in the audit log yet are brought to it.
 const TO_LOG: Duration = Duration::from_secs(30);
 
@@ -64,6 +66,8 @@ pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) ->
     service.answer(&subjects::agents::DRIFT, ctx.clone(), handlers::on_drift).await?;
     service.hear(&subjects::deployment::CLOSED, ctx.clone(), handlers::on_closed).await?;
     service.every("bring certificates to the audit log", TO_LOG, ctx.clone(), handlers::bring_to_log);
+    service.answer(&subjects::agents::HOLDINGS, ctx.clone(), handlers::on_holdings).await.map_err(bus)?;
+    service.every("tend the platforms", TEND, ctx.clone(), handlers::tend);
     service.every("tidy the runner's journal", TIDY, ctx, handlers::tidy);
     Ok(())
 }

@@ -140,6 +140,11 @@ pub(crate) async fn on_status(
     let lost = sources.iter().filter(|source| source.lost > 0);
     alarms
         .extend(lost.map(|source| format!("lost: {} counts of {} are missing", source.lost, source.source)));
+    alarms.extend(lock(&ctx.counted).forked().map(|name| {
+        format!(
+            "fork: {name}: its stream had lost what it said; see codectl audit search --action audit.fork"
+        )
+    }));
     Ok(AuditStatus {
         origin: ctx.config.origin.clone(),
         accepted: *ctx.accepted.borrow(),

@@ -3,6 +3,7 @@
 
 mod fence;
 pub(crate) mod follow;
+mod fork;
 mod recent;
 mod sequence;
 mod sign;
@@ -34,6 +35,9 @@ const WAITING: usize = 4096;
 pub(crate) enum Input {
     /// A message of a stream.
     Heard { stream: String, seq: u64, content: Content },
+    /// A stream says something else after the count `same` than is kept under the name `from`; answered when that is on
+    /// disk.
+    Forked { stream: String, from: String, same: u64, done: oneshot::Sender<()> },
     /// What a service hands over.
     Told { records: Vec<AuditRecord>, reply: Reply },
     /// What this service says itself, unless the log has it: by its cause.
@@ -178,13 +182,7 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
     }));
 
     let signer = sign::Signer::claim(ctx.clone(), opened.integrator, service.replica.as_str()).await?;
-    let streams: Vec<(String, u64)> = bus::heard_streams()
-        .into_iter()
-        .map(|name| {
-            let counted = opened.admission.counted_of(&name);
-            (name, counted)
-        })
-        .collect();
+    let streams = bus::heard_streams();
     let tasks = &service.tasks;
     let sequencer =
         sequence::Sequencer::new(ctx.clone(), opened.writer, opened.admission, opened.pending, signer);
@@ -193,10 +191,10 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
         drop(held);
         ended
     });
-    for (stream, counted) in streams {
+    for stream in streams {
         let ctx = ctx.clone();
         tasks.restarted(format!("hear {stream}"), Backoff::default(), move || {
-            follow::hear(ctx.clone(), stream.clone(), counted)
+            follow::hear(ctx.clone(), stream.clone())
         });
     }
     tasks.restarted("make searchable", Backoff::default(), with(&ctx, follow::index));

@@ -179,6 +179,9 @@ pub enum Command {
     /// Show, hold or let go of a target
     #[command(subcommand)]
     Lock(Lock),
+    /// Show what a target holds, and take away what nothing asks for
+    #[command(subcommand)]
+    Target(Holdings),
     /// Show what a spec would change, field by field
     Diff(SpecFile),
     /// Compare what runs with what should
@@ -422,6 +425,18 @@ pub enum Lock {
     },
     /// Deployments may again
     Release(Target),
+}
+
+/// `target`
+#[derive(Debug, Subcommand)]
+pub enum Holdings {
+    /// Which instances are there, and which of them the release that was promoted last asks for
+    Show(Target),
+    /// Take away instances that nothing asks for, such as those of a deployment that a human closed
+    #[command(
+        after_help = "The target is held meanwhile. Refused while a deployment holds it.\n\nExample:\n  codectl target show default.process.shop\n  codectl target clear default.process.shop"
+    )]
+    Clear(Target),
 }
 
 /// `events`

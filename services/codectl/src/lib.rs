@@ -69,6 +69,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Rollback(rollback) => commands::apply::rollback(global, rollback).await,
         Command::Approve(approve) => commands::act::approve(global, approve).await,
         Command::Lock(lock) => commands::target::lock(global, lock).await,
+        Command::Target(holdings) => commands::target::holdings(global, holdings).await,
         Command::Diff(file) => commands::plan::diff(global, &file).await,
         Command::Drift(target) => commands::target::drift(global, target).await,
         Command::Certificate(command) => commands::certificate::run(global, command).await,

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bus::{AppendError, Attempt, CloudEvent, Entry, Failure, Meta, subjects};
 use model::{
-    Code, DeploymentId, DeploymentSpec, Fault, Plan, Record,
+    Code, DeploymentId, DeploymentSpec, Fault, Fence, Plan, Record,
     command::{
-        Command, DriftReply, DriftRequest, HistoryReply, HistoryRequest, ListReply, ListRequest, PlanReply,
-        PlanRequest, ReviewReply, ReviewRequest, StatusReply, StatusRequest, Submit, Submitted, TargetAction,
-        TargetCommand, TargetView,
+        Command, DriftReply, DriftRequest, HistoryReply, HistoryRequest, HoldingsReply, HoldingsRequest,
+        ListReply, ListRequest, PlanReply, PlanRequest, ReviewReply, ReviewRequest, StatusReply,
+        StatusRequest, Submit, Submitted, TargetAction, TargetCommand, TargetView,
     },
     deployment::{Mode, StepReport},
     expert::{AdviceReport, Matter, PlanAdvice, passes},
@@ -35,6 +35,8 @@ pub type Ctx = Arc<Hub>;
 
 /// How long the agents may take to review a plan that is only looked at.
 const REVIEW: Duration = Duration::from_secs(10);
+/// How long the agents may take to stop what nothing asks for.
+const CLEARING: Duration = Duration::from_secs(60);
 /// How long experts may take over a plan that is only looked at: less than a client waits by default.
 const ADVICE: Duration = Duration::from_secs(8);
 /// For how long looking at the same plan again is the same question, in milliseconds.
@@ -268,6 +270,42 @@ pub async fn on_drift(hub: Ctx, mut request: DriftRequest, _: Meta) -> Result<Dr
         request.spec = Some(snapshot.ok_or_else(none)?.spec);
     }
     hub.bus.call(&subjects::agents::DRIFT, &request, REVIEW).await.map_err(Fault::from)
+}
+
+/// What a target holds. To take away what nothing asks for, the target is held meanwhile, so that no deployment gets it;
+/// one that holds it already is in the way. Both are in the target's journal, with who asked.
+pub async fn on_holdings(hub: Ctx, mut request: HoldingsRequest, _: Meta) -> Result<HoldingsReply, Fault> {
+    let id = request.target.clone();
+    let target = hub.targets.fresh(&id).await?;
+    let (held, by) = (target.held.is_some(), request.by.clone());
+    if !request.take_away {
+        request.spec = target.snapshot.as_ref().map(|snapshot| snapshot.spec.clone());
+        return hub.bus.call(&subjects::agents::HOLDINGS, &request, REVIEW).await.map_err(Fault::from);
+    }
+    if !held {
+        let hold = Wish::Hold(by.clone(), "takes away what nothing asks for".to_owned());
+        hub.targets.wish(&id, &hold, hub.clock.now(), None).await?;
+    }
+    let target = hub.targets.fresh(&id).await?;
+    let cleared = match &target.holder {
+        Some((holder, _)) => {
+            let text = format!(
+                "{holder} holds {id}: what it started is its own; end it first, with codectl abort {holder} (and --close \
+                 when it needs a human)"
+            );
+            Err(Fault::new(Code::Conflict, text))
+        }
+        None => {
+            request.spec = target.snapshot.as_ref().map(|snapshot| snapshot.spec.clone());
+            // Above whatever the last holder did, below whoever holds it next.
+            request.clear = Some(Fence { lock: target.grants, epoch: u64::MAX });
+            hub.bus.call(&subjects::agents::HOLDINGS, &request, CLEARING).await.map_err(Fault::from)
+        }
+    };
+    if !held {
+        hub.targets.wish(&id, &Wish::Unhold(by), hub.clock.now(), None).await?;
+    }
+    cleared
 }
 
 /// Names records that cannot be used, or has them passed over.

@@ -40,13 +40,12 @@ pub async fn start(service: Service<Config>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Follows both kinds of journals from now on; the sweep that comes after finds what was written before.
+/// Follows both kinds of journals; the sweep that comes after finds what was written before.
 async fn follow(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {
-    let bus = service.bus.clone();
     let mut targets =
-        bus.follow(&subjects::target::JOURNAL, Start::Now).await.attempt("follow the targets")?;
+        hub.bus.follow(&subjects::target::JOURNAL, Start::Now).await.attempt("follow targets")?;
     let mut deployments =
-        bus.follow(&subjects::deployment::JOURNAL, Start::Now).await.attempt("follow the journals")?;
+        hub.bus.follow(&subjects::deployment::JOURNAL, Start::Now).await.attempt("follow the journals")?;
     let heard = hub.clone();
     critical(service, "follow targets", async move {
         while let Some(entry) = targets.next().await {
@@ -114,7 +113,7 @@ async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Er
     service.answer(&ours::COMMAND, hub.clone(), handlers::on_command).await?;
     service.answer(&ours::TARGET, hub.clone(), handlers::on_target).await?;
     service.answer(&ours::DRIFT, hub.clone(), handlers::on_drift).await?;
+    service.answer(&ours::HOLDINGS, hub.clone(), handlers::on_holdings).await?;
     service.answer(&ours::JOURNAL, hub.clone(), handlers::on_journal).await?;
-    service.inbox("deployment", "submit", hub.clone(), handlers::on_inbox).await?;
-    Ok(())
+    service.inbox("deployment", "submit", hub.clone(), handlers::on_inbox).await.map_err(Error::from)
 }

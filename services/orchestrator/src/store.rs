@@ -1,12 +1,16 @@
 //! Journals of deployments and targets: load, append, and the targets as far as they were folded.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bus::{Aggregate, Bus, Entry, subjects};
 use futures::{StreamExt, stream};
-use model::{DeploymentId, Event, Record, ReplicaId, TargetId, Timestamp, target::TargetEvent};
+use model::{
+    DeploymentId, Event, Fence, Record, ReplicaId, TargetId, Timestamp, command::HoldingsRequest,
+    target::TargetEvent,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tracing::{debug, warn};
 
 use crate::{
     error::{Attempt, Error},
@@ -15,6 +19,9 @@ use crate::{
         target::{Target, Wish},
     },
 };
+
+/// How long agents may take to say what they have seen of a target before it is granted.
+const ASKING: Duration = Duration::from_secs(2);
 
 /// Folds a deployment from its journal; none when there is no journal.
 pub async fn load(bus: &Bus, id: &DeploymentId) -> Result<Option<Deployment>, Error> {
@@ -143,8 +150,50 @@ impl Targets {
         now: Timestamp,
         trace: Option<&str>,
     ) -> Result<(), Error> {
-        let decide = |target: &Target| target.decide(wish, now).map_err(Error::from);
-        self.named(&id.token()).change(now, trace, decide).await.map(|_| ())
+        let target = self.named(&id.token());
+        let mut highest: Option<Fence> = None;
+        loop {
+            let mut must_ask = false;
+            let decide = |target: &Target| {
+                must_ask = false;
+                let events = target.decide(wish, now)?;
+                match (granted(&events), highest) {
+                    (Some(_), None) => {
+                        must_ask = true;
+                        Ok(Vec::new())
+                    }
+                    (Some(token), Some(highest)) if highest.lock >= token => {
+                        warn!(target = %id, granted = token, %highest, "the journal counts fewer grants than the agents have seen");
+                        let above = Target { grants: highest.lock, ..target.clone() };
+                        above.decide(wish, now).map_err(Error::from)
+                    }
+                    _ => Ok(events),
+                }
+            };
+            target.change(now, trace, decide).await?;
+            if !must_ask {
+                return Ok(());
+            }
+            highest = Some(self.highest_fence(id).await);
+        }
+    }
+
+    /// The highest fence that the agents have seen on a target. When the target's journal was lost, its own count would
+    /// give out again what is fenced off. Agents that do not answer know nothing then: a grant that is too low is refused
+    /// by them, and does no harm.
+    async fn highest_fence(&self, id: &TargetId) -> Fence {
+        let request = HoldingsRequest {
+            target: id.clone(),
+            by: self.me.to_string(),
+            take_away: false,
+            spec: None,
+            clear: None,
+        };
+        let asked = self.bus.call(&subjects::agents::HOLDINGS, &request, ASKING).await;
+        asked.map(|holdings| holdings.highest).unwrap_or_else(|error| {
+            debug!(target = %id, error = chassis::chain(&error), "the agents do not say what they have seen");
+            Fence::default()
+        })
     }
 
     /// Every deployment that holds a target or waits for one, as far as known.
@@ -157,4 +206,12 @@ impl Targets {
             })
             .collect()
     }
+}
+
+/// The token of the grant among these events.
+fn granted(events: &[TargetEvent]) -> Option<u64> {
+    events.iter().find_map(|event| match event {
+        TargetEvent::Granted { token, .. } => Some(*token),
+        _ => None,
+    })
 }

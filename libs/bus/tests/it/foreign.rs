@@ -104,3 +104,15 @@ async fn one_record_is_not_passed_over_in_the_place_of_another() {
 
     assert!(matches!(loaded, Err(Error::Unreadable(_))), "{loaded:?}");
 }
+
+#[tokio::test]
+async fn a_foreign_value_in_a_bucket_is_left_out_of_the_list() {
+    let nats = nats().await;
+    let bucket = nats.bus.bucket(&bus::subjects::buckets::MEASUREMENTS);
+    bucket.create("mine", &serde_json::json!(1)).await.unwrap();
+    publish(&nats.server.url(), "$KV.measurements.foreign", b"x").await;
+
+    let all = bucket.all().await.unwrap();
+
+    assert_eq!(all.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["mine"]);
+}

@@ -13,12 +13,15 @@ use model::{
     spec::{ConfigFile, Volume},
 };
 
+use nix::fcntl::{Flock, FlockArg};
+
 use crate::{Error, Result, durable, order};
 
 use super::LOG_TAIL_BYTES;
 
 const LOG: &str = "output.log";
 const LOG_BEFORE: &str = "output.log.1";
+const LOG_LOCK: &str = "output.lock";
 
 /// Gives a file or folder to the user the instance runs as.
 pub(super) fn give(path: &Path, user: Option<(u32, u32)>) -> Result<()> {
@@ -112,11 +115,15 @@ pub(super) fn open_log(folder: &Path) -> Result<File> {
 /// written between copy and cut is lost.
 pub(super) fn cut_log(folder: &Path, most: u64) -> Result<()> {
     let path = folder.join(LOG);
-    let Ok(metadata) = fs::metadata(&path) else { return Ok(()) };
-    if metadata.len() <= most {
+    let too_long = || fs::metadata(&path).ok().filter(|metadata| metadata.len() > most);
+    if too_long().is_none() {
         return Ok(());
     }
     let cut = (|| {
+        // Who looks at a target and who bounds all output may come at the same moment; the second would keep nothing.
+        let lock = File::create(folder.join(LOG_LOCK))?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
+        let Some(metadata) = too_long() else { return Ok(()) };
         let mut from = File::open(&path)?;
         from.seek(SeekFrom::Start(metadata.len().saturating_sub(most)))?;
         let mut to = File::create(folder.join(LOG_BEFORE))?;

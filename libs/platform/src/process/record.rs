@@ -7,8 +7,9 @@ use std::{
 
 use model::{DeploymentId, Digest, Fence, TargetId, Timestamp, Token, plan::Revision};
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
-use crate::{Error, Instance, Result, State, durable};
+use crate::{Instance, Result, State, durable};
 
 use super::{cgroup, proc};
 
@@ -110,10 +111,50 @@ impl Record {
         durable::write(&folder.join(FILE), &model::digest::canonical_json(self))
     }
 
+    /// The record of the instance of this folder. One that cannot be read is put aside, said aloud, and taken for that
+    /// of an instance that ended: a start kills what may still run under its name and begins anew.
     pub fn load(folder: &Path) -> Result<Option<Record>> {
         let path = folder.join(FILE);
         let Some(bytes) = durable::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::system("read", &path, error.into()))
+        match serde_json::from_slice(&bytes) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) => Ok(Record::lost(folder, &error.to_string())),
+        }
+    }
+
+    /// What the names of the folders tell of an instance whose record cannot be read; none when they do not fit.
+    fn lost(folder: &Path, why: &str) -> Option<Record> {
+        let path = folder.join(FILE);
+        error!(path = %path.display(), why, "an instance's record cannot be read, the instance counts as ended");
+        let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+        let (id, token) = (name(folder)?, name(folder.parent()?)?);
+        let (rest, slot) = id.strip_prefix(&token)?.strip_prefix('-')?.rsplit_once('-')?;
+        let (module, revision) = rest.rsplit_once('-')?;
+        let record = Record {
+            target: token.replace("--", ".").parse().ok()?,
+            // No deployment's: whoever comes next may take it away.
+            deployment: DeploymentId::derived(&id),
+            module: module.parse().ok()?,
+            revision: revision.parse().ok()?,
+            slot: slot.parse().ok()?,
+            fence: Fence::default(),
+            ports: BTreeMap::new(),
+            first_port: None,
+            pid: 0,
+            start: 0,
+            boot: String::new(),
+            command: Digest::of_bytes(b""),
+            restarts: 0,
+            started_at: None,
+            exit: Some(Exit { code: None, at: Timestamp(0), oom: false }),
+            cpu_millis: 0,
+            memory_bytes: 0,
+            user: None,
+            groups: Vec::new(),
+            labels: BTreeMap::new(),
+            id,
+        };
+        Some(record)
     }
 }
 

@@ -190,3 +190,76 @@ async fn an_instance_id_cannot_be_a_path() {
 
     assert_eq!(refused.code(), model::Code::Invalid);
 }
+
+#[tokio::test]
+async fn one_record_that_cannot_be_read_blocks_neither_its_target_nor_another() {
+    let state = tempfile::tempdir().unwrap();
+    let order = order("while :; do sleep 600; done");
+    let mut other = order.clone();
+    other.target.name = "other".parse().unwrap();
+    let platform = platform(state.path());
+    let started = platform.start(&order).await.unwrap();
+    let file = state.path().join("targets").join(target().token()).join(&started.id).join("instance.json");
+    let text = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &text[..text.len() / 2]).unwrap();
+
+    let beside = platform.start(&other).await.unwrap();
+    let capacity = platform.capacity().await;
+    let seen = platform.observe(&target()).await.unwrap();
+    let again = platform.start(&order).await.unwrap();
+
+    assert!(capacity.is_ok(), "{capacity:?}");
+    assert_eq!((seen.len(), &seen[0].id, &seen[0].module), (1, &started.id, &started.module));
+    assert_eq!((&seen[0].revision, seen[0].slot), (&started.revision, started.slot));
+    assert!(matches!(seen[0].state, State::Exited { code: None, .. }), "{:?}", seen[0].state);
+    assert_ne!(again.handle, started.handle);
+    assert_eq!(programs(state.path(), &again), 1);
+    platform.stop(&target(), &again.id, order.fence, GRACE).await.unwrap();
+    platform.stop(&other.target, &beside.id, other.fence, GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_whose_record_cannot_be_read_can_be_taken_away() {
+    let state = tempfile::tempdir().unwrap();
+    let order = order("while :; do sleep 600; done");
+    let platform = platform(state.path());
+    let started = platform.start(&order).await.unwrap();
+    let folder = state.path().join("targets").join(target().token()).join(&started.id);
+    std::fs::write(folder.join("instance.json"), "").unwrap();
+
+    platform.stop(&target(), &started.id, order.fence, GRACE).await.unwrap();
+
+    assert_eq!(programs(state.path(), &started), 0);
+    assert!(platform.observe(&target()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn endless_output_is_bounded_without_anybody_looking() {
+    let state = tempfile::tempdir().unwrap();
+    let order = order("while :; do echo 0123456789012345678901234567890123456789; done");
+    let settings = Settings { log_bytes: 20_000, ..Settings::new(state.path()) };
+    let platform = ProcessPlatform::new(settings).unwrap();
+    let started = platform.start(&order).await.unwrap();
+    let folder = state.path().join("targets").join(target().token()).join(&started.id);
+    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
+    let grown = || async { wait_until(|| size("output.log") > 20_000).await };
+
+    grown().await;
+    platform.tend().await.unwrap();
+    let first = size("output.log.1");
+    grown().await;
+    // An engine that comes later does the same.
+    let settings = Settings { log_bytes: 20_000, ..Settings::new(state.path()) };
+    ProcessPlatform::new(settings).unwrap().tend().await.unwrap();
+
+    assert_eq!((first, size("output.log.1")), (20_000, 20_000));
+    platform.stop(&target(), &started.id, order.fence, GRACE).await.unwrap();
+}
+
+async fn wait_until(holds: impl Fn() -> bool) {
+    let until = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < until, "it never came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -157,6 +157,21 @@ impl World {
         Ok(instances)
     }
 
+    /// Cuts the output of every instance that is there, whoever looks at it or not. One that cannot be cut holds up no
+    /// other.
+    pub fn bound_output(&self) -> Result<()> {
+        let targets = self.state_dir.join("targets");
+        let read = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut trouble = Ok(());
+        for target in read(&targets) {
+            for instance in read(&target.path()) {
+                let cut = files::cut_log(&instance.path(), self.settings.log_bytes);
+                trouble = trouble.and(cut);
+            }
+        }
+        trouble
+    }
+
     /// Brings the record up to what the process is. Under the target's lock, so no start is half done: an intent
     /// without a process, and a gate that still waits, are what a dead engine left.
     fn settle(&self, record: &mut Record, folder: &Path) -> Result<()> {

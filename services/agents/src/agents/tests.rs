@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{
-    Outcome, Severity, StepKind,
+    DeploymentId, Outcome, Severity, StepKind,
     deployment::StepJob,
     step::{Agent, Stage, StepResult},
 };
@@ -30,7 +30,10 @@ fn validate(stage: Stage) -> StepJob {
 
 /// The new revision is promoted, the old one still stands beside it.
 async fn moved() -> World {
-    let world = World::new();
+    moved_in(World::new()).await
+}
+
+async fn moved_in(world: World) -> World {
     for job in [scale(1, "one", 3), scale(2, "two", 3), weight(3, 100, false)] {
         let result = world.run(&job).await;
         assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
@@ -226,4 +229,35 @@ async fn smoke_tests_look_at_status_and_content() {
 
     let without = answering(200, "hello", r#"[{"path":"/","contains":"shop"}]"#).await;
     assert!(without.reason.ends_with("answered without \"shop\""), "{}", without.reason);
+}
+
+/// Instances that another deployment started and nothing asks for any more.
+async fn with_leftovers() -> World {
+    let world = World::new();
+    let mut other = scale(1, "three", 2);
+    other.deployment = DeploymentId::derived("one that needed a human");
+    *other.spec = spec("three");
+    let result = world.run(&other).await;
+    assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+    moved_in(world).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_deployment_left_is_taken_away_and_decides_nothing() {
+    for stage in [Stage::Verify, Stage::Rollback] {
+        let world = with_leftovers().await;
+        if stage == Stage::Rollback {
+            for (epoch, mut job) in [(4, weight(4, 0, false)), (5, scale(5, "two", 0))] {
+                (job.step.stage, job.fence.epoch) = (Stage::Rollback, epoch);
+                assert_eq!(world.run(&job).await.outcome, Outcome::Succeeded);
+            }
+        }
+
+        let result = world.run(&validate(stage)).await;
+
+        assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+        let there = platform::Platform::observe(&world.platform, &spec("two").target_id()).await.unwrap();
+        let gone = revision(&spec("three"));
+        assert!(there.iter().all(|instance| instance.revision != gone), "{there:?}");
+    }
 }

@@ -1,6 +1,9 @@
 //! 8: what runs equals the plan, and consumers and providers still match after the change.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use model::{
@@ -18,7 +21,7 @@ use super::{blocking, finding, integrator, judged};
 use crate::{
     Error,
     context::{Ctx, Engine, side_by_side},
-    deploy::planes,
+    deploy::{leftovers, planes},
     door,
     error::Result,
     openapi,
@@ -39,11 +42,13 @@ pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
     let target = job.spec.target_id();
     let modules = job.spec.modules.iter().chain(job.baseline.iter().flat_map(|spec| &spec.modules));
     let names: Vec<Token> = modules.map(|module| module.name.clone()).collect();
-    let drifts = differences(ctx, &target, expected, tolerated, &names).await?;
-    let mut findings: Vec<Finding> = drifts
-        .iter()
-        .map(|drift| finding("validator/difference", Severity::High, Some(&drift.module), drift.text.clone()))
-        .collect();
+    let specs: Vec<&DeploymentSpec> = expected.into_iter().chain(tolerated).collect();
+    let mut findings = leftovers(job, ctx, &specs).await?;
+    let stays: BTreeSet<&str> = findings.iter().map(|finding| finding.field.as_str()).collect();
+    let drifts = looked(ctx, &target, expected, tolerated, &names, &stays).await?;
+    findings.extend(drifts.iter().map(|drift| {
+        finding("validator/difference", Severity::High, Some(&drift.module), drift.text.clone())
+    }));
     in_force(job, ctx, &target, expected, &mut findings).await?;
     if !back {
         findings.extend(contracts(job, ctx).await?);
@@ -59,6 +64,27 @@ pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
         result.outcome = Outcome::Failed;
     }
     Ok(result)
+}
+
+/// Takes away what other deployments left here. What stays is told and decides nothing: it is not this release's.
+async fn leftovers(job: &StepJob, ctx: &Ctx, specs: &[&DeploymentSpec]) -> Result<Vec<Finding>> {
+    let target = job.spec.target_id();
+    let instances = ctx.platform(&target.platform)?.observe(&target).await?;
+    let left = leftovers::of(instances, specs, Some(&job.deployment));
+    if left.is_empty() {
+        return Ok(Vec::new());
+    }
+    let troubles = leftovers::clear(ctx, &target, job.fence, specs, &left).await?;
+    let told = left.iter().filter_map(|instance| {
+        let why = troubles.get(&instance.id)?;
+        let text = format!(
+            "instance {} of {} is left over and could not be taken away: {why}",
+            instance.id, instance.deployment
+        );
+        let told = finding("validator/left-over", Severity::Medium, Some(&instance.module), text);
+        Some(Finding { field: instance.id.clone(), cure: format!("codectl target clear {target}"), ..told })
+    });
+    Ok(told.collect())
 }
 
 /// Every data plane has the last table of every exposed module in force, and who asks where clients do is answered by
@@ -123,8 +149,21 @@ pub async fn differences(
     tolerated: Option<&DeploymentSpec>,
     others: &[Token],
 ) -> Result<Vec<Drift>> {
+    looked(engine, target, expected, tolerated, others, &BTreeSet::new()).await
+}
+
+/// The same without these instances.
+async fn looked(
+    engine: &Engine,
+    target: &TargetId,
+    expected: Option<&DeploymentSpec>,
+    tolerated: Option<&DeploymentSpec>,
+    others: &[Token],
+    without: &BTreeSet<&str>,
+) -> Result<Vec<Drift>> {
     let platform = engine.platform(&target.platform)?;
-    let instances = platform.observe(target).await?;
+    let mut instances = platform.observe(target).await?;
+    instances.retain(|instance| !without.contains(instance.id.as_str()));
     let unwell = unwell(platform.as_ref(), target, expected, &instances).await?;
     let mut tables = BTreeMap::new();
     for name in others.iter().chain(expected.iter().flat_map(|spec| &spec.modules).map(|module| &module.name))

@@ -18,6 +18,10 @@ use serde::{Deserialize, Serialize};
 
 /// The action of a leaf that stands for what is missing.
 pub const HOLE: &str = "audit.hole";
+/// The action of a leaf that says that a source began anew: from some count on it says something else than is kept.
+pub const FORK: &str = "audit.fork";
+/// Stands between a stream's name and the number of its life, in the names of sources that began anew.
+const LIFE: char = '#';
 /// The source of what this service says itself.
 pub const OWN: &str = "audit";
 /// Counts beyond a hole that are remembered per source; more means that the source cannot be followed.
@@ -52,6 +56,17 @@ impl Counted {
         self.sources.extend(delta.sources);
     }
 
+    /// The name under which a stream is counted now: its own, or the one since its last fork.
+    pub fn life_of(&self, stream: &str) -> String {
+        let lives = self.sources.keys().filter_map(|name| Some((life(stream, name)?, name)));
+        lives.max().map_or_else(|| stream.to_owned(), |(_, name)| name.clone())
+    }
+
+    /// Sources that began anew, as they are called since.
+    pub fn forked(&self) -> impl Iterator<Item = &str> {
+        self.sources.keys().map(String::as_str).filter(|name| name.contains(LIFE))
+    }
+
     /// For people.
     pub fn list(&self) -> Vec<AuditSource> {
         let list = self.sources.iter().map(|(name, source)| AuditSource {
@@ -61,6 +76,14 @@ impl Counted {
             lost: source.lost.len() as u64,
         });
         list.collect()
+    }
+}
+
+/// The number of a stream's life: 1 before any fork; none for the name of another source.
+fn life(stream: &str, name: &str) -> Option<u64> {
+    match name.strip_prefix(stream)? {
+        "" => Some(1),
+        rest => rest.strip_prefix(LIFE)?.parse().ok(),
     }
 }
 
@@ -173,6 +196,31 @@ impl Admission {
         let leaves = self.in_order(stream);
         self.watch(stream, now);
         leaves
+    }
+
+    /// A stream says something else than is kept after the count `same`: it lost its end, or an older copy of it was put
+    /// in its place. What it says from there on is counted under a new name. Saying it again for a name that is no longer
+    /// in use changes nothing. Gives the leaf that says so.
+    pub fn fork(&mut self, stream: &str, from: &str, same: u64, now: Timestamp) -> Option<AuditRecord> {
+        if self.counted.life_of(stream) != from {
+            return None;
+        }
+        let kept = self.counted_of(from);
+        let name = format!("{stream}{LIFE}{}", life(stream, from).unwrap_or(1) + 1);
+        self.held.remove(from);
+        self.open.remove(from);
+        self.counted.sources.insert(name.clone(), Source { counted: same, ..Source::default() });
+        self.changed.insert(name.clone());
+        let reason = format!(
+            "{stream} has lost what it said after count {same}: counts up to {kept} are kept as {from}, what it says now \
+             is kept as {name}"
+        );
+        Some(self.own(AuditRecord {
+            action: FORK.to_owned(),
+            reason: Some(reason),
+            detail: serde_json::json!({ "same": same, "kept": kept, "before": from, "after": name }),
+            ..hole(stream, 0, 0, now)
+        }))
     }
 
     /// What is held and is next, in order.

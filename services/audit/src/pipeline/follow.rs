@@ -1,13 +1,16 @@
 //! Hearing the bus, and making what is signed searchable.
 
+use std::time::Duration;
+
 use bus::Attempt;
 use futures::StreamExt;
 use model::{
     Timestamp,
     audit::{AuditEntry, AuditOutcome, AuditRecord},
 };
+use tokio::sync::oneshot;
 
-use super::{Ctx, Input};
+use super::{Ctx, Input, fork};
 use crate::{
     Error,
     heart::{
@@ -21,16 +24,43 @@ const AT_ONCE: usize = 2048;
 /// Leaves before the first new one that the rules look at again after a start.
 const WARM_UP: u64 = 20_000;
 
-/// Hears a stream for ever, from behind what is kept. What repeats after a restart of this task is dropped later.
-pub(crate) async fn hear(ctx: Ctx, stream: String, counted: u64) -> Result<(), Error> {
-    let from = ctx.counted.lock().sources.get(&stream).map_or(counted, |source| source.counted);
+/// How often is looked whether a stream still has what was heard of it.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Hears a stream for ever, from behind what is kept; when it does not hold what is kept any more, from where it does,
+/// under a new name. What repeats after a restart of this task is dropped later.
+pub(crate) async fn hear(ctx: Ctx, stream: String) -> Result<(), Error> {
+    while let Some(same) = fork::of(&ctx, &stream).await? {
+        let (done, kept) = oneshot::channel();
+        let from = ctx.counted.lock().life_of(&stream);
+        let input = Input::Forked { stream: stream.clone(), from, same, done };
+        if ctx.inputs.send(input).await.is_err() || kept.await.is_err() {
+            return Ok(());
+        }
+    }
+    let (source, from) = {
+        let counted = ctx.counted.lock();
+        let source = counted.life_of(&stream);
+        let from = counted.sources.get(&source).map_or(0, |source| source.counted);
+        (source, from)
+    };
     let mut heard = ctx.bus.hear_all(&stream, from);
+    let (mut last, mut look) = (from, tokio::time::interval(LOOK));
     loop {
         let next = tokio::select! {
             () = ctx.stopping.cancelled() => return Ok(()),
             next = heard.next() => next,
+            _ = look.tick() => {
+                // A stream that ends before what was heard of it is looked at anew.
+                if ctx.bus.end_of(&stream).await.is_ok_and(|end| end < last) {
+                    return Err(Error::Missing(format!("{stream} has lost what it said up to {last}")));
+                }
+                continue;
+            }
         };
-        let Some(message) = next else { return Err(Error::Ended("a stream")) };
+        let Some(mut message) = next else { return Err(Error::Ended("a stream")) };
+        last = message.seq;
+        message.stream.clone_from(&source);
         let said = facts::facts(&message);
         for large in &said.large {
             // Before the leaf that names it, so that a leaf never promises what is not there.

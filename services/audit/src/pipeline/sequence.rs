@@ -70,6 +70,8 @@ struct Batch {
     leaves: Vec<Vec<u8>>,
     kept: Vec<(u64, AuditRecord, ledger::Hash)>,
     waiting: Vec<Waiting>,
+    /// Told when the batch is on disk.
+    forks: Vec<oneshot::Sender<()>>,
     began: Option<Instant>,
 }
 
@@ -194,6 +196,13 @@ impl Sequencer {
                 for record in records {
                     self.keep(batch, record);
                 }
+            }
+            Input::Forked { stream, from, same, done } => {
+                if let Some(record) = self.admission.fork(&stream, &from, same, now) {
+                    tracing::error!(stream, same, "a stream has lost what it said");
+                    self.keep(batch, record);
+                }
+                batch.forks.push(done);
             }
             Input::Told { records, reply } => self.told(batch, records, reply).await,
             Input::Own(record) => {
@@ -330,7 +339,7 @@ impl Sequencer {
 
     /// Keeps a batch on disk, however long the disk takes; then answers those who wait.
     async fn accept(&mut self, batch: Batch) -> Result<(), Error> {
-        let Batch { leaves, kept, mut waiting, began } = batch;
+        let Batch { leaves, kept, mut waiting, forks, began } = batch;
         if !leaves.is_empty() {
             let delta = self.admission.delta();
             let mut writer = self.writer.take().ok_or(Error::Ended("the writer"))?;
@@ -373,6 +382,9 @@ impl Sequencer {
             self.ctx.counted.lock().merge(delta);
             self.pending.push(frame);
             self.ctx.accepted.send_replace(next);
+        }
+        for done in forks {
+            let _ = done.send(());
         }
         let unsure = self.ctx.refuses();
         for waiting in waiting {

@@ -4,6 +4,7 @@
 
 mod crash;
 mod denied;
+mod fork;
 mod process;
 mod replay;
 mod service;

@@ -1,15 +1,20 @@
 //! Targets: locks, queue, snapshot, quarantine, drift.
 
+use std::time::Duration;
+
 use bus::subjects;
-use model::command::{DriftRequest, TargetAction, TargetCommand, TargetView};
+use model::command::{DriftRequest, Holding, HoldingsRequest, TargetAction, TargetCommand, TargetView};
 
 use crate::{
-    cli::{Global, Lock, Target},
+    cli::{Global, Holdings, Lock, Target},
     client::Client,
     commands::show::ago,
     failure::Failure,
     output::{self, paint, steps},
 };
+
+/// Longer than stopping what is left over takes.
+const CLEARING: Duration = Duration::from_secs(70);
 
 /// Shows, holds or lets go.
 pub async fn lock(global: &Global, lock: Lock) -> Result<u8, Failure> {
@@ -64,6 +69,38 @@ fn show(view: &TargetView) {
     }
     for (spec, deployment, reason) in &view.quarantined {
         output::line(format!("  {} {} by {deployment}: {reason}", paint::bad("quarantined"), spec.short()));
+    }
+}
+
+/// Shows what is there, or takes away what nothing asks for. Exit status 1 when something that nothing asks for is left.
+pub async fn holdings(global: &Global, holdings: Holdings) -> Result<u8, Failure> {
+    let client = Client::connect(global).await?;
+    let (target, take_away) = match holdings {
+        Holdings::Show(Target { target }) => (target, false),
+        Holdings::Clear(Target { target }) => (target, true),
+    };
+    let request = HoldingsRequest { target, by: client.who.clone(), take_away, spec: None, clear: None };
+    let reply = client.ask_within(&subjects::orchestrator::HOLDINGS, &request, CLEARING).await?;
+    if output::json() {
+        output::document(&reply);
+    } else if reply.instances.is_empty() {
+        output::line(format!("no instance of {} is there", request.target));
+    } else {
+        reply.instances.iter().for_each(holding);
+    }
+    Ok(u8::from(reply.instances.iter().any(|holding| !holding.asked_for && !holding.cleared)))
+}
+
+fn holding(holding: &Holding) {
+    let word = match (holding.asked_for, holding.cleared) {
+        (true, _) => paint::good("asked for "),
+        (false, true) => paint::good("taken away"),
+        (false, false) => paint::warn("left over "),
+    };
+    let made = paint::faint(format!("started by {}", holding.deployment));
+    output::line(format!("{word} {}  {}  {made}", holding.id, holding.state));
+    if let Some(trouble) = &holding.trouble {
+        output::line(format!("  {trouble}"));
     }
 }
 

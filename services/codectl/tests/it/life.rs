@@ -192,3 +192,31 @@ fn a_foreign_record_is_named_by_doctor_and_passed_over_on_a_persons_word() {
         found.contains("tester")
     });
 }
+
+/// A release fails behind a hook that cannot be undone, and a person closes it.
+fn closed_by_a_person(stage: &Stage, version: &str) {
+    let spec = stage.spec(version, &Spec::new(version).never_ready().irreversible());
+    stage.run(&["apply", &spec, "--watch"]).exits(12);
+    stage.run(&["abort", "--close", "--reason", "looked at it"]).exits(0);
+    stage.until("the target is free", || stage.run(&["lock", "show", &stage.target()]).out.contains("free"));
+}
+
+#[test]
+fn what_a_closed_deployment_left_is_shown_and_taken_away_and_blocks_nobody() {
+    let stage = Stage::up();
+    stage.run(&["apply", &stage.spec("one", &Spec::new("1.0.0")), "--watch"]).exits(0);
+    stage.run(&["target", "show", &stage.target()]).exits(0).says("asked for");
+
+    closed_by_a_person(&stage, "2.0.0");
+    stage.run(&["target", "show", &stage.target()]).exits(1).says("left over");
+    stage.run(&["target", "clear", &stage.target()]).exits(0).says("taken away");
+    stage.run(&["target", "show", &stage.target()]).exits(0);
+    stage.run(&["lock", "show", &stage.target()]).exits(0).says("free");
+
+    closed_by_a_person(&stage, "3.0.0");
+    let four = stage.spec("four", &Spec::new("4.0.0"));
+    stage.run(&["apply", &four, "--watch"]).exits(0).says("promoted");
+    stage.run(&["target", "show", &stage.target()]).exits(0);
+    stage.run(&["drift", &stage.target()]).exits(0);
+    assert_eq!(stage.instances().len(), 1);
+}

@@ -43,31 +43,36 @@ impl Aside {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This one cannot be used. Said aloud once.
-    pub fn set(&self, found: &Unreadable) {
+    /// This one cannot be used. Said aloud once. False: too many are named already.
+    pub fn set(&self, found: &Unreadable) -> bool {
         let key = (found.log.clone(), found.id.clone());
         let mut known = self.known();
         if known.named.contains_key(&key) {
-            return;
+            return true;
         }
         let (log, id, seq, why) = (&found.log, &found.id, found.seq, &found.why);
         error!(log, id, seq, stream = found.stream, why, holds_up = found.holds_up, "a journal is set aside");
         if known.named.len() >= NAMED {
-            known.more += 1;
-            return;
+            return false;
         }
         if found.holds_up {
             let labels = [("log", log.clone()), ("id", id.clone())];
             self.gauges.get_or_create(&labels).set(i64::try_from(seq).unwrap_or(i64::MAX));
         }
         known.named.insert(key, found.clone());
+        true
+    }
+
+    /// So many more were met than are named.
+    pub fn more(&self, count: usize) {
+        self.known().more += count as u64;
     }
 
     /// Sets aside what an error tells of, and says whether it was such an error.
     pub fn took(&self, error: &Error) -> bool {
         let Error::Bus(failure) = error else { return false };
         let Some(found) = failure.unreadable() else { return false };
-        self.set(found);
+        let _ = self.set(found);
         true
     }
 

@@ -81,7 +81,7 @@ impl Hub {
             .last_of_each_since(&subjects::deployment::JOURNAL, swept.deployments)
             .await
             .attempt("sweep the journals")?;
-        unreadable.iter().for_each(|found| self.aside.set(found));
+        let unnamed = unreadable.iter().filter(|found| !self.aside.set(found)).count();
         let first = swept.deployments == Since::default();
         let all_seen = &AtomicBool::new(true);
         stream::iter(entries)
@@ -103,6 +103,7 @@ impl Hub {
             .await;
         if all_seen.load(Ordering::Relaxed) {
             swept.deployments = since;
+            self.aside.more(unnamed);
         }
         drop(swept);
         self.targets.look_again().await;
@@ -115,7 +116,7 @@ impl Hub {
         let journal = &subjects::target::JOURNAL;
         let last =
             self.bus.last_of_each_since(journal, since).await.attempt("sweep the targets' journals")?;
-        last.unreadable.iter().for_each(|found| self.aside.set(found));
+        self.aside.more(last.unreadable.iter().filter(|found| !self.aside.set(found)).count());
         for entry in last.entries {
             self.aside.look_again(&self.bus, journal, "target", &entry.record.id).await?;
         }

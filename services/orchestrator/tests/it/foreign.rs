@@ -1,9 +1,9 @@
 //! Journals that hold what this engine cannot read: foreign bytes, events of a newer version.
 
-use bus::{Bus, subjects};
+use bus::{Bus, Meta, subjects};
 use model::{
-    Verdict,
-    command::Action,
+    Fence, Outcome, Timestamp, Verdict,
+    command::{Action, HoldingsReply, HoldingsRequest},
     journal::{JournalAction, JournalReply, JournalRequest, Unreadable},
 };
 use testkit::{eventually, nats, publish};
@@ -117,4 +117,28 @@ async fn a_foreign_record_of_a_target_holds_up_this_target_alone() {
     })
     .await;
     assert_eq!(verdict(&nats.bus, &again.deployment).await, Verdict::Promoted);
+}
+
+#[tokio::test]
+async fn a_lock_is_above_every_fence_that_agents_have_seen_although_the_journal_was_lost() {
+    let nats = nats().await;
+    let fences = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = fences.clone();
+    let _agents = agents_that(&nats.bus, move |job, _| {
+        seen.lock().unwrap().push(job.fence.lock);
+        Does::Reports(Outcome::Succeeded)
+    })
+    .await;
+    let holdings = |_: HoldingsRequest, _: Meta| async {
+        let highest = Fence { lock: 7, epoch: 3 };
+        Ok(HoldingsReply { instances: Vec::new(), highest, at: Timestamp(1) })
+    };
+    let _holdings = nats.bus.answer(&subjects::agents::HOLDINGS, 4, holdings).await.unwrap();
+    let _one = orchestrator(&nats).await;
+
+    let id = ask(&nats.bus, &submit(small("shop"))).await;
+
+    assert_eq!(verdict(&nats.bus, &id).await, Verdict::Promoted);
+    let fences = fences.lock().unwrap();
+    assert!(fences.iter().all(|lock| *lock == 0 || *lock == 8) && fences.contains(&8), "{fences:?}");
 }

@@ -75,6 +75,8 @@ struct Verified {
     report: verify::Report,
     /// Counts of sources that are missing or stand there twice.
     counts: Vec<String>,
+    /// Streams that had lost what they said: the log has both, and no longer stands for one history.
+    forks: Vec<String>,
     /// The first entry in which another copy differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     differs: Option<u64>,
@@ -92,6 +94,7 @@ pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
     let mut counts = Counts::default();
     let report = verify::verify(&folder, &policy, &known, |index, leaf| counts.see(index, leaf))
         .map_err(|error| Failure::invalid(chassis::chain(&error)))?;
+    let forks = std::mem::take(&mut counts.forks);
     let counts = counts.complaints();
     let whole = report.is_clean() && counts.is_empty();
     let compared = verify.against.as_ref().map_or(Ok(None), |other| difference(&folder, report.size, other));
@@ -102,7 +105,7 @@ pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
         Err(failure) => return Err(failure),
     };
     let valid = whole && differs.is_none();
-    let verified = Verified { valid, report, counts, differs, uncompared };
+    let verified = Verified { valid, report, counts, forks, differs, uncompared };
     if output::json() {
         output::document(&verified);
     } else {
@@ -121,7 +124,7 @@ fn difference(folder: &Path, size: u64, other: &Path) -> Result<Option<u64>, Fai
 }
 
 fn print(verified: &Verified) {
-    let Verified { valid, report, counts, differs, uncompared } = verified;
+    let Verified { valid, report, counts, forks, differs, uncompared } = verified;
     let verdict = if *valid { paint::good("VALID") } else { paint::bad("INVALID") };
     output::line(format!("{verdict} {}: {} entries, root {}", report.origin, report.size, report.root));
     if let Some(trust) = &report.trust {
@@ -144,6 +147,9 @@ fn print(verified: &Verified) {
     }
     for count in counts {
         output::line(format!("  {} {count}", paint::bad("count:")));
+    }
+    for fork in forks {
+        output::line(format!("  {} {fork}", paint::warn("fork:")));
     }
     if let Some(index) = differs {
         output::line(format!("  {} the copies differ from here on", paint::bad(format!("entry {index}:"))));
@@ -170,6 +176,7 @@ struct Count<'a> {
 struct Counts {
     sources: BTreeMap<String, Source>,
     complaints: Vec<String>,
+    forks: Vec<String>,
 }
 
 #[derive(Default)]
@@ -195,6 +202,15 @@ impl Counts {
             let source = self.sources.entry(record.subject).or_default();
             source.holes.insert(from, to);
             source.settle();
+        }
+        if count.action == "audit.fork"
+            && let Ok(record) = serde_json::from_slice::<AuditRecord>(leaf)
+            && let (Some(after), Some(same)) =
+                (record.detail["after"].as_str(), record.detail["same"].as_u64())
+        {
+            // Only a name that nothing was counted under begins behind what both lives say.
+            self.sources.entry(after.to_owned()).or_insert(Source { counted: same, ..Source::default() });
+            self.forks.push(record.reason.unwrap_or_default());
         }
         if !self.sources.contains_key(count.source.as_ref()) {
             self.sources.insert(count.source.clone().into_owned(), Source::default());
