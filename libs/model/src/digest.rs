@@ -40,6 +40,77 @@ pub fn canonical_json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(&value).unwrap_or_default()
 }
 
+/// Whether the bytes are one JSON value as [`canonical_json`] writes it: no blanks, and in every object the keys sorted,
+/// each once, so that two readers cannot take two things from one text. How numbers and texts are spelled is not looked
+/// at. The reason when not.
+pub fn check_canonical(bytes: &[u8]) -> Result<(), String> {
+    let (mut within, mut escaped) = (false, false);
+    for byte in bytes {
+        match byte {
+            b'"' if !escaped => within = !within,
+            b' ' | b'\t' | b'\n' | b'\r' if !within => {
+                return Err("it has blanks between its values".to_owned());
+            }
+            _ => {}
+        }
+        escaped = within && *byte == b'\\' && !escaped;
+    }
+    serde_json::from_slice::<Sorted>(bytes).map(drop).map_err(|error| error.to_string())
+}
+
+/// Any JSON value in whose objects the keys grow.
+struct Sorted;
+
+impl<'de> Deserialize<'de> for Sorted {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Sorted, D::Error> {
+        deserializer.deserialize_any(Sorted)
+    }
+}
+
+impl<'de> serde::de::Visitor<'de> for Sorted {
+    type Value = Sorted;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Sorted, E> {
+        Ok(Sorted)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Sorted, E> {
+        Ok(Sorted)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Sorted, E> {
+        Ok(Sorted)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Sorted, E> {
+        Ok(Sorted)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Sorted, E> {
+        Ok(Sorted)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Sorted, E> {
+        Ok(Sorted)
+    }
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<Sorted, A::Error> {
+        while elements.next_element::<Sorted>()?.is_some() {}
+        Ok(Sorted)
+    }
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut fields: A) -> Result<Sorted, A::Error> {
+        let mut last: Option<String> = None;
+        while let Some(key) = fields.next_key::<String>()? {
+            if last.as_ref() == Some(&key) {
+                return Err(serde::de::Error::custom(format_args!("the key {key:?} stands there twice")));
+            }
+            if last.as_ref().is_some_and(|last| *last > key) {
+                return Err(serde::de::Error::custom(format_args!("the key {key:?} is not in order")));
+            }
+            fields.next_value::<Sorted>()?;
+            last = Some(key);
+        }
+        Ok(Sorted)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", hex::encode(self.0))
@@ -92,6 +163,32 @@ mod tests {
         let one: serde_json::Value = serde_json::from_str(r#"{"a":1,"b":[2,{"d":4,"c":3}]}"#).unwrap();
         let two: serde_json::Value = serde_json::from_str(r#"{"b":[2,{"c":3,"d":4}],"a":1}"#).unwrap();
         assert_eq!(Digest::of(&one), Digest::of(&two));
+    }
+
+    #[test]
+    fn what_is_written_canonically_is_canonical() {
+        let value =
+            serde_json::json!({"b": [1, -2, 0.5, null, true, {"z": "a \" b\\", "é": {}}], "a": "{ }"});
+        assert_eq!(check_canonical(&canonical_json(&value)), Ok(()));
+    }
+
+    #[test]
+    fn a_text_that_can_be_read_in_two_ways_is_not_canonical() {
+        for (text, why) in [
+            (r#"{"a":1,"a":2}"#, "twice"),
+            (r#"{"x":[{"a":1,"b":2,"a":3}]}"#, "not in order"),
+            (r#"{"x":[{"a":1,"\u0061":3}]}"#, "twice"),
+            (r#"{"b":1,"a":2}"#, "not in order"),
+            (r#"{"a": 1}"#, "blanks"),
+            (r#"{"a":"\\" }"#, "blanks"),
+            ("{\"a\":1}\n", "blanks"),
+            (r#"{"a":1}{"a":1}"#, "trailing"),
+            ("{\"a\":1", "EOF"),
+            ("", "EOF"),
+        ] {
+            let found = check_canonical(text.as_bytes()).unwrap_err();
+            assert!(found.contains(why), "{text}: {found}");
+        }
     }
 
     #[test]

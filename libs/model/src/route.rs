@@ -32,6 +32,18 @@ impl Weights {
         self.0.get(revision).copied().unwrap_or(0)
     }
 
+    /// How far in points the share that arrived may be from `wanted` percent among so many requests: three standard
+    /// deviations of a binomial count, and at least 5 points.
+    pub fn tolerance(wanted: u8, requests: u64) -> f64 {
+        let share = f64::from(wanted) / 100.0;
+        (300.0 * (share * (1.0 - share) / requests.max(1) as f64).sqrt()).max(5.0)
+    }
+
+    /// The limit of the gate that counts what arrived, such as `10 ± 9.0 %`.
+    pub fn limit(wanted: u8, requests: u64) -> String {
+        format!("{wanted} ± {:.1} %", Weights::tolerance(wanted, requests))
+    }
+
     /// Empty or summing to 100.
     pub fn is_valid(&self) -> bool {
         self.0.is_empty() || self.0.values().map(|share| u32::from(*share)).sum::<u32>() == 100

@@ -71,6 +71,28 @@ pub struct Metric {
     pub dry_run: bool,
 }
 
+impl Metric {
+    /// Every limit in one line, as a gate shows it: `< 0.05`, `< 250, fails at > 500 and baseline +25 %`. Empty without any.
+    pub fn limit(&self) -> String {
+        let mut limits = Vec::new();
+        match (&self.success, &self.failure) {
+            (Some(success), None) => limits.push(success.clone()),
+            (None, Some(failure)) => limits.push(format!("fails at {failure}")),
+            (Some(success), Some(failure)) => limits.push(format!("{success}, fails at {failure}")),
+            (None, None) => {}
+        }
+        limits.extend(self.baseline.as_ref().map(|comparison| {
+            let sign = match comparison.bad {
+                Direction::Increase => "+",
+                Direction::Decrease => "-",
+                Direction::Either => "±",
+            };
+            format!("baseline {sign}{} %", crate::view::number(comparison.tolerance * 100.0))
+        }));
+        limits.join(" and ")
+    }
+}
+
 fn default_interval() -> Span {
     Span::seconds(5)
 }

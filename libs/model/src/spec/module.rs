@@ -319,6 +319,16 @@ pub struct Smoke {
     pub times: u32,
 }
 
+impl Smoke {
+    /// The limit of its gate: so many requests may fail.
+    pub const LIMIT: &str = "== 0";
+
+    /// The name of its gate.
+    pub fn gate(&self) -> String {
+        format!("smoke {}", self.path)
+    }
+}
+
 fn default_status() -> u16 {
     200
 }

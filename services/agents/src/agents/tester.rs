@@ -196,10 +196,10 @@ fn gate(test: &Smoke, tally: &Tally, ctx: &Ctx) -> GateResult {
         })
     };
     GateResult {
-        gate: format!("smoke {}", test.path),
+        gate: test.gate(),
         outcome: if tally.failed == 0 { Outcome::Succeeded } else { Outcome::Failed },
         measured: Some(tally.failed as f64),
-        limit: "== 0".to_owned(),
+        limit: Smoke::LIMIT.to_owned(),
         samples: tally.asked,
         text: format!(
             "{} of {} requests failed; half within {}, 99 % within {}",

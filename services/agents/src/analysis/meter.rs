@@ -334,28 +334,9 @@ impl Meter {
             Provider::RequestRate {} => format!("{value} requests per second"),
             Provider::Http { .. } | Provider::Prometheus { .. } => value,
         };
-        let limit = self.limit();
+        let limit = self.metric.limit();
         let limit = if limit.is_empty() { limit } else { format!(", limit {limit}") };
         format!("{} {said}{limit}", self.metric.name)
-    }
-
-    fn limit(&self) -> String {
-        let mut limits = Vec::new();
-        match (&self.metric.success, &self.metric.failure) {
-            (Some(success), None) => limits.push(success.clone()),
-            (None, Some(failure)) => limits.push(format!("fails at {failure}")),
-            (Some(success), Some(failure)) => limits.push(format!("{success}, fails at {failure}")),
-            (None, None) => {}
-        }
-        limits.extend(self.metric.baseline.as_ref().map(|comparison| {
-            let sign = match comparison.bad {
-                Direction::Increase => "+",
-                Direction::Decrease => "-",
-                Direction::Either => "±",
-            };
-            format!("baseline {sign}{} %", model::view::number(comparison.tolerance * 100.0))
-        }));
-        limits.join(" and ")
     }
 
     fn shell(&self, text: String, at: Timestamp) -> GateResult {
@@ -363,7 +344,7 @@ impl Meter {
             gate: self.metric.name.clone(),
             outcome: Outcome::Inconclusive,
             measured: None,
-            limit: self.limit(),
+            limit: self.metric.limit(),
             samples: 0,
             text: if self.metric.dry_run { format!("dry run: {text}") } else { text },
             at,

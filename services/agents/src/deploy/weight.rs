@@ -282,15 +282,13 @@ pub fn judge(
     revisions.sort();
     revisions.dedup();
     let look = |revision: &Revision| {
-        let wanted = f64::from(weights.of(revision));
+        let wanted = weights.of(revision);
         let measured = counts.get(revision).copied().unwrap_or(0) as f64 * 100.0 / all.max(1) as f64;
-        let share = wanted / 100.0;
-        let tolerance = (300.0 * (share * (1.0 - share) / all.max(1) as f64).sqrt()).max(5.0);
-        (wanted, measured, tolerance)
+        (wanted, measured, Weights::tolerance(wanted, all))
     };
     let excess = |revision: &Revision| {
         let (wanted, measured, tolerance) = look(revision);
-        (measured - wanted).abs() - tolerance
+        (measured - f64::from(wanted)).abs() - tolerance
     };
     let farthest = revisions.iter().copied().max_by(|one, two| excess(one).total_cmp(&excess(two)));
     let off = farthest.filter(|revision| excess(revision) > 0.0);
@@ -302,8 +300,8 @@ pub fn judge(
     let Some(shown) = shown else {
         return gate(Outcome::Errored, None, String::new(), 0, "no request arrived".to_owned(), at);
     };
-    let (wanted, measured, tolerance) = look(shown);
-    let limit = format!("{wanted} ± {tolerance:.1} %");
+    let (wanted, measured, _) = look(shown);
+    let limit = Weights::limit(wanted, all);
     let arrived = model::view::number((measured * 10.0).round() / 10.0);
     let text = format!("{arrived} % of {all} requests arrived at {shown}, {wanted} % were to");
     let good = off.is_none() && all > 0;
