@@ -137,6 +137,7 @@ fn walk(
 ) -> Result<Option<Hash>, Error> {
     let size = report.size;
     let reader = Reader::new(folder, size);
+    let bundles = reader.bundles()?;
     let mut frontier = Frontier::default();
     let mut marks = marks.iter();
     let mut mark = marks.next();
@@ -173,15 +174,16 @@ fn walk(
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
                 let cut = first_broken(&reader, &entries, first);
+                let is_last = number + 1 >= bundles;
                 report.add(Finding {
                     index: cut,
-                    entries: first + u64::from(entries.width) - cut,
+                    entries: if is_last { size } else { first + u64::from(entries.width) } - cut,
                     what: error.to_string(),
                     expected: None,
                     found: None,
                 });
                 // What follows cannot be joined to a root any more; its tiles are still compared.
-                skip(&reader, report, number + 1, each)?;
+                skip(&reader, report, number + 1, bundles, each)?;
                 return Ok(None);
             }
         };
@@ -193,7 +195,7 @@ fn walk(
             at_mark(&frontier, report);
         }
     }
-    check_upper(&reader, report)?;
+    check_upper(&reader, report, bundles)?;
     Ok(Some(frontier.root()))
 }
 
@@ -233,14 +235,22 @@ fn first_broken(reader: &Reader, tile: &Tile, first: u64) -> u64 {
     first + u64::from(count.min(tile.width.saturating_sub(1)))
 }
 
-/// After a bundle that cannot be read: the others are still compared with their tiles.
+/// After a bundle that cannot be read: the others are still compared with their tiles, as far as there are any. A size
+/// that nobody signed may be any number: what is looked at is bounded by the files that are there.
 fn skip(
     reader: &Reader,
     report: &mut Report,
     from: u64,
+    bundles: u64,
     each: &mut impl FnMut(u64, &[u8]),
 ) -> Result<(), Error> {
-    for number in from..report.size.div_ceil(WIDTH) {
+    let all = report.size.div_ceil(WIDTH);
+    if from < bundles && bundles < all {
+        let index = bundles * WIDTH;
+        let what = format!("entry {index} and all after it are not there");
+        report.add(Finding { index, entries: report.size - index, what, expected: None, found: None });
+    }
+    for number in from..all.min(bundles) {
         let (Some(entries), Some(hashes)) =
             (Tile::at_size(None, number, report.size), Tile::at_size(Some(0), number, report.size))
         else {
@@ -262,7 +272,7 @@ fn skip(
             }),
         }
     }
-    check_upper(reader, report)
+    check_upper(reader, report, bundles)
 }
 
 fn compare_tile(reader: &Reader, tile: &Tile, found: &[Hash], report: &mut Report) -> Result<(), Error> {
@@ -330,11 +340,12 @@ fn check_superseded(
     Ok(())
 }
 
-/// Every hash above the leaves against the full tile below it.
-fn check_upper(reader: &Reader, report: &mut Report) -> Result<(), Error> {
+/// Every hash above the leaves against the full tile below it, as far as there are leaves.
+fn check_upper(reader: &Reader, report: &mut Report, bundles: u64) -> Result<(), Error> {
     let size = report.size;
+    let there = size.min(bundles.saturating_mul(WIDTH));
     for level in 1u8..8 {
-        let count = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
+        let count = there.checked_shr(8 * u32::from(level)).unwrap_or(0);
         for number in 0..count.div_ceil(WIDTH) {
             let Some(tile) = Tile::at_size(Some(level), number, size) else { break };
             let span = 1u64 << (8 * u32::from(level));

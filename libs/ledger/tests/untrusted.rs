@@ -11,7 +11,7 @@ use ledger::{
     KeyKind, Note, NoteSignature, Policy, ProofFile, SignedCheckpoint, SigningKey, Store, VerifyingKey,
     store::Reader, tile::Tile, verify, witness::AddCheckpoint,
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree};
 
 use damage::{damaged, damages};
 
@@ -25,6 +25,8 @@ const INDEX: u64 = 123;
 struct World {
     folder: tempfile::TempDir,
     policy: Policy,
+    /// The policy as a file.
+    text: String,
     proof: ProofFile,
     request: AddCheckpoint,
     keys: Vec<VerifyingKey>,
@@ -49,6 +51,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let text = format!("{lines}witness w {}\nquorum w\n", witness.verifying_key());
     World {
         policy: text.parse().unwrap(),
+        text,
         proof: ProofFile::new(store.inclusion(INDEX).unwrap(), signed),
         request,
         keys: keys.map(|key| key.verifying_key().clone()).to_vec(),
@@ -100,9 +103,62 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
+/// The log again, with these bytes in one of its files.
+fn copy_with(to: &std::path::Path, broken: &PathBuf, bytes: &[u8]) {
+    for file in &files() {
+        let path = to.join(file.strip_prefix(WORLD.folder.path()).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if file == broken { fs::write(path, bytes).unwrap() } else { fs::copy(file, path).map(drop).unwrap() }
+    }
+}
+
+/// `make verifier`: a verifier that was written from the documentation says the same of damaged logs.
+#[test]
+#[ignore = "needs Python with cryptography: make verifier"]
+fn another_verifier_says_the_same_of_damaged_logs() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python = [root.join(".tools/py/bin/python"), "python3".into()].into_iter().find(|python| {
+        let asked = std::process::Command::new(python).args(["-c", "import cryptography"]).status();
+        asked.is_ok_and(|status| status.success())
+    });
+    let python = python.expect("no Python with the package cryptography: tools/setup.sh --all makes one");
+    let (World { policy, text, .. }, home, files) = (&*WORLD, tempfile::tempdir().unwrap(), files());
+    fs::write(home.path().join("policy"), text).unwrap();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let damages = damages();
+    let mut ours = Vec::new();
+    let mut command = std::process::Command::new(python);
+    command.arg("-B").arg(root.join("tests/verifier/log.py")).arg(home.path().join("policy"));
+    for case in 0..400 {
+        let broken = &files[case % files.len()];
+        let whole = fs::read(broken).unwrap();
+        let damage = damages.new_tree(&mut runner).unwrap().current();
+        // Some as they are: both must also say yes.
+        let bytes = if case % 10 == 9 { whole } else { damaged(&whole, &damage) };
+        let folder = home.path().join(case.to_string());
+        copy_with(&folder, broken, &bytes);
+        let log = folder.join("log");
+        let report = verify::verify(&log, policy, &[], |_, _| {});
+        command.arg(&log);
+        ours.push((report.as_ref().is_ok_and(verify::Report::is_clean), broken, format!("{report:?}")));
+    }
+
+    let output = command.output().unwrap();
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), ours.len(), "{}", String::from_utf8_lossy(&output.stderr));
+    for ((valid, broken, report), line) in ours.iter().zip(&lines) {
+        assert_eq!(*valid, line.ends_with(" valid"), "{}: {line}\n{report}", broken.display());
+    }
+    let valid = ours.iter().filter(|(valid, ..)| *valid).count();
+    println!("{} logs: both say valid of {valid} and invalid of {}", ours.len(), ours.len() - valid);
+    assert!(valid >= 40 && valid < ours.len() / 2, "{valid}");
+}
+
 #[test]
 fn what_the_others_are_made_from_is_believed() {
-    let World { policy, proof, request, keys, folder } = &*WORLD;
+    let World { policy, proof, request, keys, folder, .. } = &*WORLD;
 
     assert!(proof.check(&entry(INDEX), policy).is_ok());
     assert!(ledger::witness::decide(request, keys, Some(&before())).is_ok());
@@ -163,16 +219,12 @@ proptest! {
 
     #[test]
     fn a_log_with_a_damaged_file_is_not_found_whole(file: prop::sample::Index, damage in damages(), anything in prop::option::weighted(0.2, prop::collection::vec(any::<u8>(), 0..400))) {
-        let World { policy, folder, .. } = &*WORLD;
+        let World { policy, .. } = &*WORLD;
         let (files, copy) = (files(), tempfile::tempdir().unwrap());
         let broken = file.get(&files);
         let whole = fs::read(broken).unwrap();
         let bytes = anything.unwrap_or_else(|| damaged(&whole, &damage));
-        for file in &files {
-            let path = copy.path().join(file.strip_prefix(folder.path()).unwrap());
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            if file == broken { fs::write(path, &bytes).unwrap() } else { fs::copy(file, path).map(drop).unwrap() }
-        }
+        copy_with(copy.path(), broken, &bytes);
         let log = copy.path().join("log");
 
         let reader = Reader::new(&log, SIZE);

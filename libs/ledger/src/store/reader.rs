@@ -24,6 +24,31 @@ pub struct Reader {
     kept: RefCell<HashMap<Tile, Vec<Hash>>>,
 }
 
+/// The highest number of a tile below this folder, whose path stands for `above`: `x001/234` is 1234, and so is
+/// `x001/234.p/7`.
+fn last_number(folder: &Path, above: u64) -> Result<Option<u64>, Error> {
+    let listed = match std::fs::read_dir(folder) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("reading the folder", folder)(error)),
+    };
+    let mut last = None;
+    for entry in listed.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let digits = name.strip_prefix('x').unwrap_or(name);
+        let digits = digits.strip_suffix(".p").unwrap_or(digits);
+        let Some(part) = digits.parse::<u64>().ok().filter(|_| digits.len() == 3) else { continue };
+        // More parts than a number of 64 bits has are no tile.
+        let Some(number) = above.checked_mul(1000).and_then(|above| above.checked_add(part)) else {
+            continue;
+        };
+        let found = if name.starts_with('x') { last_number(&entry.path(), number)? } else { Some(number) };
+        last = last.max(found);
+    }
+    Ok(last)
+}
+
 impl Reader {
     /// The files in this folder, at this size.
     pub fn new(folder: impl Into<PathBuf>, size: u64) -> Reader {
@@ -56,6 +81,12 @@ impl Reader {
         }
         let first = (tile.number * WIDTH) << (8 * u32::from(tile.level.unwrap_or(0)));
         Err(Error::Missing(format!("{} is not there: it begins with entry {first}", tile.path())))
+    }
+
+    /// How many bundles of entries lie here, counted to the last one; some before it may be missing.
+    pub(crate) fn bundles(&self) -> Result<u64, Error> {
+        last_number(&self.folder.join("tile/entries"), 0)
+            .map(|last| last.map_or(0, |last| last.saturating_add(1)))
     }
 
     /// The narrower forms of a tile that lie beside it: those of smaller sizes.

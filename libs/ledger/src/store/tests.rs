@@ -434,3 +434,51 @@ proptest! {
         prop_assert!(report.is_err() || !report.unwrap().is_clean(), "{}", file.display());
     }
 }
+
+/// The checkpoint that is shown names this size; nobody signed it.
+fn claim(fixture: &Fixture, size: u64) {
+    let path = fixture.log().join("checkpoint");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replacen(&format!("\n{}\n", fixture.size), &format!("\n{size}\n"), 1)).unwrap();
+}
+
+#[test]
+fn a_checkpoint_of_an_absurd_size_is_checked_as_far_as_there_are_files() {
+    for size in [u64::MAX, 1 << 40, 1000] {
+        let fixture = Fixture::new(400);
+        claim(&fixture, size);
+        let mut seen = 0;
+
+        let report = verify::verify(&fixture.log(), &policy(), &[], |_, _| seen += 1).unwrap();
+
+        assert!(!report.is_clean() && report.trust.is_none(), "{report:?}");
+        assert!(report.findings[0].what.contains("is not believed"), "{report:?}");
+        assert!(seen <= 400 && report.count < 10, "{seen} {report:?}");
+        assert!(names(&report, 999), "{report:?}");
+    }
+}
+
+#[test]
+fn a_signed_size_beyond_the_files_is_checked_as_far_as_there_are_files() {
+    let fixture = Fixture::new(400);
+    let root = Reader::new(fixture.log(), 400).root().unwrap();
+    let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: u64::MAX, root };
+    let signed = SignedCheckpoint::sign(checkpoint, &keys(), 3).unwrap();
+    fs::write(fixture.log().join("checkpoint"), signed.to_string()).unwrap();
+
+    let report = verify::verify(&fixture.log(), &policy(), &[], |_, _| {}).unwrap();
+
+    assert!(!report.is_clean() && report.trust.is_some() && report.count < 10, "{report:?}");
+    assert!(names(&report, u64::MAX - 1), "{report:?}");
+}
+
+#[test]
+fn a_bundle_that_is_gone_hides_neither_those_after_it_nor_the_end() {
+    let fixture = Fixture::new(1000);
+    fs::remove_file(fixture.log().join("tile/entries/001")).unwrap();
+    fixture.change_bundle(600, |all, at| all[at].push(b'!'));
+
+    let report = fixture.check();
+
+    assert!(names(&report, 256) && names(&report, 600), "{report:?}");
+}
