@@ -156,7 +156,7 @@ impl Platform for ProcessPlatform {
 
     async fn tend(&self) -> Result<()> {
         let world = Arc::clone(&self.world);
-        blocking(move || world.bound_output()).await
+        blocking(move || world.bound_output()).await?
     }
 
     async fn observe(&self, target: &TargetId) -> Result<Vec<Instance>> {

@@ -133,7 +133,7 @@ pub(crate) async fn on_holdings(
     let mut highest = platform.highest_fence(target).await.map_err(crate::Error::from)?;
     let modules: BTreeSet<&Token> = instances.iter().map(|instance| &instance.module).collect();
     for module in modules {
-        if let Some((table, _)) = ctx.engine.store.routes(&RouteTable::key(target, module)).await? {
+        if let Some(table) = ctx.engine.store.routes(&RouteTable::key(target, module)).await? {
             highest = highest.max(table.fence);
         }
     }

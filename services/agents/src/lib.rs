@@ -66,7 +66,7 @@ pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) ->
     service.answer(&subjects::agents::DRIFT, ctx.clone(), handlers::on_drift).await?;
     service.hear(&subjects::deployment::CLOSED, ctx.clone(), handlers::on_closed).await?;
     service.every("bring certificates to the audit log", TO_LOG, ctx.clone(), handlers::bring_to_log);
-    service.answer(&subjects::agents::HOLDINGS, ctx.clone(), handlers::on_holdings).await.map_err(bus)?;
+    service.answer(&subjects::agents::HOLDINGS, ctx.clone(), handlers::on_holdings).await?;
     service.every("tend the platforms", TEND, ctx.clone(), handlers::tend);
     service.every("tidy the runner's journal", TIDY, ctx, handlers::tidy);
     Ok(())

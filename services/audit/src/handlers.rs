@@ -140,7 +140,7 @@ pub(crate) async fn on_status(
     let lost = sources.iter().filter(|source| source.lost > 0);
     alarms
         .extend(lost.map(|source| format!("lost: {} counts of {} are missing", source.lost, source.source)));
-    alarms.extend(lock(&ctx.counted).forked().map(|name| {
+    alarms.extend(ctx.counted.lock().forked().map(|name| {
         format!(
             "fork: {name}: its stream had lost what it said; see codectl audit search --action audit.fork"
         )

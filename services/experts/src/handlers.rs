@@ -95,7 +95,7 @@ async fn advise(ctx: &Ctx, matter: &Matter, deadline: Option<Instant>) -> Result
     let question = matter::question(matter, within.as_millis() as u64, ctx.config.evidence_bytes);
     let how = How {
         risk: matter::risk(matter.spec.environment.as_str()),
-        failed_gates: matter::failed_gates(&matter),
+        failed_gates: matter::failed_gates(matter),
         for_all: false,
     };
     let asked = checked(ctx, question, deadline)?;

@@ -57,7 +57,7 @@ fn no_file_of_a_log_can_be_read_by_everybody() {
     let (mut store, _) = Store::open::<()>(folder.path()).unwrap();
     store.integrate(&entries(0..300), &()).unwrap();
     store.publish(ORIGIN, &keys(), 1_700_000_000).unwrap();
-    let mut journal = crate::Journal::open(&folder.path().join("journal")).unwrap().0;
+    let mut journal = crate::Journal::open(folder.path().join("journal")).unwrap().0;
     journal.rotate(1).unwrap();
 
     let (mut folders, mut files) = (vec![folder.path().to_owned()], 0);

@@ -12,7 +12,7 @@ use tracing::info;
 use crate::{
     context::{Engine, side_by_side},
     error::Result,
-    store::edit_routes,
+    store::{close_routes, edit_routes},
 };
 
 /// How many are stopped side by side.
@@ -74,7 +74,7 @@ async fn unroute(
 ) -> Result<()> {
     let key = RouteTable::key(target, module);
     let goes = |id: &str| left.iter().any(|instance| instance.id == id);
-    let table = edit_routes(engine.store.as_ref(), &key, fence, |stored| {
+    edit_routes(engine.store.as_ref(), &key, fence, |stored| {
         let Some(mut table) = stored.cloned() else { return Ok(None) };
         for endpoints in table.endpoints.values_mut() {
             endpoints.retain(|endpoint| !goes(&endpoint.instance));
@@ -86,15 +86,11 @@ async fn unroute(
         Ok(Some(table))
     })
     .await?;
-    let empty = table.is_some_and(|table| table.weights.0.is_empty() && table.endpoints.is_empty());
-    if !known
-        && empty
-        && let Some((_, revision)) = engine.store.routes(&key).await?
-    {
-        // Its port is free again. Who wrote meanwhile has found something to keep.
-        engine.store.drop_routes(&key, revision).await?;
+    if known {
+        return Ok(());
     }
-    Ok(())
+    // Its port is free again. Who wrote meanwhile has found something to keep.
+    close_routes(engine.store.as_ref(), &key, fence).await
 }
 
 /// In a word or two, for people.

@@ -4,9 +4,10 @@
 //! copy of it can be put in its place. What is said afterwards has counts that are kept already, with other content:
 //! taken by the count alone it would be dropped as known.
 
+use bus::Attempt;
 use model::audit::AuditRecord;
 
-use super::{Ctx, lock};
+use super::Ctx;
 use crate::{
     Error,
     heart::{admit::Content, facts},
@@ -16,12 +17,12 @@ use crate::{
 /// The last count up to which the stream says what is kept; none when all of it is so.
 pub(crate) async fn of(ctx: &Ctx, stream: &str) -> Result<Option<u64>, Error> {
     let (source, counted) = {
-        let counted = lock(&ctx.counted);
+        let counted = ctx.counted.lock();
         let source = counted.life_of(stream);
         let count = counted.sources.get(&source).map_or(0, |source| source.counted);
         (source, count)
     };
-    let end = ctx.bus.end_of(stream).await?;
+    let end = ctx.bus.end_of(stream).await.attempt("look how far a stream goes")?;
     if counted <= end && is_same(ctx, stream, &source, counted).await? {
         return Ok(None);
     }
@@ -37,17 +38,19 @@ pub(crate) async fn of(ctx: &Ctx, stream: &str) -> Result<Option<u64>, Error> {
 /// What stands in the stream at a count is what is kept of it. What cannot be compared (it has left the stream, or is
 /// kept under a name of its own) says nothing against it.
 async fn is_same(ctx: &Ctx, stream: &str, source: &str, count: u64) -> Result<bool, Error> {
-    let recent = lock(&ctx.recent).of_count(source, count).map(|place| place.index);
+    let recent = ctx.recent.lock().of_count(source, count).map(|place| place.index);
     let index = match recent {
         Some(index) => Some(index),
         None => ctx.index.of_count(source, count).await?,
     };
     let Some(index) = index else { return Ok(true) };
-    let Some(mut heard) = ctx.bus.heard_at(stream, count).await? else { return Ok(true) };
+    let Some(mut heard) = ctx.bus.heard_at(stream, count).await.attempt("read what a stream holds")? else {
+        return Ok(true);
+    };
     source.clone_into(&mut heard.stream);
     let Content::Facts(said) = facts::facts(&heard).content else { return Ok(true) };
     let reader = ctx.reader();
-    let kept: AuditRecord = blocking(move || parse(index, &reader.entry(index)?)).await?;
+    let kept: AuditRecord = blocking(move || parse(index, &reader.entry(index)?)).await??;
     Ok(said.iter().any(|fact| said_the_same(fact, &kept)))
 }
 
