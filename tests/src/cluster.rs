@@ -156,7 +156,7 @@ impl Cluster {
         if let Some(advice) = self.setting.advice {
             config.advice = advice.parse().unwrap();
         }
-        let running = start_in_process(config, bus, orchestrator::start).await.unwrap();
+        let running = Box::pin(start_in_process(config, bus, orchestrator::start)).await.unwrap();
         self.orchestrators.push(running);
     }
 
@@ -179,17 +179,17 @@ impl Cluster {
             agents::start_with(service, platforms).await
         };
         let bus = self.nats.connect("agents").await;
-        self.agents = Some(start_in_process(config, bus, start).await.unwrap());
+        self.agents = Some(Box::pin(start_in_process(config, bus, start)).await.unwrap());
     }
 
     /// Rules as experts, and a consensus worker.
     pub async fn start_experts(&mut self) {
         let bus = self.nats.connect("consensus").await;
         let config = consensus::ConsensusConfig { threads: 1, pin: false };
-        self.experts.push(start_in_process(config, bus, consensus::start).await.unwrap());
+        self.experts.push(Box::pin(start_in_process(config, bus, consensus::start)).await.unwrap());
         let bus = self.nats.connect("experts").await;
         let config = experts::ExpertsConfig::default();
-        self.experts.push(start_in_process(config, bus, experts::start).await.unwrap());
+        self.experts.push(Box::pin(start_in_process(config, bus, experts::start)).await.unwrap());
     }
 
     /// The data plane.
@@ -200,7 +200,7 @@ impl Cluster {
             ..traffic::TrafficConfig::default()
         };
         let bus = self.nats.connect("traffic").await;
-        self.traffic = Some(start_in_process(config, bus, traffic::start).await.unwrap());
+        self.traffic = Some(Box::pin(start_in_process(config, bus, traffic::start)).await.unwrap());
     }
 
     /// An orchestrator as a process of its own; gives its replica id once it beats.
