@@ -15,8 +15,9 @@ use benches::{
 };
 use clap::Parser;
 use emulators::{Emulator, Scenario, Vendor};
+use ground::Secret;
 use nix::sys::resource::{UsageWho, getrusage};
-use providers::{Ask, Catalogue, Circle, Secret};
+use providers::{Ask, Catalogue, Circle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{

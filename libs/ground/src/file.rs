@@ -12,13 +12,15 @@ use std::{
 pub enum Access {
     /// Its owner alone: mode 0600.
     Owner,
+    /// Its owner, and its group unless the process's umask keeps it out: mode 0640 less the umask.
+    Group,
     /// Everybody whom the process's umask does not keep out: mode 0666 less the umask.
     Everyone,
 }
 
 /// Replaces a file, or makes it, and gives it back open for writing. When it returns, the content and the folder's
 /// entry are on disk. After an error, and after a crash, the old content is there as a whole; a crash may leave a draft
-/// `.<name>.….new` beside it, which nothing reads.
+/// `.draft-…` beside it, which nothing reads.
 pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<File> {
     let file = replace_unlisted(path, bytes, access)?;
     sync_folder(folder_of(path))?;
@@ -28,14 +30,13 @@ pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<File> {
 /// The same without the fsync of the folder: after a crash the old file may be there again. For many files in one
 /// folder, for which [`sync_folder`] is called once.
 pub fn replace_unlisted(path: &Path, bytes: &[u8], access: Access) -> io::Result<File> {
-    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
     let mode = match access {
         Access::Owner => 0o600,
+        Access::Group => 0o640,
         Access::Everyone => 0o666,
     };
     let mut draft = tempfile::Builder::new()
-        .prefix(&format!(".{}.", name.to_string_lossy()))
-        .suffix(".new")
+        .prefix(".draft-")
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder_of(path))?;
     draft.write_all(bytes)?;
@@ -123,6 +124,16 @@ mod tests {
         assert!(onto_a_folder.is_err() && without_a_folder.is_err());
         assert_eq!(fs::read(taken.join("kept")).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["taken"]);
+    }
+
+    #[test]
+    fn a_file_may_have_the_longest_name_that_the_system_allows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n".repeat(255));
+
+        replace(&path, b"new", Access::Owner).unwrap();
+
+        assert_eq!(read(&path).unwrap().unwrap(), b"new");
     }
 
     #[test]

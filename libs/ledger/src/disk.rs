@@ -2,10 +2,11 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+use ground::file::{self, Access};
 
 use crate::Error;
 
@@ -41,22 +42,10 @@ pub(crate) fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o640).open(path)
 }
 
-/// Writes a file so that a reader, also one after a crash, sees the old or the new content whole. Durable when it
-/// returns, but for the folder's entry, for which [`sync_folder`] is called once per folder.
+/// Durable when it returns, but for the folder's entry, for which [`sync_folder`] is called once per folder. Its owner
+/// and the group may read it.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let draft = Path::new(&draft);
-    let write = || -> std::io::Result<()> {
-        let mut file = create(draft)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(draft, path)
-    };
-    write().map_err(|source| {
-        let _ = fs::remove_file(draft);
-        Error::Io { what: "writing", path: path.to_owned(), source }
-    })
+    file::replace_unlisted(path, bytes, Access::Group).map(drop).map_err(Error::io("writing", path))
 }
 
 /// Writes files, each whole, and makes their folders. After an error some are written and others are not.
@@ -98,14 +87,10 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// What was made, renamed or removed in the folder stays so.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("syncing the folder", folder))
+    file::sync_folder(folder).map_err(Error::io("syncing the folder", folder))
 }
 
 /// The bytes of a file; none when it is not there.
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Io { what: "reading", path: path.to_owned(), source }),
-    }
+    file::read(path).map_err(Error::io("reading", path))
 }

@@ -1,14 +1,9 @@
 //! Witnesses: they cosign a log's checkpoint only when it extends the last one they cosigned.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::PathBuf,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use nix::fcntl::{Flock, FlockArg};
+use parking_lot::Mutex;
 
 use crate::{
     Checkpoint, ConsistencyProof, Error, NoteSignature, SignedCheckpoint, SigningKey, VerifyingKey, disk,
@@ -153,7 +148,7 @@ impl WitnessFile {
     /// Cosigns a checkpoint that extends what it knows; what it cosigned is on disk before the answer exists. `time`:
     /// seconds since 1970.
     pub fn add(&self, request: &AddCheckpoint, time: u64) -> Result<Vec<NoteSignature>, Refusal> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let origin = &request.checkpoint.unverified().origin;
         let checkpoint = decide(request, &self.logs, last.get(origin))?;
         let unavailable = |error: Error| Refusal::Unavailable(error.to_string());
@@ -167,7 +162,7 @@ impl WitnessFile {
 
     /// What it cosigned last, by origin.
     pub fn latest(&self) -> Vec<Checkpoint> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.last.lock().values().cloned().collect()
     }
 
     /// Its public keys.

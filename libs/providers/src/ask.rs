@@ -1,10 +1,6 @@
 //! What is asked of an expert, what it answers, and the trait between them.
 
-use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -12,6 +8,7 @@ use model::{
     Digest,
     expert::{AnswerStatus, ExpertId, Usage},
 };
+use parking_lot::Mutex;
 pub use resilience::breaker::State as BreakerState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,14 +71,14 @@ impl Troubles {
     /// Notes how asking ended; what the asker did is no failure.
     pub fn note(&self, failure: &Failure) {
         if !matches!(failure.class, Class::Cancelled | Class::Busy | Class::CircuitOpen | Class::OverBudget) {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last.lock();
             *last = Some((Instant::now(), failure.to_string()));
         }
     }
 
     /// The last one.
     pub fn last(&self) -> Option<(Instant, String)> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().clone()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use ground::Secret;
 use model::Token;
 
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
     cache::Cache,
     catalogue::{BadCatalogue, Catalogue, KeySource, Provider},
     remote::Remote,
-    secret::Secret,
     wire,
 };
 

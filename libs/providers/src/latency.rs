@@ -1,10 +1,8 @@
 //! How long past answers took, to know when one is late.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Answers that are remembered.
 const REMEMBERED: usize = 128;
@@ -38,7 +36,7 @@ impl Latencies {
 
     fn past(&self) -> MutexGuard<'_, VecDeque<Duration>> {
         // Plain values that are whole between calls.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -23,7 +23,6 @@ pub mod circle;
 pub mod failure;
 pub mod hedge;
 pub mod latency;
-pub mod secret;
 pub mod sse;
 pub mod wait;
 
@@ -38,4 +37,3 @@ pub use catalogue::{Catalogue, Dialect, KeySource};
 pub use circle::Circle;
 pub use failure::{Class, Failure, Phase};
 pub use latency::Latencies;
-pub use secret::Secret;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use ground::{Backoff, Jitter};
+use ground::{Backoff, Jitter, Secret};
 use model::{
     Digest, Token,
     expert::{ExpertId, Usage},
@@ -27,7 +27,6 @@ use crate::{
     catalogue::{Model, Provider},
     failure::{Class, Failure, Phase},
     latency::Latencies,
-    secret::Secret,
     wire::{Heard, Wire},
 };
 

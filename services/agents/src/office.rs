@@ -9,7 +9,6 @@ use std::{
 use certificate::{
     Algorithm, At, Signer, TrustedKey,
     keys::{
-        Passphrase,
         file::{self, Keyring},
         vault::{self, VaultKey},
     },
@@ -201,12 +200,12 @@ enum Files {
     Opened(Option<Arc<dyn Signer>>, Arc<dyn Signer>),
 }
 
-fn passphrase(settings: &CertificateSettings, folder: &Path) -> Result<Passphrase> {
+fn passphrase(settings: &CertificateSettings, folder: &Path) -> Result<Secret> {
     if !settings.passphrase.is_empty() {
-        return Ok(Passphrase::new(settings.passphrase.reveal()));
+        return Ok(Secret::line(settings.passphrase.reveal()));
     }
     Ok(match &settings.passphrase_file {
-        Some(path) => Passphrase::new(text(path)?),
+        Some(path) => Secret::line(text(path)?),
         None => file::passphrase_file(&folder.join("passphrase"))?,
     })
 }
@@ -221,7 +220,7 @@ fn reach(settings: &VaultSettings) -> Result<vault::Settings> {
         address: settings.address.clone(),
         mount: settings.mount.clone(),
         name: settings.key.clone(),
-        token: token.reveal().to_owned().into(),
+        token,
         namespace: settings.namespace.clone(),
         authority,
     })

@@ -3,10 +3,10 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    time::Duration,
 };
 
-use chassis::config::{Config, complaint};
+use chassis::config::Config;
+use ground::Ranges;
 use model::{Span, fault::Complaint};
 use serde::{Deserialize, Serialize};
 
@@ -108,34 +108,21 @@ impl Config for TrafficConfig {
     const READY_WITHOUT_NATS: bool = true;
 
     fn check(&self) -> Result<(), Vec<Complaint>> {
-        let mut complaints = Vec::new();
-        let mut within = |field: &str, value: u128, least: u128, most: u128, unit: &str| {
-            if value < least || value > most {
-                let message = format!("{value} {unit} is out of range");
-                complaints.push(complaint(field, message, format!("between {least} and {most} {unit}")));
-            }
-        };
-        let millis = |span: Span| span.0.as_millis();
-        let day = Duration::from_secs(24 * 3600).as_millis();
-        within("max_connections", self.max_connections as u128, 1, 1_000_000, "connections");
-        within(
-            "max_instance_connections",
-            self.max_instance_connections as u128,
-            1,
-            1_000_000,
-            "connections",
-        );
-        within("max_head", self.max_head as u128, 8192, 1 << 20, "bytes");
-        within("connect_timeout", millis(self.connect_timeout), 1, 60_000, "ms");
-        within("retries", u128::from(self.retries), 0, 3, "retries");
-        within("retry_percent", u128::from(self.retry_percent), 0, 100, "percent");
-        within("idle_timeout", millis(self.idle_timeout), 0, day, "ms");
-        within("client_idle", millis(self.client_idle), 1000, day, "ms");
-        within("eject_after", u128::from(self.eject_after), 1, u128::from(u32::MAX), "failures");
-        within("eject_for", millis(self.eject_for), 1000, day, "ms");
-        within("count_period", millis(self.count_period), 10, 10_000, "ms");
-        within("drain", millis(self.drain), 0, 600_000, "ms");
-        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+        let mut ranges = Ranges::default();
+        let day = Span::seconds(24 * 3600);
+        ranges.check("max_connections", self.max_connections, 1..=1_000_000, "connections");
+        ranges.check("max_instance_connections", self.max_instance_connections, 1..=1_000_000, "connections");
+        ranges.check("max_head", self.max_head, 8192..=1 << 20, "bytes");
+        ranges.check("connect_timeout", self.connect_timeout, Span::millis(1)..=Span::seconds(60), "");
+        ranges.check("retries", self.retries, 0..=3, "retries");
+        ranges.check("retry_percent", self.retry_percent, 0..=100, "percent");
+        ranges.check("idle_timeout", self.idle_timeout, Span::seconds(0)..=day, "");
+        ranges.check("client_idle", self.client_idle, Span::seconds(1)..=day, "");
+        ranges.check("eject_after", self.eject_after, 1..=u32::MAX, "failures");
+        ranges.check("eject_for", self.eject_for, Span::seconds(1)..=day, "");
+        ranges.check("count_period", self.count_period, Span::millis(10)..=Span::seconds(10), "");
+        ranges.check("drain", self.drain, Span::seconds(0)..=Span::seconds(600), "");
+        ranges.done()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -13,6 +13,7 @@ use model::{
     plan::Revision,
     route::{RevisionCount, TrafficCount},
 };
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Revisions no table names any more are forgotten, once drained, when a module has more than this many.
@@ -140,13 +141,13 @@ impl ModuleCounts {
 
     /// The counts of a revision, from zero if it is new here.
     pub(crate) fn of(&self, revision: &Revision) -> Arc<RevisionCounts> {
-        let mut revisions = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut revisions = self.revisions.lock();
         Arc::clone(revisions.entry(revision.clone()).or_insert_with(|| Arc::new(RevisionCounts::new())))
     }
 
     /// Forgets what is neither named, nor in flight, nor recent enough to be asked for.
     pub(crate) fn forget_but(&self, named: &[Revision]) {
-        let mut revisions = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut revisions = self.revisions.lock();
         if revisions.len() > REMEMBERED {
             revisions
                 .retain(|revision, counts| named.contains(revision) || counts.in_flight.load(Relaxed) > 0);
@@ -154,7 +155,7 @@ impl ModuleCounts {
     }
 
     pub(crate) fn all(&self) -> BTreeMap<Revision, Arc<RevisionCounts>> {
-        self.revisions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.revisions.lock().clone()
     }
 
     pub(crate) fn unroutable_so_far(&self) -> u64 {

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use model::{
     plan::Revision,
     route::{RouteTable, TrafficCount},
 };
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Semaphore, watch},
@@ -430,7 +431,7 @@ impl Plane {
 
 impl Shared {
     fn modules(&self) -> MutexGuard<'_, BTreeMap<String, Module>> {
-        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+        self.modules.lock()
     }
 
     fn number(&self) -> u64 {

@@ -1,9 +1,13 @@
 //! The copy of the tables in force on disk: what is served when the plane restarts and NATS does not answer.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
+};
+
+use ground::{
+    blocking,
+    file::{self, Access},
 };
 
 use crate::{error::Error, proxy::InForce};
@@ -23,32 +27,29 @@ impl Store {
     /// The copy; nothing when there is none.
     pub async fn load(&self) -> Result<Vec<InForce>, Error> {
         let path = self.path.clone();
-        match tokio::fs::read(&self.path).await {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Unreadable { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(source) => Err(Error::Copy { what: "read", path, source }),
+        let read = blocking(move || file::read(&path)).await.map_err(io::Error::other);
+        match read.flatten().map_err(|source| self.failed("read", source))? {
+            None => Ok(Vec::new()),
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| Error::Unreadable { path: self.path.clone(), source }),
         }
     }
 
     /// Replaces the copy. After a crash either the old or the new one is there.
     pub async fn save(&self, tables: &[InForce]) -> Result<(), Error> {
-        let failed = |source| Error::Copy { what: "write", path: self.path.clone(), source };
-        let text = serde_json::to_vec_pretty(tables).map_err(|error| failed(error.into()))?;
+        let text = serde_json::to_vec_pretty(tables).map_err(|error| self.failed("write", error.into()))?;
         let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || replace(&path, &text)).await;
-        written.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)
+        let write = move || {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            file::replace(&path, &text, Access::Everyone).map(drop)
+        };
+        let written = blocking(write).await.map_err(io::Error::other);
+        written.flatten().map_err(|source| self.failed("write", source))
     }
-}
 
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let next = path.with_extension("json.next");
-    let mut file = fs::File::create(&next)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&next, path)?;
-    fs::File::open(folder)?.sync_all()
+    fn failed(&self, what: &'static str, source: io::Error) -> Error {
+        Error::Copy { what, path: self.path.clone(), source }
+    }
 }
 
 #[cfg(test)]

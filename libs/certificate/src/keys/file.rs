@@ -2,9 +2,8 @@
 //! the public halves and when each is in force. `openssl pkey -in FILE` reads the keys.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,6 +13,10 @@ use aws_lc_rs::{
     encoding::AsDer,
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, ML_DSA_65_SIGNING, PqdsaKeyPair},
+};
+use ground::{
+    Secret,
+    file::{self, Access},
 };
 use model::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
@@ -25,7 +28,7 @@ use pkcs8::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Passphrase, Signer};
+use super::Signer;
 use crate::{Algorithm, At, Error, PublicKey, TrustedKey};
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
@@ -139,7 +142,7 @@ impl Keyring {
 
     fn write(&self, folder: &Path) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
-        put(&folder.join(RING), &text, 0o644)
+        put(&folder.join(RING), &text, Access::Everyone)
     }
 }
 
@@ -157,7 +160,7 @@ pub const BOTH: &[Algorithm] = &[Algorithm::EcdsaP256, Algorithm::MlDsa65];
 /// Makes sure that a key of each of these kinds is in force here, and gives back the public part.
 pub fn ensure(
     folder: &Path,
-    passphrase: &Passphrase,
+    passphrase: &Secret,
     kinds: &[Algorithm],
     now: Timestamp,
 ) -> Result<Keyring, Error> {
@@ -180,7 +183,7 @@ pub fn ensure(
 /// has not seen the new ones yet is still believed.
 pub fn rotate(
     folder: &Path,
-    passphrase: &Passphrase,
+    passphrase: &Secret,
     now: Timestamp,
     overlap: Duration,
 ) -> Result<Keyring, Error> {
@@ -233,7 +236,7 @@ pub fn revoke(folder: &Path, id: &str, now: Timestamp) -> Result<Keyring, Error>
 }
 
 /// The private half of a key.
-pub fn open(folder: &Path, trusted: &TrustedKey, passphrase: &Passphrase) -> Result<FileKey, Error> {
+pub fn open(folder: &Path, trusted: &TrustedKey, passphrase: &Secret) -> Result<FileKey, Error> {
     let path = place(folder, &trusted.id);
     let text = fs::read(&path).map(Zeroizing::new).map_err(|source| Error::File {
         what: "read",
@@ -247,8 +250,9 @@ pub fn open(folder: &Path, trusted: &TrustedKey, passphrase: &Passphrase) -> Res
     }
     let info =
         EncryptedPrivateKeyInfoRef::from_der(&der).map_err(|_| unreadable("is no encrypted PKCS#8"))?;
-    let der =
-        info.decrypt(passphrase.bytes()).map_err(|_| unreadable("does not open with this passphrase"))?;
+    let der = info
+        .decrypt(passphrase.reveal().as_bytes())
+        .map_err(|_| unreadable("does not open with this passphrase"))?;
     let key = FileKey::from_pkcs8(trusted.algorithm, der.as_bytes())?;
     if key.public.id() != trusted.id {
         return Err(unreadable("holds another key than its name says"));
@@ -256,7 +260,7 @@ pub fn open(folder: &Path, trusted: &TrustedKey, passphrase: &Passphrase) -> Res
     Ok(key)
 }
 
-fn add(folder: &Path, passphrase: &Passphrase, algorithm: Algorithm, now: At) -> Result<TrustedKey, Error> {
+fn add(folder: &Path, passphrase: &Secret, algorithm: Algorithm, now: At) -> Result<TrustedKey, Error> {
     let failed = |why: String| Error::Key { key: algorithm.to_string(), why };
     if passphrase.is_empty() {
         return Err(failed("is not stored without a passphrase".to_owned()));
@@ -271,10 +275,10 @@ fn add(folder: &Path, passphrase: &Passphrase, algorithm: Algorithm, now: At) ->
     let parameters = pbes2::Parameters::generate_scrypt_aes256cbc(scrypt, &salt, iv)
         .map_err(|error| failed(error.to_string()))?;
     let encrypted = PrivateKeyInfoRef::try_from(der.as_slice())
-        .and_then(|info| info.encrypt_with_params(parameters, passphrase.bytes()))
+        .and_then(|info| info.encrypt_with_params(parameters, passphrase.reveal().as_bytes()))
         .map_err(|error| failed(error.to_string()))?;
     let text = encrypted.to_pem(ENCRYPTED, pem::LineEnding::LF).map_err(|error| failed(error.to_string()))?;
-    put(&place(folder, key.public.id()), text.as_bytes(), 0o600)?;
+    put(&place(folder, key.public.id()), text.as_bytes(), Access::Owner)?;
     Ok(TrustedKey::new(&key.public, now))
 }
 
@@ -282,24 +286,16 @@ fn place(folder: &Path, id: &str) -> PathBuf {
     folder.join(format!("{}.key.pem", crate::verify::short(id)))
 }
 
-/// All of it or nothing, also when the power fails.
-fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let draft = path.with_extension("new");
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    })();
-    written.map_err(|source| Error::File { what: "write", path: path.to_owned(), source })
+fn put(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
+    let written = file::replace(path, bytes, access);
+    written.map(drop).map_err(|source| Error::File { what: "write", path: path.to_owned(), source })
 }
 
 /// The passphrase of a laptop: a random one in a file that only its owner reads, made when it is not there. It keeps
 /// the keys from whoever gets hold of them alone, such as in a backup, not from whoever reads the whole folder.
-pub fn passphrase_file(path: &Path) -> Result<Passphrase, Error> {
+pub fn passphrase_file(path: &Path) -> Result<Secret, Error> {
     match fs::read_to_string(path) {
-        Ok(text) => Ok(Passphrase::new(text)),
+        Ok(text) => Ok(Secret::line(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let failed = |source| Error::File { what: "write", path: path.to_owned(), source };
             if let Some(folder) = path.parent() {
@@ -308,10 +304,10 @@ pub fn passphrase_file(path: &Path) -> Result<Passphrase, Error> {
                     let mut bytes = [0; 32];
                     aws_lc_rs::rand::fill(&mut bytes)
                         .map_err(|_| failed(io::Error::other("no randomness")))?;
-                    put(path, hex::encode(bytes).as_bytes(), 0o600)?;
+                    put(path, hex::encode(bytes).as_bytes(), Access::Owner)?;
                 }
             }
-            fs::read_to_string(path).map(Passphrase::new).map_err(|source| Error::File {
+            fs::read_to_string(path).map(Secret::line).map_err(|source| Error::File {
                 what: "read",
                 path: path.to_owned(),
                 source,

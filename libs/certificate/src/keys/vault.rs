@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ground::Secret;
 use reqwest::{Client, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::Signer;
 use crate::{Algorithm, Error, PublicKey};
@@ -28,7 +28,7 @@ pub struct Settings {
     /// The key's name.
     pub name: String,
     /// The token. Never shown.
-    pub token: Zeroizing<String>,
+    pub token: Secret,
     /// Vault Enterprise's or HCP's namespace, if there is one.
     pub namespace: Option<String>,
     /// PEM of the authority that signed Vault's certificate; none for those the system knows.
@@ -149,7 +149,7 @@ async fn ask<T: serde::de::DeserializeOwned>(
     let url = format!("{}/v1/{}/{path}", settings.address.trim_end_matches('/'), settings.mount);
     let mut request = client
         .request(method, url)
-        .header("X-Vault-Token", settings.token.as_str())
+        .header("X-Vault-Token", settings.token.reveal())
         .header("X-Vault-Request", "true");
     if let Some(namespace) = &settings.namespace {
         request = request.header("X-Vault-Namespace", namespace);

@@ -4,12 +4,10 @@
 use certificate::{
     Certificate, Deployment, Documents, Signer, Story, Trust, TrustedKey,
     deployment::{Certifier, Observed},
-    keys::{
-        Passphrase,
-        file::{self, FileKey, Keyring},
-    },
+    keys::file::{self, FileKey, Keyring},
     trust::Ready,
 };
+use ground::Secret;
 use model::{
     DeploymentSpec, Digest, Event, Fence, Finding, GateResult, Outcome, Plan, Record, Severity, Span, Step,
     StepKind, Timestamp, Verdict,
@@ -265,8 +263,8 @@ pub struct Office {
     pub quantum: FileKey,
 }
 
-pub fn passphrase() -> Passphrase {
-    Passphrase::new("correct horse battery staple\n")
+pub fn passphrase() -> Secret {
+    Secret::line("correct horse battery staple\n")
 }
 
 impl Office {

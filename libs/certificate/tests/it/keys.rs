@@ -2,12 +2,10 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use certificate::{
     Algorithm, At, Certificate, Signer, Trust, TrustedKey, issue,
-    keys::{
-        Passphrase,
-        file::{self, Keyring},
-    },
+    keys::file::{self, Keyring},
     verify::check,
 };
+use ground::Secret;
 use ml_dsa::{MlDsa65, signature::Verifier};
 use model::Timestamp;
 
@@ -36,7 +34,7 @@ fn keys_are_stored_encrypted_for_their_owner_alone() {
 #[test]
 fn a_wrong_passphrase_opens_nothing_and_replaces_nothing() {
     let office = Office::open();
-    let wrong = Passphrase::new("wrong");
+    let wrong = Secret::new("wrong");
 
     let opened = file::open(office.folder.path(), &office.ring.keys[0], &wrong);
     let rotated = file::rotate(office.folder.path(), &wrong, after(60), Duration::from_secs(60));
@@ -51,7 +49,7 @@ fn a_wrong_passphrase_opens_nothing_and_replaces_nothing() {
 fn without_a_passphrase_no_key_is_stored() {
     let folder = tempfile::tempdir().unwrap();
 
-    assert!(file::ensure(folder.path(), &Passphrase::new(""), file::BOTH, after(0)).is_err());
+    assert!(file::ensure(folder.path(), &Secret::new(""), file::BOTH, after(0)).is_err());
     assert!(Keyring::read(folder.path()).unwrap().keys.is_empty());
 }
 

@@ -5,6 +5,7 @@ use certificate::{
     keys::vault::{Settings, VaultKey},
     verify::check,
 };
+use ground::Secret;
 use model::{Code, Timestamp};
 
 use crate::{
@@ -18,7 +19,7 @@ async fn serve() -> (Shared, Settings) {
         address,
         mount: "transit".to_owned(),
         name: "certificates".to_owned(),
-        token: "s.secret".to_owned().into(),
+        token: Secret::new("s.secret"),
         namespace: None,
         authority: None,
     };
@@ -71,7 +72,7 @@ async fn what_vault_refuses_is_told_without_the_token() {
         assert_eq!(refusal.code(), code, "{refusal}");
         assert!(refusal.to_string().contains(error), "{refusal}");
     }
-    let wrong = Settings { token: "s.wrong".to_owned().into(), ..settings.clone() };
+    let wrong = Settings { token: Secret::new("s.wrong"), ..settings.clone() };
     let refusal = VaultKey::open(wrong.clone()).await.unwrap_err();
     assert!(!format!("{refusal:?} {wrong:?}").contains("s.wrong"));
 }

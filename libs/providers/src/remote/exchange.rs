@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use ground::Secret;
 use reqwest::{
     Response,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -14,7 +15,6 @@ use crate::{
     ask::Ask,
     catalogue::{Model, Provider},
     failure::{Class, Failure, Phase},
-    secret::Secret,
     wire::{self, Heard, Wire},
 };
 
@@ -52,7 +52,7 @@ impl Exchange {
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         if let Some(key) = &key {
             let (name, before) = wire.key_header();
-            if let Ok(mut value) = HeaderValue::from_str(&format!("{before}{}", key.expose())) {
+            if let Ok(mut value) = HeaderValue::from_str(&format!("{before}{}", key.reveal())) {
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }

@@ -19,8 +19,9 @@ mod streams;
 use std::{future::Future, time::Duration};
 
 use emulators::{Emulator, Fault, Rule, Scenario, Vendor};
+use ground::Secret;
 use model::{Token, expert::Answer};
-use providers::{Ask, Catalogue, Circle, Expert, Secret};
+use providers::{Ask, Catalogue, Circle, Expert};
 
 /// Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);

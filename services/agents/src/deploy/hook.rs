@@ -1,16 +1,13 @@
 //! A command of the spec's author: no shell, a bounded time, a bare environment.
 
-use std::{
-    process::Stdio,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
 use model::{Finding, Outcome, Severity, deployment::StepJob, spec::Hook, step::StepResult};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -146,7 +143,7 @@ fn last_lines(output: &str) -> Option<String> {
 type Kept = Mutex<Vec<u8>>;
 
 fn shown(kept: &Kept) -> String {
-    String::from_utf8_lossy(&kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    String::from_utf8_lossy(&kept.lock()).into_owned()
 }
 
 /// Keeps the end of what is written; the rest is read and dropped, so that the writer never waits.
@@ -154,7 +151,7 @@ async fn tail(from: Option<impl AsyncRead + Unpin>, kept: &Kept) {
     let Some(mut from) = from else { return };
     let mut piece = vec![0; 4096];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = kept.lock();
         kept.extend_from_slice(&piece[..read]);
         let surplus = kept.len().saturating_sub(OUTPUT_BYTES);
         kept.drain(..surplus);

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use ground::{Backoff, Jitter};
 use model::{
     DeploymentId, Digest, Event, Fence, GateResult, Outcome, Phase, ReplicaId, Step, StepKind, Timestamp,
     Verdict,
@@ -32,6 +33,9 @@ use super::{
     view,
     way_back::way_back,
 };
+
+/// Waits before a step is tried again. Fixed, so that a replay decides the same.
+const AGAIN: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30), Jitter::None);
 
 /// The first record of a deployment.
 pub fn receive(submit: &model::command::Submit, spec: model::DeploymentSpec) -> Event {
@@ -494,9 +498,9 @@ fn retries(state: &Deployment, steps: &[&Step], context: Context<'_>) -> Vec<Eve
         let stand = state.state_of(&step.id);
         let Some((result, at)) = &stand.result else { continue };
         let due = match result.outcome {
-            Outcome::Errored => is_past(Some(at.plus(backoff(stand.attempt))), context.now),
+            Outcome::Errored => is_past(Some(at.plus(AGAIN.most(stand.attempt))), context.now),
             Outcome::Failed if step.stage == Stage::Rollback => {
-                is_past(Some(at.plus(backoff(stand.attempt))), context.now)
+                is_past(Some(at.plus(AGAIN.most(stand.attempt))), context.now)
             }
             Outcome::Inconclusive => true,
             Outcome::Succeeded | Outcome::Failed => false,
@@ -551,11 +555,6 @@ fn broken(state: &Deployment, step: &Step, now: Timestamp) -> Option<Cause> {
         }
         None => None,
     }
-}
-
-/// 0.5 s, 1 s, 2 s … at most 30 s. Fixed, so that a replay decides the same.
-fn backoff(attempts: u32) -> Duration {
-    Duration::from_millis(500 << attempts.saturating_sub(1).min(6)).min(Duration::from_secs(30))
 }
 
 fn is_past(until: Option<Timestamp>, now: Timestamp) -> bool {

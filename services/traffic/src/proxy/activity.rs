@@ -7,13 +7,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{alarm::Alarm, millis_since};
@@ -55,12 +56,12 @@ impl Activity {
 
     /// An alarm to be handed back by [`Activity::put_back`]: the last one, or a new one while another request has it.
     pub(crate) fn alarm(&self, deadline: Instant) -> Alarm {
-        let left = self.alarm.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let left = self.alarm.lock().take();
         left.unwrap_or_else(|| Alarm::new(deadline))
     }
 
     pub(crate) fn put_back(&self, alarm: Alarm) {
-        *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(alarm);
+        *self.alarm.lock() = Some(alarm);
     }
 
     pub(crate) fn order(&self) -> Order {
@@ -166,8 +167,8 @@ impl Directory {
         }
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> parking_lot::MutexGuard<'_, Connections> {
+        self.connections.lock()
     }
 }
 

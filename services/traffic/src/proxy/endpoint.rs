@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -12,6 +12,7 @@ use std::{
 };
 
 use model::route;
+use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 
@@ -143,8 +144,8 @@ impl Endpoint {
         self.retired.store(false, Relaxed);
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> parking_lot::MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -14,6 +14,7 @@ use std::{
 use hyper::{Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn};
 use hyper_util::rt::TokioIo;
 use model::Code;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -77,7 +78,7 @@ impl Listener {
     }
 
     pub(crate) fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.lock().clone()
     }
 }
 
@@ -96,7 +97,7 @@ async fn listen(
     stop: CancellationToken,
 ) {
     let tell = |new: State| {
-        let old = std::mem::replace(&mut *state.lock().unwrap_or_else(PoisonError::into_inner), new.clone());
+        let old = std::mem::replace(&mut *state.lock(), new.clone());
         if old != new {
             plane.changed.send_modify(|change| *change += 1);
         }

@@ -1,12 +1,10 @@
 //! A table in force: what the hot path reads. Never changed; a new table is a new one.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use hyper::header::HeaderValue;
 use model::plan::Revision;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{endpoint::Endpoint, millis_since};
@@ -99,7 +97,7 @@ impl LiveRevision {
         self.health().budget.spend(self.counts.requests(), now)
     }
 
-    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    fn health(&self) -> parking_lot::MutexGuard<'_, Health> {
+        self.health.lock()
     }
 }

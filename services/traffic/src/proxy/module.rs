@@ -1,13 +1,10 @@
 //! One module: its table in force, and what outlives tables.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hyper::header::HeaderValue;
 use model::{plan::Revision, route::RouteTable};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
@@ -71,7 +68,7 @@ impl Module {
         self.endpoints = endpoints;
         let kept: Vec<u64> = self.endpoints.iter().map(|(_, endpoint)| endpoint.id).collect();
         self.health.retain(|revision, health| {
-            health.lock().unwrap_or_else(PoisonError::into_inner).outliers.retain(|id| kept.contains(id));
+            health.lock().outliers.retain(|id| kept.contains(id));
             self.endpoints.iter().any(|(of, _)| of == revision)
         });
     }

@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use bus::subjects;
 use certificate::{
     Trust, TrustedKey,
-    keys::{
-        Passphrase,
-        file::{self, Keyring},
-    },
+    keys::file::{self, Keyring},
     verify::short,
 };
 use clap::{Args, Subcommand};
@@ -214,7 +211,7 @@ async fn trust(global: &Global, take: &TakeTrust) -> Result<u8, Failure> {
 fn rotate(global: &Global, asked: &Rotate) -> Result<u8, Failure> {
     let folder = folder(global, asked.keys.as_ref());
     let place = asked.passphrase_file.clone().unwrap_or_else(|| folder.join("passphrase"));
-    let passphrase = Passphrase::new(read(&place)?);
+    let passphrase = ground::Secret::line(read(&place)?);
     let ring = file::rotate(&folder, &passphrase, output::now(), asked.overlap.0).map_err(failed)?;
     show(&ring.keys);
     Ok(0)

@@ -2,7 +2,7 @@
 
 use model::{Outcome, Phase, Step, StepKind, Timestamp};
 
-use super::{backoff, is_running_background, is_spent, waits_for_human};
+use super::{AGAIN, is_running_background, is_spent, waits_for_human};
 use crate::heart::state::Deployment;
 
 /// The next time at which [`super::advance`] may have something to say although nothing came from outside.
@@ -35,7 +35,7 @@ pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
                 }
                 (None, _, Some(_)) => times.extend(state.until),
                 (Some((result, at)), _, _) if result.outcome != Outcome::Succeeded => {
-                    times.push(at.plus(backoff(state.attempt)));
+                    times.push(at.plus(AGAIN.most(state.attempt)));
                 }
                 _ => {}
             }
