@@ -5,7 +5,7 @@ SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo up down setup build test verify fix matrix fuzz bench report load images compose-test
+.PHONY: help demo up down setup build test verify fix matrix fuzz bench report load verifier images compose-test
 
 ARGS ?=
 # Where cargo puts what it builds, also when CARGO_TARGET_DIR says so.
@@ -56,6 +56,9 @@ report: ## one table of every figure, as JSON and as a plot in report/
 
 load: ## load an engine, and the data plane beside nginx
 	cargo run --release --package loadtests -- $(ARGS)
+
+verifier: ## verifiers in Python, written from the docs, on changed certificates and logs: do they agree with ours?
+	cargo nextest run --package certificate --package ledger --run-ignored only --no-capture another_verifier
 
 images: ## build the container images
 	tools/images.sh $(ARGS)

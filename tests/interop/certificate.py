@@ -110,7 +110,8 @@ for name in ["plan.json", "spec.json"]:
 named = summary["predicate"]["inputAttestations"][0]["digest"]["sha256"]
 check(named == sha256(canonical(raw)), "the summary names the digest of the deployment's envelope")
 result, ending = summary["predicate"]["verificationResult"], deployment["predicate"]["ending"]
-check((result == "PASSED") == (ending == "PROMOTED"), f"{ending} is {result}")
+mode = deployment["predicate"]["mode"]
+check((result == "PASSED") == (ending == "PROMOTED" and mode == "apply"), f"{ending} ({mode}) is {result}")
 
 if len(sys.argv) > 2:
     opened = 0

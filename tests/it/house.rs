@@ -22,10 +22,11 @@ const LIB_LINES: usize = 120;
 const MAIN_LINES: usize = 10;
 
 /// Libraries that stand on one beside them, by name: the one that uses, the one that is used.
-const BESIDE: [(&str, &str); 5] = [
+const BESIDE: [(&str, &str); 6] = [
     ("platform-docker", "platform"),
     ("providers", "resilience"),
     ("certificate", "ledger"),
+    ("certificate", "stats"),
     ("spec", "scrub"),
     ("opinion", "scrub"),
 ];

@@ -23,7 +23,7 @@ use certificate::{
     verify,
 };
 use clap::Parser;
-use fixture::{Office, facts, promoted};
+use fixture::{NOW, Office, facts, promoted};
 
 /// Verifies and makes certificates.
 #[derive(Parser)]
@@ -50,19 +50,26 @@ async fn measure(options: &Options) -> Result<Vec<Figure>> {
 
     let file = plain.to_bytes();
     let verified =
-        rate(span, || verify(&file, &trust).map(drop).map_err(|problems| anyhow!("{}", problems[0])))?;
+        rate(span, || verify(&file, &trust, NOW).map(drop).map_err(|problems| anyhow!("{}", problems[0])))?;
     let bare = bare(&plain, &office)?;
     let signatures =
         rate(span, || bare.iter().all(Bare::holds).then_some(()).context("a signature does not hold"))?;
     let file_with_log = logged.to_bytes();
     let proven = rate(span, || {
-        verify(&file_with_log, &with_log).map(drop).map_err(|problems| anyhow!("{}", problems[0]))
+        verify(&file_with_log, &with_log, NOW).map(drop).map_err(|problems| anyhow!("{}", problems[0]))
     })?;
 
     let (said, documents) = facts(&promoted());
     let (mut made, began) = (0_u32, busy()?);
     while busy()? - began < span {
-        certificate::issue(&said, documents.clone(), &office.classic, &office.quantum).await?;
+        certificate::issue(
+            &said,
+            documents.clone(),
+            fixture::journal(&promoted()),
+            &office.classic,
+            &office.quantum,
+        )
+        .await?;
         made += 1;
     }
     let made = f64::from(made) / (busy()? - began).as_secs_f64();

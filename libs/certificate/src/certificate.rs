@@ -1,6 +1,6 @@
 //! A certificate as a file: both statements, the documents they are about, and the proof that the audit log has it.
 
-use model::{DeploymentSpec, Plan, digest::canonical_json};
+use model::{DeploymentSpec, Plan, Record, digest::canonical_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -29,9 +29,39 @@ pub struct Certificate {
     pub vsa: Envelope,
     /// What both are about.
     pub documents: Documents,
-    /// Where the audit log has it; `null` when no log was kept or it did not answer.
+    /// The deployment's journal that the certificate was read from. Whoever verifies reads the certificate from it again.
+    pub journal: Journal,
+    /// Where the audit log has the certificate; `null` when no log was kept or it did not answer.
     #[serde(deserialize_with = "required")]
     pub log: Option<Inclusion>,
+}
+
+/// A deployment's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// Its records as canonical JSON, the exact text whose digest the statement names.
+    pub records: String,
+    /// That the audit log holds it; `null` when the statement names no place in a log.
+    #[serde(deserialize_with = "required")]
+    pub range: Option<Range>,
+}
+
+impl Journal {
+    /// The records, read.
+    pub fn read(&self) -> Result<Vec<Record>, String> {
+        serde_json::from_str(&self.records).map_err(|error| error.to_string())
+    }
+}
+
+/// That the audit log holds the journal from its first to its last record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The first event of the first record.
+    pub first: Inclusion,
+    /// The last event of the last record.
+    pub last: Inclusion,
 }
 
 /// The documents that a certificate is about, as the exact text whose digest it names.
@@ -45,11 +75,11 @@ pub struct Documents {
     pub plan: Option<String>,
 }
 
-/// That the audit log holds the certificate.
+/// That the audit log holds an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inclusion {
-    /// The log's entry, as it is hashed. It names the digests of both envelopes.
+    /// The log's entry, as it is hashed. That of the certificate names the digests of both envelopes.
     pub entry: String,
     /// Index, path and signed checkpoint with its cosignatures: a C2SP tlog-proof.
     pub proof: String,
@@ -90,6 +120,7 @@ impl Certificate {
         files.extend(
             self.documents.plan.iter().map(|plan| ("plan.json".to_owned(), plan.clone().into_bytes())),
         );
+        files.push(("journal.json".to_owned(), self.journal.records.clone().into_bytes()));
         if let Some(inclusion) = &self.log {
             files.push(("audit-entry.json".to_owned(), inclusion.entry.clone().into_bytes()));
             files.push(("deployment.tlog-proof".to_owned(), inclusion.proof.clone().into_bytes()));
@@ -114,6 +145,7 @@ impl Certificate {
 pub async fn issue(
     facts: &Deployment,
     documents: Documents,
+    journal: Journal,
     classic: &dyn Signer,
     quantum: &dyn Signer,
 ) -> Result<Certificate, Error> {
@@ -137,6 +169,7 @@ pub async fn issue(
         bundle: Bundle::new(classic.key(), envelope),
         vsa,
         documents,
+        journal,
         log: None,
     })
 }

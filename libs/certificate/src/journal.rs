@@ -7,12 +7,13 @@ use model::{
     deployment::{Cause, Mode},
     digest::canonical_json,
     expert::PlanAdvice,
+    plan::Snapshot,
     spec::GateMode,
     step::{Agent, Step, StepResult},
 };
 
 use crate::{
-    At, Deployment, Documents, Ending, Error,
+    At, Deployment, Documents, Ending, Error, Journal, Range,
     deployment::{
         self, Approval, Audit, Certifier, Experts, Found, Gate, Input, Intervention, JournalDigest, Observed,
         Opinion, Vote,
@@ -49,7 +50,10 @@ pub struct Story<'a> {
     forced: Option<&'a String>,
     received: Timestamp,
     plan: Option<&'a Plan>,
-    baseline: Option<Digest>,
+    /// What the plan starts from and what would be returned to.
+    baseline: Option<&'a Snapshot>,
+    /// Checks that had ended when the plan was made anew from another baseline.
+    checked_before: Vec<&'a str>,
     way_back: Vec<&'a Step>,
     attempts: BTreeMap<(&'a str, u32), Attempt>,
     approvals: Vec<Approval>,
@@ -86,6 +90,7 @@ impl<'a> Story<'a> {
             received: at,
             plan: None,
             baseline: None,
+            checked_before: Vec::new(),
             way_back: Vec::new(),
             attempts: BTreeMap::new(),
             approvals: Vec::new(),
@@ -105,8 +110,13 @@ impl<'a> Story<'a> {
     fn take(&mut self, event: &'a Event, at: Timestamp) {
         match event {
             Event::Planned { plan, baseline } => {
+                // A deployment that waited is planned again from what runs then: the last plan is the one that is done.
+                if self.plan.is_some_and(|before| **plan != *before) {
+                    self.checked_before = self.attempts.keys().map(|(step, _)| *step).collect();
+                    self.checked_before.dedup();
+                }
                 self.plan = Some(plan);
-                self.baseline = baseline.as_ref().map(|baseline| baseline.digest());
+                self.baseline = baseline.as_deref();
             }
             Event::AdviceAsked { gate, .. } => self.gate = self.gate.max(*gate),
             Event::Advised { source, summary, advice } => {
@@ -120,7 +130,6 @@ impl<'a> Story<'a> {
             }
             Event::StepScheduled { step, attempt, idem_key, fence, .. } => {
                 let entry = self.attempts.entry((step.as_str(), *attempt)).or_default();
-                // A way back that was asked for again counts its attempts anew; the last one stands.
                 *entry = Attempt {
                     scheduled: Some(at),
                     key: Some(idem_key.clone()),
@@ -143,7 +152,12 @@ impl<'a> Story<'a> {
             Event::RecordSkipped(skip) => self.someone("record_skipped", &skip.by, at),
             Event::PromoteRequested { by, full: false } => self.someone("promoted", by, at),
             Event::PromoteRequested { by, full: true } => self.someone("promoted_in_full", by, at),
-            Event::RollbackRetried { by, .. } => self.someone("rollback_retried", by, at),
+            Event::RollbackRetried { by, .. } => {
+                self.someone("rollback_retried", by, at);
+                // It counts its attempts anew.
+                let back = &self.way_back;
+                self.attempts.retain(|(step, _), _| !back.iter().any(|known| known.id.as_str() == *step));
+            }
             Event::RollbackBegan { cause, steps, .. } => {
                 self.way_back = steps.iter().collect();
                 self.cause = Some(cause);
@@ -199,16 +213,14 @@ impl<'a> Story<'a> {
     pub fn should_run(&self) -> Option<Option<&'a DeploymentSpec>> {
         match self.ending()?.0 {
             Ending::Promoted | Ending::Unproven => Some(Some(self.spec)),
-            Ending::RolledBack => Some(self.baseline_spec()),
+            Ending::RolledBack => Some(self.baseline.map(|baseline| &baseline.spec)),
             Ending::Rejected | Ending::Cancelled | Ending::Superseded | Ending::NeedsHuman => None,
         }
     }
 
-    fn baseline_spec(&self) -> Option<&'a DeploymentSpec> {
-        self.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
-            Event::Planned { baseline: Some(baseline), .. } => Some(&baseline.spec),
-            _ => None,
-        })
+    /// Checks that were done before the plan was made anew from another baseline; empty when it never was.
+    pub fn checked_before(&self) -> &[&'a str] {
+        &self.checked_before
     }
 
     /// The documents that the certificate is about.
@@ -220,8 +232,34 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Everything a certificate says. A promotion whose evidence has gaps becomes [`Ending::Unproven`].
+    /// The journal itself, as it is enclosed, with the audit log's proof that it holds it.
+    pub fn enclosed(&self, range: Option<Range>) -> Journal {
+        let records = String::from_utf8(canonical_json(&self.records)).unwrap_or_default();
+        Journal { records, range }
+    }
+
+    /// Everything a certificate says, and nothing that contradicts itself. A promotion whose evidence has gaps becomes
+    /// [`Ending::Unproven`].
     pub fn facts(
+        &self,
+        observed: Option<Observed>,
+        audit: Option<Audit>,
+        certifier: Certifier,
+        now: Timestamp,
+    ) -> Result<Deployment, Error> {
+        let facts = self.tell(observed, audit, certifier, now)?;
+        match rules::contradictions(&facts, self.spec, self.plan).into_iter().next() {
+            None => Ok(facts),
+            Some(gap) => Err(Error::Contradiction {
+                deployment: self.id.to_owned(),
+                why: format!("{}: {}", gap.field, gap.text),
+            }),
+        }
+    }
+
+    /// Everything that follows from the journal, with what does not: what was seen at the end, where the log has it, who
+    /// certifies and when. The one who verifies tells it again and compares. Fails when the journal has no ending yet.
+    pub fn tell(
         &self,
         observed: Option<Observed>,
         audit: Option<Audit>,
@@ -232,8 +270,11 @@ impl<'a> Story<'a> {
         let (ending, ended) = self.ending().ok_or_else(|| broken("has no ending yet"))?;
         let deployment: DeploymentId = self.id.parse().map_err(|_| broken("is not that of a deployment"))?;
         let turned_back = !matches!(ending, Ending::Promoted | Ending::Unproven);
+        let ended = ended.max(self.received);
+        let observed = self.seen(observed, ended);
         // A clock that jumped back must not make a certificate that is older than what it certifies.
-        let issued = now.max(ended).max(self.received);
+        let seen = observed.as_ref().map_or(ended, |observed| observed.at.0);
+        let issued = now.max(ended).max(seen);
         let unsaid = || Cause {
             kind: model::deployment::CauseKind::Operator,
             step: None,
@@ -258,11 +299,11 @@ impl<'a> Story<'a> {
             initiator: self.initiator.to_owned(),
             forced: self.forced.cloned(),
             received: At(self.received),
-            ended: At(ended.max(self.received)),
+            ended: At(ended),
             issued: At(issued),
             spec: Digest::of(self.spec),
             plan: self.plan.map(Plan::digest),
-            baseline: self.baseline.clone(),
+            baseline: self.baseline.map(Snapshot::digest),
             policy: rules::policy(self.spec, self.gate),
             approvals: self.approvals.clone(),
             artifacts: rules::artifacts(self.spec),
@@ -287,13 +328,18 @@ impl<'a> Story<'a> {
                 facts.ending = Ending::Unproven;
             }
         }
-        match rules::contradictions(&facts, self.spec, self.plan).into_iter().next() {
-            None => Ok(facts),
-            Some(gap) => Err(Error::Contradiction {
-                deployment: self.id.to_owned(),
-                why: format!("{}: {}", gap.field, gap.text),
-            }),
-        }
+        Ok(facts)
+    }
+
+    /// What was seen, held against what should run by this journal. The look came after the end, whatever the clock of
+    /// the one who looked says.
+    fn seen(&self, observed: Option<Observed>, ended: Timestamp) -> Option<Observed> {
+        let (should, observed) = (self.should_run()?, observed?);
+        Some(Observed {
+            at: At(observed.at.0.max(ended)),
+            expected: should.map(Digest::of),
+            differences: observed.differences,
+        })
     }
 
     fn steps(&self) -> impl Iterator<Item = &'a Step> {

@@ -28,7 +28,7 @@ pub mod verify;
 pub mod vsa;
 
 pub use at::At;
-pub use certificate::{Certificate, Documents, Inclusion, MEDIA_TYPE, issue};
+pub use certificate::{Certificate, Documents, Inclusion, Journal, MEDIA_TYPE, Range, issue};
 pub use deployment::{Deployment, Ending};
 pub use error::Error;
 pub use journal::Story;

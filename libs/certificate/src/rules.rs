@@ -1,22 +1,30 @@
 //! What must hold before a certificate may say `PROMOTED`, and what must hold for any certificate. Pure. The certifier
 //! asks before it signs, the verifier asks again: nobody has to believe that the certifier looked.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod gates;
+mod people;
+mod times;
 
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{
-    DeploymentSpec, Digest, Outcome, Plan, Severity, StepKind,
+    DeploymentSpec, Digest, Outcome, Plan, StepKind,
     deployment::Mode,
     digest::canonical_json,
-    expert::Action,
-    spec::{GateMode, Module, NoData},
+    spec::{GateMode, Module},
     step::Stage,
 };
 use serde_json::json;
 
 use crate::{
     Deployment, Ending,
-    deployment::{Artifact, Gate, Policy, Step},
+    deployment::{Artifact, Audit, Policy, Step},
 };
+pub(crate) use gates::{beyond, tolerates};
+
+/// By how much the clocks of the engine's machines may differ: what two of them say is held against each other with it.
+pub const SKEW: Duration = Duration::from_secs(300);
 
 /// Something that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,40 +83,19 @@ pub fn gaps(facts: &Deployment, spec: &DeploymentSpec, plan: Option<&Plan>) -> V
     if let Some(cause) = &facts.cause {
         gaps.push(gap("cause", format!("it turned back: {}", cause.text)));
     }
-    steps(facts, plan, &mut gaps);
-    approvals(facts, &mut gaps);
-    findings(facts, &mut gaps);
-    if facts.policy.experts == GateMode::Require && facts.mode == Mode::Apply {
-        match &facts.experts.opinion {
-            None => gaps.push(gap("experts.opinion", "the experts had to approve and there is no opinion")),
-            Some(opinion) if opinion.action != Action::Approve => {
-                let text = format!("the experts had to approve and say {}", opinion.action.as_str());
-                gaps.push(gap("experts.opinion.action", text));
-            }
-            Some(_) => {}
-        }
-    }
-    let own = Digest::of_bytes(&canonical_json(spec));
-    match &facts.observed {
-        None => gaps.push(gap("observed", "nobody looked at what runs")),
-        Some(observed) if observed.expected.as_ref() != Some(&own) => {
-            gaps.push(gap("observed.expected", "what runs was compared with another spec"))
-        }
-        Some(observed) => gaps.extend(
-            observed
-                .differences
-                .iter()
-                .enumerate()
-                .map(|(at, text)| gap(format!("observed.differences[{at}]"), text.clone())),
-        ),
-    }
+    mode(facts, plan, &mut gaps);
+    steps(facts, spec, plan, &mut gaps);
+    people::approvals(facts, spec, &mut gaps);
+    people::findings(facts, spec, &mut gaps);
+    people::experts(facts, &mut gaps);
+    times::within(facts, &mut gaps);
+    observed(facts, &mut gaps);
     gaps
 }
 
-fn steps(facts: &Deployment, plan: &Plan, gaps: &mut Vec<Gap>) {
+fn steps(facts: &Deployment, spec: &DeploymentSpec, plan: &Plan, gaps: &mut Vec<Gap>) {
     let known: BTreeMap<&str, (usize, &Step)> =
         facts.steps.iter().enumerate().map(|(at, step)| (step.id.as_str(), (at, step))).collect();
-    let full = facts.interventions.iter().any(|done| done.what == "promoted_in_full");
     for planned in
         plan.steps.iter().filter(|step| matches!(step.stage, Stage::Check | Stage::Execute | Stage::Verify))
     {
@@ -125,100 +112,58 @@ fn steps(facts: &Deployment, plan: &Plan, gaps: &mut Vec<Gap>) {
                 gaps.push(gap(format!("steps[{at}].outcome"), format!("step {} {outcome}", planned.id)))
             }
         }
-        // Skipped by a person, who is named among the interventions.
-        if full && step.reason.starts_with("skipped:") {
+        if is_skipped(facts, planned, step) {
             continue;
         }
-        let gates: Vec<&Gate> = facts
-            .gates
+        let gates = facts.gates.iter().enumerate();
+        let gates = gates.filter(|(_, gate)| gate.step == planned.id && gate.attempt == step.attempts);
+        gates::Judged { step: &planned.id, gates: gates.collect() }.gaps(&planned.kind, spec, gaps);
+    }
+    for (at, gate) in facts.gates.iter().enumerate() {
+        let step = known.get(gate.step.as_str()).map(|(_, step)| *step);
+        if step.is_none_or(|step| gate.attempt == 0 || gate.attempt > step.attempts) {
+            let text = format!(
+                "gate {} is of attempt {} of {}, which there is not",
+                gate.gate, gate.attempt, gate.step
+            );
+            gaps.push(gap(format!("gates[{at}].attempt"), text));
+        }
+    }
+}
+
+/// Skipped by a person who promoted in full, and who is named among the interventions: only an analysis can be.
+fn is_skipped(facts: &Deployment, planned: &model::Step, step: &Step) -> bool {
+    let by = step.reason.strip_prefix("skipped: promoted in full by ");
+    matches!(planned.kind, StepKind::Analyse { .. })
+        && facts
+            .interventions
             .iter()
-            .filter(|gate| gate.step == planned.id && gate.attempt == step.attempts)
-            .collect();
-        judged(&planned.kind, &gates, &mut |text| {
-            gaps.push(gap("gates", format!("step {} {text}", planned.id)))
-        });
+            .any(|done| done.what == "promoted_in_full" && Some(done.by.as_str()) == by)
+}
+
+/// A way back passes no gates: it is no way past them.
+fn mode(facts: &Deployment, plan: &Plan, gaps: &mut Vec<Gap>) {
+    let gated = |step: &&model::Step| {
+        matches!(
+            step.kind,
+            StepKind::Review | StepKind::Pause { .. } | StepKind::Analyse { .. } | StepKind::Smoke { .. }
+        )
+    };
+    if facts.mode == Mode::Rollback
+        && let Some(step) = plan.steps.iter().find(gated)
+    {
+        let text = format!("is called a way back, and the plan goes through gates: {}", step.id);
+        gaps.push(gap("mode", text));
     }
 }
 
-/// The gates that a step of this kind must have judged, each well and with a number.
-fn judged(kind: &StepKind, gates: &[&Gate], say: &mut dyn FnMut(String)) {
-    match kind {
-        StepKind::SetWeight { verify: true, weights, .. } if !weights.0.is_empty() => all_good(gates, say),
-        StepKind::Smoke { .. } => all_good(gates, say),
-        StepKind::Analyse { analysis, .. } => {
-            for metric in analysis.metrics.iter().filter(|metric| !metric.dry_run) {
-                match gates.iter().find(|gate| gate.gate == metric.name) {
-                    None => say(format!("has no gate {}: nothing was measured", metric.name)),
-                    Some(gate) if gate.outcome != Outcome::Succeeded => {
-                        say(format!("gate {} {}", gate.gate, gate.outcome))
-                    }
-                    Some(gate) if gate.measured.is_none() && metric.no_data != NoData::Pass => {
-                        say(format!("gate {} has no measured value", gate.gate))
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        StepKind::SetWeight { .. }
-        | StepKind::Review
-        | StepKind::Scale { .. }
-        | StepKind::RollBatch { .. }
-        | StepKind::Pause { .. }
-        | StepKind::Hook { .. }
-        | StepKind::Validate
-        | StepKind::Certify => {}
-    }
-}
-
-fn all_good(gates: &[&Gate], say: &mut dyn FnMut(String)) {
-    if gates.is_empty() {
-        say("has no gate: nothing was measured".to_owned());
-    }
-    for gate in gates {
-        if gate.outcome != Outcome::Succeeded {
-            say(format!("gate {} {}", gate.gate, gate.outcome));
-        } else if gate.measured.is_none() {
-            say(format!("gate {} has no measured value", gate.gate));
-        }
-    }
-}
-
-fn approvals(facts: &Deployment, gaps: &mut Vec<Gap>) {
-    if facts.mode == Mode::Rollback {
-        return;
-    }
-    let mut people = BTreeSet::new();
-    for (at, approval) in facts.approvals.iter().enumerate() {
-        let mut wrong = |field: &str, text: String| gaps.push(gap(format!("approvals[{at}].{field}"), text));
-        if Some(&approval.plan) != facts.plan.as_ref() {
-            wrong("plan", format!("{} approved another plan", approval.by));
-        } else if approval.by == facts.initiator {
-            wrong("by", format!("{} asked for it and cannot approve it", approval.by));
-        } else if !facts.policy.approvers.is_empty() && !facts.policy.approvers.contains(&approval.by) {
-            wrong("by", format!("{} may not approve", approval.by));
-        } else if approval.until.is_some_and(|until| approval.at > until) {
-            wrong("at", format!("{} approved after the time for it", approval.by));
-        } else {
-            people.insert(&approval.by);
-        }
-    }
-    if people.len() < usize::from(facts.policy.approvals) {
-        gaps.push(gap("approvals", format!("{} of {} approvals", people.len(), facts.policy.approvals)));
-    }
-}
-
-fn findings(facts: &Deployment, gaps: &mut Vec<Gap>) {
-    for (at, found) in facts.findings.iter().enumerate() {
-        let before = facts
-            .steps
-            .iter()
-            .find(|step| step.id == found.step)
-            .is_none_or(|step| matches!(step.stage, Stage::Check | Stage::Execute | Stage::Verify));
-        if before && found.severity >= Severity::High && found.waived.is_none() {
-            let text =
-                format!("{} ({}) was found and not accepted: {}", found.rule, found.severity, found.message);
-            gaps.push(gap(format!("findings[{at}]"), text));
-        }
+/// Somebody looked at what runs, and nothing differed.
+fn observed(facts: &Deployment, gaps: &mut Vec<Gap>) {
+    let Some(observed) = &facts.observed else {
+        return gaps.push(gap("observed", "nobody looked at what runs"));
+    };
+    for (at, text) in observed.differences.iter().enumerate() {
+        gaps.push(gap(format!("observed.differences[{at}]"), text.clone()));
     }
 }
 
@@ -256,13 +201,9 @@ pub fn contradictions(facts: &Deployment, spec: &DeploymentSpec, plan: Option<&P
     } else if !facts.steps.is_empty() {
         wrong.push(gap("steps", "there are steps without a plan"));
     }
-    for (field, earlier, later) in
-        [("ended", facts.received, facts.ended), ("issued", facts.ended, facts.issued)]
-    {
-        if later < earlier {
-            wrong.push(gap(field, format!("{later} is before {earlier}")));
-        }
-    }
+    wrong.extend(times::order(facts));
+    wrong.extend(looked(facts));
+    wrong.extend(facts.audit.as_ref().and_then(|audit| place(audit, facts)));
     let promoted = matches!(facts.ending, Ending::Promoted | Ending::Unproven);
     match (&facts.cause, promoted) {
         (None, false) => wrong.push(gap("cause", format!("{} has no cause", facts.ending))),
@@ -273,6 +214,45 @@ pub fn contradictions(facts: &Deployment, spec: &DeploymentSpec, plan: Option<&P
         wrong.push(gap("missing", format!("{} with {} things missing", facts.ending, facts.missing.len())));
     }
     wrong
+}
+
+/// What runs is held against what should: the new release, or where the plan starts from.
+fn looked(facts: &Deployment) -> Option<Gap> {
+    let expected = facts.observed.as_ref().map(|observed| &observed.expected)?;
+    match facts.ending {
+        Ending::Promoted | Ending::Unproven => (expected.as_ref() != Some(&facts.spec))
+            .then(|| gap("observed.expected", "what runs was compared with another spec")),
+        Ending::RolledBack => (*expected != facts.baseline)
+            .then(|| gap("observed.expected", "is not the baseline, which should run again")),
+        Ending::Rejected | Ending::Cancelled | Ending::Superseded | Ending::NeedsHuman => {
+            Some(gap("observed", format!("{} says nothing about what should run", facts.ending)))
+        }
+    }
+}
+
+/// Where the audit log has the journal: a range that can be.
+fn place(audit: &Audit, facts: &Deployment) -> Option<Gap> {
+    let wrong = |field: &str, text: String| Some(gap(format!("audit.{field}"), text));
+    if audit.origin.is_empty() || audit.origin.chars().any(char::is_whitespace) {
+        return wrong("origin", format!("{:?} is no name of a log", audit.origin));
+    }
+    if audit.records != facts.journal.version {
+        let text =
+            format!("{} records are in the log, the journal has {}", audit.records, facts.journal.version);
+        return wrong("records", text);
+    }
+    // Every record is a leaf or more.
+    if audit.last < audit.first || audit.last - audit.first + 1 < audit.records {
+        let text = format!("{} records do not fit between {} and {}", audit.records, audit.first, audit.last);
+        return wrong("last", text);
+    }
+    if audit.size <= audit.last {
+        return wrong("size", format!("a log of {} entries has no entry {}", audit.size, audit.last));
+    }
+    if STANDARD.decode(&audit.root).is_ok_and(|root| root.len() == 32) {
+        return None;
+    }
+    wrong("root", "is no root of a log".to_owned())
 }
 
 fn same_steps(facts: &Deployment, plan: &Plan, wrong: &mut Vec<Gap>) {

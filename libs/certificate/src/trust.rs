@@ -52,6 +52,18 @@ impl TrustedKey {
         }
     }
 
+    /// What two who tell of the same key say together: the earlier end and the earlier revocation stand, so that nobody who
+    /// has not heard of one takes it back.
+    pub fn joined(&self, other: &TrustedKey) -> TrustedKey {
+        let earlier = |one: Option<At>, two: Option<At>| one.into_iter().chain(two).min();
+        TrustedKey {
+            valid_from: self.valid_from.min(other.valid_from),
+            valid_until: earlier(self.valid_until, other.valid_until),
+            revoked: earlier(self.revoked, other.revoked),
+            ..self.clone()
+        }
+    }
+
     /// The key itself. Its id must be its own.
     pub fn key(&self) -> Result<PublicKey, Error> {
         let key = PublicKey::from_pem(self.algorithm, &self.public_key)?;
@@ -79,10 +91,15 @@ impl Trust {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// Parses every key once, for verifying many certificates.
+    /// Parses every key once, for verifying many certificates. A key that is listed twice is refused: one of the two might
+    /// say that it is revoked.
     pub fn ready(&self) -> Result<Ready, Error> {
-        let mut keys = Vec::new();
+        let mut keys: Vec<(TrustedKey, PublicKey)> = Vec::new();
         for trusted in &self.keys {
+            if keys.iter().any(|(known, _)| known.id == trusted.id) {
+                let why = "is listed twice; keep the line that is right".to_owned();
+                return Err(Error::Key { key: trusted.id.clone(), why });
+            }
             keys.push((trusted.clone(), trusted.key()?));
         }
         let policy =

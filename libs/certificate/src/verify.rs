@@ -1,25 +1,29 @@
-//! Verifies a certificate with nothing but a trust file: no network, no clock, no engine.
+//! Verifies a certificate with nothing but a trust file and the time of day: no network, no engine.
 //!
-//! Every problem names the field it is about. What was not signed by a trusted key is not interpreted any further.
+//! Every problem names the field it is about. What was not signed by a trusted key is not interpreted any further. What
+//! is signed is told again from the journal that is enclosed, and held against the spec, the plan and the log's proofs;
+//! what nothing enclosed can show is listed as believed.
+
+mod believed;
+mod logged;
+mod retold;
+mod signed;
+mod timely;
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ledger::ProofFile;
-use model::{DeploymentSpec, Digest, Plan, Timestamp};
-use serde::de::DeserializeOwned;
+use model::{DeploymentSpec, Digest, Plan, Record, Timestamp, deployment::Mode, digest::check_canonical};
+use serde::Serialize;
 
 use crate::{
-    Algorithm, At, Certificate, Deployment, Ending,
-    bundle::{self, hint},
+    Algorithm, At, Certificate, Deployment, Ending, Story, bundle,
     certificate::MEDIA_TYPE,
-    deployment,
-    dsse::{Envelope, IN_TOTO, encoding},
-    log, rules,
+    deployment, rules,
     statement::{self, Statement, subjects},
     trust::{Ready, TrustedKey},
     vsa::{self, Summary},
 };
+use signed::{changed, read, signatures};
 
 /// Why a certificate is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +59,26 @@ pub struct Verified {
     pub keys: Vec<TrustedKey>,
     /// What the audit log proves; none when the trust file names no log.
     pub log: Option<Logged>,
+    /// What is left to believe, and whom.
+    pub believed: Vec<Belief>,
+}
+
+/// Something that is signed and that nothing enclosed shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Belief {
+    /// The field, from the top of the file.
+    pub field: String,
+    /// Who is believed.
+    pub by: String,
+    /// For what, for a person.
+    pub text: String,
 }
 
 impl Verified {
-    /// Whether it certifies a promotion. Everything else is a valid "no".
+    /// Whether it certifies a promotion through all gates. Everything else is a valid "no", a way back too: it asks
+    /// neither people nor measurements.
     pub fn is_positive(&self) -> bool {
-        self.facts.ending == Ending::Promoted
+        self.facts.ending == Ending::Promoted && self.facts.mode == Mode::Apply
     }
 }
 
@@ -77,17 +95,26 @@ pub struct Logged {
     pub witnesses: Vec<String>,
     /// When the last of them saw it.
     pub at: Option<At>,
+    /// When the log signed the checkpoint; none when its keys carry no time.
+    pub signed: Option<At>,
 }
 
-/// Verifies the file.
-pub fn verify(file: &[u8], trust: &Ready) -> Result<Verified, Vec<Problem>> {
+impl Logged {
+    /// Since when the certificate can be seen there: by a witness, else by the log's own word.
+    pub fn seen(&self) -> Option<At> {
+        self.at.or(self.signed)
+    }
+}
+
+/// Verifies the file, as of `now`: what says to be signed later is not believed.
+pub fn verify(file: &[u8], trust: &Ready, now: Timestamp) -> Result<Verified, Vec<Problem>> {
     let certificate: Certificate = serde_json::from_slice(file)
         .map_err(|error| vec![Problem::new("certificate", format!("cannot be read: {error}"))])?;
-    check(&certificate, trust)
+    check(&certificate, trust, now)
 }
 
-/// Verifies a certificate that was read.
-pub fn check(certificate: &Certificate, trust: &Ready) -> Result<Verified, Vec<Problem>> {
+/// Verifies a certificate that was read, as of `now`.
+pub fn check(certificate: &Certificate, trust: &Ready, now: Timestamp) -> Result<Verified, Vec<Problem>> {
     let mut problems = Vec::new();
     for (field, found, expected) in [
         ("mediaType", &certificate.media_type, MEDIA_TYPE),
@@ -119,7 +146,7 @@ pub fn check(certificate: &Certificate, trust: &Ready) -> Result<Verified, Vec<P
     }
     let documents = documents(certificate, &mut problems);
 
-    let (Some(signed), Some(statement), Some(also), Some(summary), Some((spec, plan))) =
+    let (Some(signed), Some(statement), Some(also), Some(summary), Some((spec, plan, records))) =
         (signed, statement, also, summary, documents)
     else {
         return Err(problems);
@@ -145,122 +172,42 @@ pub fn check(certificate: &Certificate, trust: &Ready) -> Result<Verified, Vec<P
             })
             .map(|gap| Problem::new(format!("predicate.{}", gap.field), gap.text)),
     );
+    retold::compare(certificate, facts, (&spec, plan.as_ref()), &records, &mut problems);
     same(&summary, facts, &envelope.digest(), &mut problems);
 
     let mut keys = signed.keys;
     keys.extend(also.keys);
     keys.sort_by(|one, two| one.id.cmp(&two.id));
     keys.dedup();
-    let log = logged(certificate, facts, trust, &mut problems);
-    for key in &keys {
-        if let Err(why) = in_force(key, facts.issued, log.as_ref()) {
-            problems.push(Problem::new("trust.keys", format!("key {} {why}", short(&key.id))));
-        }
-    }
-    if problems.is_empty() {
-        Ok(Verified { facts: statement.predicate, spec, plan, keys, log })
-    } else {
-        Err(problems)
-    }
-}
-
-struct Signed {
-    payload: Vec<u8>,
-    keys: Vec<TrustedKey>,
-    hints: Vec<String>,
-}
-
-/// One good signature of each kind, in this order, and no other; none of them may be missing.
-fn signatures(
-    envelope: &Envelope,
-    place: &str,
-    expected: &[Algorithm],
-    trust: &Ready,
-    problems: &mut Vec<Problem>,
-) -> Option<Signed> {
-    let before = problems.len();
-    if envelope.payload_type != IN_TOTO {
-        let text = format!("is {:?}, expected {IN_TOTO:?}", envelope.payload_type);
-        problems.push(Problem::new(format!("{place}.payloadType"), text));
-    }
-    if envelope.signatures.len() != expected.len() {
-        let text = format!("there are {}, expected {}", envelope.signatures.len(), expected.len());
-        problems.push(Problem::new(format!("{place}.signatures"), text));
-    }
-    let Some(payload) = envelope.bytes() else {
-        problems.push(Problem::new(format!("{place}.payload"), "is no standard base64"));
-        return None;
+    let log = logged::certificate(certificate, facts, trust, &mut problems);
+    logged::range(certificate, facts, &records, trust, &mut problems);
+    problems.extend(timely::problems(facts, &keys, log.as_ref(), now));
+    let story = match Story::read(&records) {
+        Ok(story) if problems.is_empty() => story,
+        _ => return Err(problems),
     };
-    let message = encoding(&envelope.payload_type, &payload);
-    let (mut keys, mut hints) = (Vec::new(), Vec::new());
-    for (at, (signature, expected)) in envelope.signatures.iter().zip(expected).enumerate() {
-        let place = format!("{place}.signatures[{at}]");
-        let Some((trusted, key)) = trust.key(&signature.keyid) else {
-            let text = format!("no trusted key has the id {}", short(&signature.keyid));
-            problems.push(Problem::new(format!("{place}.keyid"), text));
-            continue;
-        };
-        if key.algorithm() != *expected {
-            let text = format!("is a key for {}, expected {expected}", key.algorithm());
-            problems.push(Problem::new(format!("{place}.keyid"), text));
-            continue;
-        }
-        let Ok(bytes) = STANDARD.decode(&signature.sig) else {
-            problems.push(Problem::new(format!("{place}.sig"), "is no standard base64"));
-            continue;
-        };
-        if !key.verifies(&message, &bytes) {
-            let text = format!(
-                "the {expected} signature by key {} does not match the payload: one of the two was changed",
-                short(key.id())
-            );
-            problems.push(Problem::new(format!("{place}.sig"), text));
-            continue;
-        }
-        keys.push(trusted.clone());
-        hints.push(hint(key));
-    }
-    (problems.len() == before).then_some(Signed { payload, keys, hints })
-}
-
-/// The summary still holds: it tells which of the two was changed.
-fn changed(summary: &Statement<Summary>, found: &Digest, problems: &mut Vec<Problem>) {
-    let named = summary.predicate.input_attestations.first().and_then(|input| input.digest.get("sha256"));
-    if let Some(named) = named.filter(|named| format!("sha256:{named}") != found.to_string()) {
-        let text = format!(
-            "was changed after it was signed: the summary, whose signatures hold, names sha256:{named}, here is {found}"
-        );
-        problems.push(Problem::new("bundle.dsseEnvelope", text));
-    }
-}
-
-fn read<P: DeserializeOwned>(
-    payload: &[u8],
-    place: &str,
-    problems: &mut Vec<Problem>,
-) -> Option<Statement<P>> {
-    match serde_json::from_slice(payload) {
-        Ok(statement) => Some(statement),
-        Err(error) => {
-            problems.push(Problem::new(format!("{place}.payload"), format!("cannot be read: {error}")));
-            None
-        }
-    }
+    let facts = statement.predicate;
+    let mut verified = Verified { facts, spec, plan, keys, log, believed: Vec::new() };
+    verified.believed = believed::list(&verified, &story);
+    Ok(verified)
 }
 
 fn documents(
     certificate: &Certificate,
     problems: &mut Vec<Problem>,
-) -> Option<(DeploymentSpec, Option<Plan>)> {
-    let spec = certificate.documents.spec();
-    let plan = certificate.documents.plan();
-    if let Err(error) = &spec {
-        problems.push(Problem::new("documents.spec", format!("cannot be read: {error}")));
-    }
-    if let Err(error) = &plan {
-        problems.push(Problem::new("documents.plan", format!("cannot be read: {error}")));
-    }
-    Some((spec.ok()?, plan.ok()?))
+) -> Option<(DeploymentSpec, Option<Plan>, Vec<Record>)> {
+    let documents = &certificate.documents;
+    let mut sound = |field: &str, text: Option<&String>, why: Option<String>| {
+        let strict = || check_canonical(text?.as_bytes()).err();
+        if let Some(why) = why.or_else(strict) {
+            problems.push(Problem::new(field, format!("cannot be read: {why}")));
+        }
+    };
+    let (spec, plan, journal) = (documents.spec(), documents.plan(), certificate.journal.read());
+    sound("documents.spec", Some(&documents.spec), spec.as_ref().err().cloned());
+    sound("documents.plan", documents.plan.as_ref(), plan.as_ref().err().cloned());
+    sound("journal.records", Some(&certificate.journal.records), journal.as_ref().err().cloned());
+    Some((spec.ok()?, plan.ok()?, journal.ok()?))
 }
 
 /// The statement is of our kind, and about the documents that are enclosed.
@@ -312,60 +259,6 @@ fn same(found: &Statement<Summary>, facts: &Deployment, certificate: &Digest, pr
             problems.push(Problem::new(format!("vsa.{field}"), text));
         }
     }
-}
-
-/// Whether the key may have made it. After a revocation only what the log held before counts.
-fn in_force(key: &TrustedKey, issued: At, log: Option<&Logged>) -> Result<(), String> {
-    key.may_sign(issued)?;
-    let Some(revoked) = key.revoked else { return Ok(()) };
-    match log.and_then(|log| log.at) {
-        Some(at) if at < revoked => Ok(()),
-        Some(at) => Err(format!("was revoked at {revoked}, the log's witnesses saw the certificate at {at}")),
-        None => Err(format!("was revoked at {revoked}, and no witness saw the certificate before")),
-    }
-}
-
-/// The audit log holds it, by the policy of the trust file.
-fn logged(
-    certificate: &Certificate,
-    facts: &Deployment,
-    trust: &Ready,
-    problems: &mut Vec<Problem>,
-) -> Option<Logged> {
-    let policy = trust.log()?;
-    let Some(inclusion) = &certificate.log else {
-        problems.push(Problem::new("log", "is null, and the trust file wants the audit log's proof"));
-        return None;
-    };
-    let mut broken = |field: &str, text: String| {
-        problems.push(Problem::new(field, text));
-        None
-    };
-    if let Err(text) = log::names(&inclusion.entry, certificate, facts) {
-        return broken("log.entry", text);
-    }
-    let proof: ProofFile = match inclusion.proof.parse() {
-        Ok(proof) => proof,
-        Err(error) => return broken("log.proof", format!("cannot be read: {error}")),
-    };
-    // Nothing covers it, so nobody may read anything into it.
-    if proof.extra.is_some() {
-        return broken("log.proof", "carries data that nothing signs".to_owned());
-    }
-    match proof.check(inclusion.entry.as_bytes(), policy) {
-        Ok(proven) => Some(Logged {
-            origin: proven.origin,
-            index: proven.index,
-            size: proven.size,
-            at: proven.trust.witnesses.iter().filter_map(|witness| witness.time).max().map(seconds),
-            witnesses: proven.trust.witnesses.into_iter().map(|witness| witness.name).collect(),
-        }),
-        Err(error) => broken("log.proof", error.to_string()),
-    }
-}
-
-fn seconds(seconds: u64) -> At {
-    At(Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000)))
 }
 
 /// The beginning of a key's id: enough to find it.

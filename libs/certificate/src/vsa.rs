@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::Digest;
+use model::{Digest, deployment::Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,9 +30,9 @@ pub struct Summary {
     pub resource_uri: String,
     /// By which rules.
     pub policy: Reference,
-    /// What was looked at: the deployment certificate, and everything it lists.
+    /// What was read to come to this: the deployment certificate alone. What it names by digest nobody read.
     pub input_attestations: Vec<Reference>,
-    /// `PASSED` for a certified promotion, else `FAILED`.
+    /// `PASSED` for a certified promotion through all gates, else `FAILED`.
     pub verification_result: String,
     /// [`LEVEL`] or `FAILED`.
     pub verified_levels: Vec<String>,
@@ -68,14 +68,9 @@ impl Reference {
 
 /// The one summary that says the same as this certificate, whose envelope has this digest.
 pub fn summary(facts: &Deployment, certificate: &Digest) -> Statement<Summary> {
-    let passed = facts.ending == Ending::Promoted;
-    let mut inputs = vec![Reference::new(format!("code:certificate/{}", facts.deployment), certificate)];
-    inputs.extend(
-        facts
-            .inputs
-            .iter()
-            .map(|input| Reference::new(format!("code:{}/{}", input.kind, input.name), &input.digest)),
-    );
+    // A way back passed no gates: it reaches no level.
+    let passed = facts.ending == Ending::Promoted && facts.mode == Mode::Apply;
+    let inputs = vec![Reference::new(format!("code:certificate/{}", facts.deployment), certificate)];
     let summary = Summary {
         verifier: Verifier {
             id: VERIFIER.to_owned(),

@@ -154,6 +154,11 @@ pub(crate) async fn on_closed(ctx: Ctx, summary: Summary, _: Meta) -> Result<()>
     Box::pin(certifier::issue(&ctx.engine, &summary.deployment)).await.map(drop)
 }
 
+/// What the keyring says of the signing keys is told to everybody.
+pub(crate) async fn tell_keys(ctx: Ctx) -> Result<()> {
+    ctx.engine.office.tell_keys(ctx.engine.store.as_ref()).await
+}
+
 /// Certificates that the audit log did not answer for are brought to it again.
 pub(crate) async fn bring_to_log(ctx: Ctx) -> Result<()> {
     certifier::bring_to_log(&ctx.engine).await

@@ -43,6 +43,8 @@ pub use error::Error;
 const TIDY: Duration = Duration::from_secs(3600);
 /// How often platforms are tended.
 const TEND: Duration = Duration::from_secs(1);
+/// How often it is looked whether the keyring says something new.
+const KEYS: Duration = Duration::from_secs(2);
 /// How often certificates that are not in the audit log yet are brought to it.
 const TO_LOG: Duration = Duration::from_secs(30);
 
@@ -68,6 +70,7 @@ pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) ->
     service.every("bring certificates to the audit log", TO_LOG, ctx.clone(), handlers::bring_to_log);
     service.answer(&subjects::agents::HOLDINGS, ctx.clone(), handlers::on_holdings).await?;
     service.every("tend the platforms", TEND, ctx.clone(), handlers::tend);
+    service.every("tell the signing keys", KEYS, ctx.clone(), handlers::tell_keys);
     service.every("tidy the runner's journal", TIDY, ctx, handlers::tidy);
     Ok(())
 }

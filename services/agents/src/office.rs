@@ -16,10 +16,12 @@ use certificate::{
 use chassis::Secret;
 use ground::blocking;
 use model::{
-    ReplicaId, Timestamp, Token,
-    audit::{AuditAppend, AuditLevel, AuditReceipt, AuditRecord},
+    Code, ReplicaId, Timestamp, Token,
+    audit::{AuditAppend, AuditLevel, AuditOutcome, AuditReceipt, AuditRecord},
 };
+use serde_json::json;
 use tokio::sync::Mutex;
+use tracing::error;
 
 use crate::{
     Error,
@@ -28,12 +30,17 @@ use crate::{
     store::Store,
 };
 
+/// The action of the record that tells that the certifier's name was taken.
+pub const TAKEN: &str = "certifier.name-taken";
+
 /// Signs certificates and brings them to the audit log. One at a time does either.
 pub struct Office {
     settings: CertificateSettings,
     folder: PathBuf,
     opened: Mutex<Option<Opened>>,
-    /// What this process is called in the audit log.
+    /// The keyring as everybody was told last.
+    told: Mutex<Keyring>,
+    /// What this process is called in the audit log, unless somebody else takes the name.
     source: String,
     outbox: Mutex<Outbox>,
     /// Deployments whose certificate is not in the log; none before the first look.
@@ -57,10 +64,48 @@ pub struct Pair {
     pub since: Timestamp,
 }
 
+/// Names under which a record is tried in one go: whoever takes each of them reads our messages.
+const NAMES: usize = 4;
+
 /// Counts what this process tells the audit log. A record whose fate is unknown keeps its count and goes first.
 struct Outbox {
+    source: String,
     next: u64,
     pending: Option<AuditRecord>,
+    /// That the name before was taken, to be told under this one.
+    alarm: Option<AuditRecord>,
+}
+
+impl Outbox {
+    /// The record under the next count.
+    fn count(&mut self, record: AuditRecord) -> AuditRecord {
+        let record = AuditRecord { source: self.source.clone(), counter: self.next, ..record };
+        self.pending.insert(record).clone()
+    }
+
+    /// Another fact stands under our count: somebody else says things under our name. What we say from now on goes under a
+    /// name that nobody can guess, and the first of it is an alarm.
+    fn rename(&mut self, base: &str, refused: &AuditRecord, why: &Error) {
+        let taken = std::mem::replace(&mut self.source, format!("{base}-{:016x}", rand::random::<u64>()));
+        let why = chassis::chain(why);
+        error!(
+            source = taken,
+            counter = refused.counter,
+            cause = why,
+            now = self.source,
+            "somebody else writes to the audit log under this certifier's name: it goes on under a new one"
+        );
+        (self.next, self.pending) = (1, None);
+        self.alarm = Some(AuditRecord {
+            action: TAKEN.to_owned(),
+            subject: taken,
+            outcome: AuditOutcome::Failed,
+            reason: Some("somebody else wrote to the audit log under this name".to_owned()),
+            cause: None,
+            detail: json!({"counter": refused.counter}),
+            ..refused.clone()
+        });
+    }
 }
 
 impl Office {
@@ -76,8 +121,9 @@ impl Office {
             settings,
             folder,
             opened: Mutex::new(None),
+            told: Mutex::default(),
+            outbox: Mutex::new(Outbox { source: source.clone(), next: 1, pending: None, alarm: None }),
             source,
-            outbox: Mutex::new(Outbox { next: 1, pending: None }),
             unlogged: Mutex::new(None),
         }
     }
@@ -90,11 +136,6 @@ impl Office {
     /// How long the audit log may take.
     pub fn patience(&self) -> Duration {
         self.settings.log_patience.0
-    }
-
-    /// What this process is called in the audit log.
-    pub fn source(&self) -> &str {
-        &self.source
     }
 
     /// The keys in force, made when there are none. Their public halves are told to everybody before they sign, so that
@@ -144,29 +185,58 @@ impl Office {
             .filter(|key| [classic.key().id(), quantum.key().id()].contains(&key.id.as_str()));
         let since = of_these.map(|key| key.valid_from.0).max().unwrap_or(now);
         let pair = Pair { classic, quantum, since };
-        for key in &ring.keys {
-            store.publish_key(key).await?;
-        }
+        self.publish(store, &ring).await?;
         *opened = Some(Opened { ring, pair: pair.clone() });
         Ok(pair)
     }
 
+    /// Tells everybody what the keyring says now, if it says something new: a revocation reaches verifiers without waiting
+    /// for the next certificate.
+    pub async fn tell_keys(&self, store: &dyn Store) -> Result<()> {
+        let folder = self.folder.clone();
+        let ring = blocking(move || Keyring::read(&folder)).await??;
+        if *self.told.lock().await == ring {
+            return Ok(());
+        }
+        self.publish(store, &ring).await
+    }
+
+    async fn publish(&self, store: &dyn Store, ring: &Keyring) -> Result<()> {
+        for key in &ring.keys {
+            store.publish_key(key).await?;
+        }
+        self.told.lock().await.clone_from(ring);
+        Ok(())
+    }
+
     /// Hands a record to the audit log under the next count, and waits until a signed checkpoint covers it. What was
-    /// begun before and may or may not be there goes first, so that no count is left out or used twice.
+    /// begun before and may or may not be there goes first, so that no count is left out or used twice. When another fact
+    /// stands under our count, it goes on under a new name, after an alarm.
     pub async fn log(&self, store: &dyn Store, record: AuditRecord) -> Result<(AuditReceipt, AuditRecord)> {
         let mut outbox = self.outbox.lock().await;
-        if let Some(pending) = outbox.pending.clone() {
-            let receipt = self.hand_over(store, pending.clone()).await?;
-            (outbox.pending, outbox.next) = (None, outbox.next + 1);
-            if (&pending.subject, &pending.detail) == (&record.subject, &record.detail) {
-                return Ok((receipt, pending));
+        let mut names = 0;
+        loop {
+            let next = match outbox.pending.clone() {
+                Some(pending) => pending,
+                None => {
+                    let next = outbox.alarm.take().unwrap_or_else(|| record.clone());
+                    outbox.count(next)
+                }
+            };
+            match self.hand_over(store, next.clone()).await {
+                Ok(receipt) => {
+                    (outbox.pending, outbox.next) = (None, outbox.next + 1);
+                    if (&next.subject, &next.detail) == (&record.subject, &record.detail) {
+                        return Ok((receipt, next));
+                    }
+                }
+                Err(error) if error.code() == Code::Conflict && names < NAMES => {
+                    names += 1;
+                    outbox.rename(&self.source, &next, &error);
+                }
+                Err(error) => return Err(error),
             }
         }
-        let record = AuditRecord { source: self.source.clone(), counter: outbox.next, ..record };
-        outbox.pending = Some(record.clone());
-        let receipt = self.hand_over(store, record.clone()).await?;
-        (outbox.pending, outbox.next) = (None, outbox.next + 1);
-        Ok((receipt, record))
     }
 
     async fn hand_over(&self, store: &dyn Store, record: AuditRecord) -> Result<AuditReceipt> {

@@ -20,6 +20,8 @@ use serde_json::json;
 
 /// 2026-11-21T05:51:00Z.
 pub const BEGAN: i64 = 1_795_240_260_000;
+/// When it is looked at: a day later.
+pub const NOW: Timestamp = Timestamp(BEGAN + 86_400_000);
 
 pub fn spec(version: &str) -> DeploymentSpec {
     let image = Digest::of_bytes(version.as_bytes()).to_string();
@@ -156,7 +158,7 @@ pub fn begun() -> Journal {
         field: "modules[0].resources.memory".to_owned(),
         message: "web may use all memory".to_owned(),
         cure: String::new(),
-        waived: Some("measured by hand".to_owned()),
+        waived: Some("measured by hand (until 2027-01-01)".to_owned()),
     };
     let evidence = Some(Digest::of_bytes(b"the review"));
     journal.step(
@@ -176,7 +178,7 @@ pub fn begun() -> Journal {
     let evidence = Some(Digest::of_bytes(b"the smoke test"));
     journal.step(
         "s3-smoke",
-        StepResult { evidence, ..good("1 request", vec![gate("smoke /health", 0.0, "no failure")]) },
+        StepResult { evidence, ..good("1 request", vec![gate("smoke /health", 0.0, "== 0")]) },
     );
     journal
 }
@@ -230,6 +232,58 @@ pub fn rolled_back() -> Vec<Record> {
     journal.records
 }
 
+/// It waited while another release was promoted, was planned again from that one, and went back to it. Gives the journal
+/// and what runs again.
+pub fn planned_again() -> (Vec<Record>, DeploymentSpec) {
+    let (between, mut records) = (spec("1.5.0"), rolled_back());
+    let baseline = Snapshot {
+        deployment: "dep-0002".parse().expect("an id"),
+        spec: between.clone(),
+        at: Timestamp(BEGAN + 500),
+    };
+    let again = Event::Planned {
+        plan: Box::new(plan(&spec("2.0.0"), &baseline)),
+        baseline: Some(Box::new(baseline)),
+    };
+    for record in &mut records {
+        // Nobody approves a plan that is made anew.
+        record.events.retain(|event| !matches!(event, Event::Approved { .. }));
+        if matches!(record.events.as_slice(), [Event::Locked { .. }, ..]) {
+            record.events.insert(1, again.clone());
+        }
+    }
+    records.retain(|record| !record.events.is_empty());
+    (1..).zip(&mut records).for_each(|(version, record)| record.version = version);
+    (records, between)
+}
+
+/// The way back failed three times, a person asked for it again, and it succeeded.
+pub fn retried() -> Vec<Record> {
+    let mut records = rolled_back();
+    records.truncate(records.len() - 4);
+    let mut journal = Journal { id: "dep-0193a5b2c4d6".to_owned(), records };
+    let step: model::StepId = "r1-validate".parse().expect("a name");
+    for attempt in 1..=3 {
+        let (fence, key) = (Fence { lock: 7, epoch: 3 }, format!("first-{attempt}"));
+        journal.say(vec![Event::StepScheduled {
+            step: step.clone(),
+            attempt,
+            idem_key: key,
+            fence,
+            until: Timestamp(BEGAN),
+        }]);
+        let result = StepResult::new(Outcome::Failed, "web 2.0.0 still runs");
+        let runner = "rep-0200".to_owned();
+        journal.say(vec![Event::StepFinished { step: step.clone(), attempt, runner, result }]);
+    }
+    journal.say(vec![Event::HumanNeeded { cause: cause(CauseKind::Failed, "the way back failed") }]);
+    let until = Timestamp(BEGAN + 900_000);
+    journal.say(vec![Event::RollbackRetried { by: "ada".to_owned(), epoch: 4, until }]);
+    journal.step("r1-validate", good("what runs equals the baseline", Vec::new()));
+    journal.say(vec![Event::RolledBack {}]);
+    journal.records
+}
+
 /// Refused before there was a plan.
 pub fn rejected() -> Vec<Record> {
     let mut journal = begun();
@@ -241,6 +295,11 @@ pub fn rejected() -> Vec<Record> {
 
 pub fn certifier() -> Certifier {
     Certifier { replica: "rep-0200".to_owned(), version: "0.1.0".to_owned() }
+}
+
+/// The journal as a certificate encloses it, without a log.
+pub fn journal(records: &[Record]) -> certificate::Journal {
+    Story::read(records).expect("the journal reads").enclosed(None)
 }
 
 /// What a certificate of this journal says, when what runs is as it should be.
@@ -292,7 +351,9 @@ impl Office {
 
     pub async fn issue(&self, records: &[Record]) -> Certificate {
         let (facts, documents) = facts(records);
-        certificate::issue(&facts, documents, &self.classic, &self.quantum).await.expect("a certificate")
+        certificate::issue(&facts, documents, journal(records), &self.classic, &self.quantum)
+            .await
+            .expect("a certificate")
     }
 
     pub fn signers(&self) -> (&dyn Signer, &dyn Signer) {

@@ -1,14 +1,17 @@
-use certificate::{At, Ending, Story, verify};
-use model::{GateResult, Timestamp};
+use certificate::{At, Ending, Story, verify, verify::check};
+use model::{Digest, GateResult, Outcome, Timestamp};
 
-use crate::fixture::{self, BEGAN, Office, facts, gate, promoted, promoted_with, rejected, rolled_back};
+use crate::fixture::{
+    self, BEGAN, NOW, Office, facts, gate, promoted, promoted_with, rejected, retried, rolled_back,
+};
+use crate::{fixture::planned_again, mutations::sign};
 
 #[tokio::test]
 async fn a_promotion_with_all_its_evidence_is_certified() {
     let office = Office::open();
 
     let certificate = office.issue(&promoted()).await;
-    let verified = verify(&certificate.to_bytes(), &office.ready()).unwrap();
+    let verified = verify(&certificate.to_bytes(), &office.ready(), NOW).unwrap();
 
     assert!(verified.is_positive());
     assert_eq!(verified.facts.initiator, "ada");
@@ -23,7 +26,7 @@ async fn a_promotion_with_all_its_evidence_is_certified() {
 async fn a_release_that_went_back_gets_a_valid_no() {
     let office = Office::open();
 
-    let verified = verify(&office.issue(&rolled_back()).await.to_bytes(), &office.ready()).unwrap();
+    let verified = verify(&office.issue(&rolled_back()).await.to_bytes(), &office.ready(), NOW).unwrap();
 
     assert!(!verified.is_positive());
     assert_eq!(verified.facts.ending, Ending::RolledBack);
@@ -35,7 +38,7 @@ async fn a_release_that_went_back_gets_a_valid_no() {
 async fn what_was_refused_before_a_plan_gets_a_valid_no() {
     let office = Office::open();
 
-    let verified = verify(&office.issue(&rejected()).await.to_bytes(), &office.ready()).unwrap();
+    let verified = verify(&office.issue(&rejected()).await.to_bytes(), &office.ready(), NOW).unwrap();
 
     assert_eq!(verified.facts.ending, Ending::Rejected);
     assert!(verified.plan.is_none());
@@ -47,7 +50,10 @@ fn a_promotion_whose_evidence_has_a_gap_is_unproven() {
 
     for (gates, gap) in [
         (Vec::new(), "step s4-analyse has no gate error-rate: nothing was measured"),
-        (vec![gate("latency", 1.0, "< 5")], "step s4-analyse has no gate error-rate: nothing was measured"),
+        (
+            vec![gate("error-rate", 0.06, "< 0.05")],
+            "step s4-analyse gate error-rate measured 0.06, which is beyond < 0.05",
+        ),
         (vec![unmeasured], "step s4-analyse gate error-rate has no measured value"),
     ] {
         let (facts, _) = facts(&promoted_with(gates));
@@ -73,7 +79,15 @@ async fn nobody_gets_a_signature_under_a_promotion_that_is_not_proven() {
     let (mut facts, documents) = facts(&promoted());
     facts.gates.clear();
 
-    let error = certificate::issue(&facts, documents, &office.classic, &office.quantum).await.unwrap_err();
+    let error = certificate::issue(
+        &facts,
+        documents,
+        fixture::journal(&promoted()),
+        &office.classic,
+        &office.quantum,
+    )
+    .await
+    .unwrap_err();
 
     assert!(error.to_string().contains("gates: step s3-smoke has no gate"), "{error}");
 }
@@ -97,4 +111,42 @@ fn a_clock_that_jumped_back_makes_no_certificate_older_than_its_facts() {
 
     assert!(facts.issued >= facts.ended && facts.ended >= facts.received);
     assert!(facts.received > At(Timestamp(0)));
+}
+
+#[tokio::test]
+async fn a_deployment_that_was_planned_again_is_held_against_what_it_returned_to() {
+    let office = Office::open();
+    let (records, returned_to) = planned_again();
+    let story = Story::read(&records).unwrap();
+
+    assert_eq!(story.should_run(), Some(Some(&returned_to)));
+    let (truth, documents) = facts(&records);
+    assert_eq!(truth.observed.as_ref().unwrap().expected, Some(Digest::of(&returned_to)));
+    assert_eq!(truth.baseline, Some(Digest::of(&returned_to)));
+    let verified = check(&office.issue(&records).await, &office.ready(), NOW).unwrap();
+    assert!(
+        verified.believed.iter().any(|belief| belief.text.contains("a plan from another baseline")),
+        "{:?}",
+        verified.believed
+    );
+
+    let mut told = truth;
+    let observed = told.observed.as_mut().unwrap();
+    observed.expected = Some(Digest::of(&fixture::spec("1.0.0")));
+    observed.differences = vec!["web runs 1.5.0, 1.0.0 should".to_owned()];
+    let problems = check(&sign(&office, &told, documents, story.enclosed(None)).await, &office.ready(), NOW)
+        .unwrap_err();
+    assert_eq!(problems[0].field, "predicate.observed.expected");
+}
+
+#[tokio::test]
+async fn a_way_back_that_was_asked_for_again_is_told_by_its_last_attempt() {
+    let office = Office::open();
+    let (facts, _) = facts(&retried());
+
+    let step = facts.steps.last().unwrap();
+
+    assert_eq!((step.id.as_str(), step.attempts, step.outcome), ("r1-validate", 1, Some(Outcome::Succeeded)));
+    assert_eq!(facts.interventions[0].what, "rollback_retried");
+    assert!(check(&office.issue(&retried()).await, &office.ready(), NOW).is_ok());
 }

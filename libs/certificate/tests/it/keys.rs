@@ -9,7 +9,7 @@ use ground::Secret;
 use ml_dsa::{MlDsa65, signature::Verifier};
 use model::Timestamp;
 
-use crate::fixture::{BEGAN, Office, facts, passphrase, promoted};
+use crate::fixture::{BEGAN, Office, facts, journal, passphrase, promoted};
 
 fn after(seconds: i64) -> Timestamp {
     Timestamp(BEGAN + seconds * 1000)
@@ -86,7 +86,9 @@ async fn issued(office: &Office, ring: &Keyring, now: Timestamp, at: Timestamp) 
         )
         .unwrap()
     };
-    issue(&facts, documents, &open(Algorithm::EcdsaP256), &open(Algorithm::MlDsa65)).await.unwrap()
+    issue(&facts, documents, journal(&promoted()), &open(Algorithm::EcdsaP256), &open(Algorithm::MlDsa65))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -100,12 +102,12 @@ async fn old_and_new_keys_overlap() {
     let old = |at| issued(&office, &before, after(99), after(at));
     let new = |at| issued(&office, &after_rotation, after(101), after(at));
 
-    assert!(check(&old(99).await, &trust).is_ok());
-    assert!(check(&old(149).await, &trust).is_ok(), "within the overlap");
-    let late = check(&old(150).await, &trust).unwrap_err();
+    assert!(check(&old(99).await, &trust, after(120)).is_ok());
+    assert!(check(&old(149).await, &trust, after(149)).is_ok(), "within the overlap");
+    let late = check(&old(150).await, &trust, after(151)).unwrap_err();
     assert!(late[0].to_string().contains("was valid until"), "{}", late[0]);
-    assert!(check(&new(100).await, &trust).is_ok());
-    let early = check(&new(99).await, &trust).unwrap_err();
+    assert!(check(&new(100).await, &trust, after(151)).is_ok());
+    let early = check(&new(99).await, &trust, after(151)).unwrap_err();
     assert!(early[0].to_string().contains("is valid from"), "{}", early[0]);
     assert_eq!(after_rotation.keys.len(), 4);
 }
@@ -118,7 +120,7 @@ async fn a_revoked_key_is_believed_nothing_that_no_log_saw_before() {
 
     let ring = file::revoke(office.folder.path(), &id[..12], after(86_400)).unwrap();
     let trust = Trust { keys: ring.keys.clone(), log: None }.ready().unwrap();
-    let problems = check(&certificate, &trust).unwrap_err();
+    let problems = check(&certificate, &trust, after(86_500)).unwrap_err();
 
     assert!(problems[0].to_string().contains("no witness saw the certificate before"), "{}", problems[0]);
     assert!(ring.current(office.folder.path(), Algorithm::EcdsaP256, At(after(86_401))).is_none());

@@ -1,12 +1,12 @@
 //! A made-up audit log with a witness. Also read by a benchmark.
 #![allow(dead_code, reason = "the benchmark needs only some of it")]
 
-use certificate::{Certificate, Deployment, Inclusion, Trust, log, trust::Ready};
+use certificate::{Certificate, Deployment, Inclusion, Range, Trust, deployment::Audit, log, trust::Ready};
 use ledger::{
     Checkpoint, InclusionProof, KeyKind, ProofFile, SignedCheckpoint, SigningKey, leaf_hash, root_of,
 };
 use model::{
-    Timestamp,
+    Event, Record, Timestamp,
     audit::{AuditOutcome, AuditRecord},
 };
 
@@ -42,8 +42,14 @@ impl Log {
 
     /// Takes the entry, and has the witness sign that it grew.
     pub fn take(&self, entry: &str, witnessed: bool) -> String {
-        let mut leaves: Vec<_> = (0..OTHERS).map(|at| leaf_hash(format!("entry {at}").as_bytes())).collect();
-        leaves.insert(2, leaf_hash(entry.as_bytes()));
+        let mut entries: Vec<String> = (0..OTHERS).map(|at| format!("entry {at}")).collect();
+        entries.insert(2, entry.to_owned());
+        self.prove(&entries, 2, witnessed)
+    }
+
+    /// The proof of one of these entries in a log that has no others, signed an hour after the deployment began.
+    pub fn prove(&self, entries: &[String], index: usize, witnessed: bool) -> String {
+        let leaves: Vec<_> = entries.iter().map(|entry| leaf_hash(entry.as_bytes())).collect();
         let root = root_of(leaves.iter().copied());
         let size = leaves.len() as u64;
         let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size, root };
@@ -52,8 +58,14 @@ impl Log {
         if witnessed {
             signed.add([self.witness.sign(&checkpoint, time).unwrap()]);
         }
-        let proof = InclusionProof { index: 2, size, hashes: path(&leaves, 2) };
+        let proof = InclusionProof { index: index as u64, size, hashes: path(&leaves, index) };
         ProofFile::new(proof, signed).to_string()
+    }
+
+    /// Whoever holds the log's keys is believed, without a witness.
+    pub fn alone(&self) -> String {
+        let logs: Vec<String> = self.keys.iter().map(|key| format!("log {}", key.verifying_key())).collect();
+        format!("{}\nquorum none\n", logs.join("\n"))
     }
 }
 
@@ -86,7 +98,7 @@ pub fn record(certificate: &Certificate, facts: &Deployment) -> AuditRecord {
         subject: facts.deployment.to_string(),
         outcome: AuditOutcome::Done,
         reason: None,
-        cause: None,
+        cause: Some(format!("{}:{}", facts.deployment, facts.journal.version)),
         trace: None,
         detail: log::detail(certificate, facts),
         payload: None,
@@ -103,4 +115,48 @@ pub async fn logged(office: &Office, log: &Log) -> (Certificate, Deployment) {
     let entry = text(&record(&certificate, &facts));
     let proof = log.take(&entry, true);
     (Certificate { log: Some(Inclusion { entry, proof }), ..certificate }, facts)
+}
+
+/// The leaves of a journal, as the log hears it.
+pub fn leaves(records: &[Record]) -> Vec<String> {
+    let leaf = |record: &Record, event: &Event, part: u32| AuditRecord {
+        v: 1,
+        source: "LOG_deployment_2".to_owned(),
+        counter: record.version,
+        part,
+        parts: record.events.len() as u32,
+        at: record.at,
+        actor: record.writer.clone(),
+        action: format!("deployment.{}", event.name()),
+        subject: record.id.clone(),
+        outcome: AuditOutcome::Done,
+        reason: None,
+        cause: Some(format!("{}:{}", record.id, record.version)),
+        trace: None,
+        detail: serde_json::to_value(event).unwrap(),
+        payload: None,
+    };
+    let of = |record: &Record| -> Vec<String> {
+        record.events.iter().zip(1..).map(|(event, part)| text(&leaf(record, event, part))).collect()
+    };
+    records.iter().flat_map(of).collect()
+}
+
+/// The proof that the log holds the journal behind `before` other entries, and where.
+pub fn range(log: &Log, records: &[Record], before: usize) -> (Audit, Range) {
+    let mut entries: Vec<String> = (0..before).map(|at| format!("entry {at}")).collect();
+    entries.extend(leaves(records));
+    let last = entries.len() - 1;
+    let inclusion =
+        |at: usize| Inclusion { entry: entries[at].clone(), proof: log.prove(&entries, at, true) };
+    let root = root_of(entries.iter().map(|entry| leaf_hash(entry.as_bytes())));
+    let audit = Audit {
+        origin: ORIGIN.to_owned(),
+        first: before as u64,
+        last: last as u64,
+        records: records.len() as u64,
+        size: entries.len() as u64,
+        root: root.to_string(),
+    };
+    (audit, Range { first: inclusion(before), last: inclusion(last) })
 }

@@ -17,5 +17,7 @@ mod log;
 mod logged;
 mod mutations;
 mod removals;
+mod second;
+mod untrue;
 mod untrusted;
 mod vault;

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use certificate::{
-    At, Certificate, Deployment, Ending, Problem,
+    At, Certificate, Deployment, Ending, Journal, Problem,
     bundle::Bundle,
     deployment,
     dsse::Envelope,
@@ -13,7 +13,7 @@ use model::{Outcome, Timestamp, digest::canonical_json, step::Stage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fixture::{BEGAN, Office, facts, promoted, rolled_back};
+use crate::fixture::{BEGAN, NOW, Office, facts, journal, promoted, rolled_back};
 
 fn names(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
@@ -122,14 +122,19 @@ async fn every_change_of_the_file_is_found_and_named() {
         change(&mut changed);
         assert_ne!(changed, file, "{what} changes nothing");
 
-        let problems = verify(&serde_json::to_vec(&changed).unwrap(), &trust).expect_err(what);
+        let problems = verify(&serde_json::to_vec(&changed).unwrap(), &trust, NOW).expect_err(what);
 
         assert!(problems.iter().any(|problem| problem.field == *field), "{what}:\n{}", names(&problems));
     }
 }
 
 /// Signs whatever it is given, as an engine with a bug, or somebody inside, would.
-pub async fn sign(office: &Office, facts: &Deployment, documents: certificate::Documents) -> Certificate {
+pub async fn sign(
+    office: &Office,
+    facts: &Deployment,
+    documents: certificate::Documents,
+    journal: Journal,
+) -> Certificate {
     let (classic, quantum) = office.signers();
     let subject = subjects(&facts.spec, facts.plan.as_ref(), &facts.artifacts);
     let statement = Statement::new(deployment::TYPE, subject, facts);
@@ -140,6 +145,7 @@ pub async fn sign(office: &Office, facts: &Deployment, documents: certificate::D
         bundle: Bundle::new(classic.key(), envelope),
         vsa: Envelope::sign(&canonical_json(&summary), &[classic, quantum]).await.unwrap(),
         documents,
+        journal,
         log: None,
     }
 }
@@ -165,8 +171,8 @@ const LIES: &[(&str, &str, Lie)] = &[
     ("anybody may approve", "predicate.policy.approvers", |facts| facts.policy.approvers.clear()),
     ("other rules", "predicate.policy.digest", |facts| facts.policy.digest = facts.spec.clone()),
     ("a gate is missing", "predicate.gates", |facts| facts.gates.retain(|gate| gate.gate != "error-rate")),
-    ("a gate has no value", "predicate.gates", |facts| facts.gates[0].measured = None),
-    ("a gate said no", "predicate.gates", |facts| facts.gates[1].outcome = Outcome::Failed),
+    ("a gate has no value", "predicate.gates[0].measured", |facts| facts.gates[0].measured = None),
+    ("a gate said no", "predicate.gates[1].outcome", |facts| facts.gates[1].outcome = Outcome::Failed),
     ("a gate of another attempt", "predicate.gates", |facts| facts.gates[0].attempt = 9),
     ("a step failed", "predicate.steps[1].outcome", |facts| facts.steps[1].outcome = Some(Outcome::Failed)),
     ("a step has no result", "predicate.steps[1].outcome", |facts| facts.steps[1].outcome = None),
@@ -210,16 +216,17 @@ async fn every_false_promotion_is_found_although_it_is_signed() {
     let office = Office::open();
     let trust = office.ready();
     let (truth, documents) = facts(&promoted());
-    let honest = sign(&office, &truth, documents.clone()).await;
-    assert!(certificate::verify::check(&honest, &trust).is_ok());
+    let journal = journal(&promoted());
+    let honest = sign(&office, &truth, documents.clone(), journal.clone()).await;
+    assert!(certificate::verify::check(&honest, &trust, NOW).is_ok());
 
     for (what, field, lie) in LIES {
         let mut told = truth.clone();
         lie(&mut told);
         assert_ne!(told, truth, "{what} changes nothing");
 
-        let problems = certificate::verify::check(&sign(&office, &told, documents.clone()).await, &trust)
-            .expect_err(what);
+        let signed = sign(&office, &told, documents.clone(), journal.clone()).await;
+        let problems = certificate::verify::check(&signed, &trust, NOW).expect_err(what);
 
         assert!(problems.iter().any(|problem| problem.field == *field), "{what}:\n{}", names(&problems));
     }
@@ -231,7 +238,7 @@ async fn statements_of_two_certificates_do_not_mix() {
     let (one, mut two) = (office.issue(&promoted()).await, office.issue(&rolled_back()).await);
     two.vsa = one.vsa;
 
-    let problems = certificate::verify::check(&two, &office.ready()).unwrap_err();
+    let problems = certificate::verify::check(&two, &office.ready(), NOW).unwrap_err();
 
     for field in ["vsa.predicate.verificationResult", "vsa.predicate.inputAttestations"] {
         assert!(problems.iter().any(|problem| problem.field == field), "{}", names(&problems));
@@ -243,7 +250,7 @@ async fn a_certificate_of_an_unknown_office_is_worth_nothing() {
     let (office, stranger) = (Office::open(), Office::open());
 
     let problems =
-        certificate::verify::check(&stranger.issue(&promoted()).await, &office.ready()).unwrap_err();
+        certificate::verify::check(&stranger.issue(&promoted()).await, &office.ready(), NOW).unwrap_err();
 
     assert_eq!(problems[0].field, "bundle.dsseEnvelope.signatures[0].keyid");
 }
@@ -260,7 +267,7 @@ fn no_flipped_bit_goes_unnoticed() {
         let mut changed = file.clone();
         changed[at] ^= 1 << bit;
 
-        let problems = verify(&changed, &trust);
+        let problems = verify(&changed, &trust, NOW);
 
         prop_assert!(problems.is_err(), "bit {} of byte {} may be flipped", bit, at);
         prop_assert!(problems.unwrap_err().iter().all(|problem| !problem.field.is_empty()));

@@ -13,7 +13,7 @@ use proptest::{prelude::*, sample::Index};
 use serde_json::Value;
 
 use crate::{
-    fixture::{Office, facts, promoted, promoted_with, rejected, rolled_back},
+    fixture::{NOW, Office, facts, promoted, promoted_with, rejected, rolled_back},
     mutations::sign,
 };
 
@@ -82,7 +82,7 @@ async fn a_certificate_from_which_anything_is_missing_is_not_valid() {
         assert!(places.len() > 20);
         for way in places {
             let bytes = serde_json::to_vec(&without(&file, &way)).unwrap();
-            assert!(verify::verify(&bytes, &trust).is_err(), "{way:?} may be missing");
+            assert!(verify::verify(&bytes, &trust, NOW).is_err(), "{way:?} may be missing");
         }
     }
 }
@@ -118,7 +118,7 @@ async fn a_signed_statement_without_one_of_its_fields_is_not_read() {
             all_places(&statement).into_iter().filter(|way| matches!(way.last(), Some(Part::Field(_))));
         for way in fields {
             let signed = sign_statement(&office, &without(&statement, &way), &facts, &whole).await;
-            assert!(check(&signed, &trust).is_err(), "{way:?} may be missing");
+            assert!(check(&signed, &trust, NOW).is_err(), "{way:?} may be missing");
         }
     }
 }
@@ -134,8 +134,8 @@ async fn a_no_from_which_anything_was_left_out_before_signing_stays_a_no() {
         let statement: Value = serde_json::to_value(&facts).unwrap();
         for way in all_places(&statement) {
             let Ok(told) = serde_json::from_value::<Deployment>(without(&statement, &way)) else { continue };
-            let signed = sign(&office, &told, whole.documents.clone()).await;
-            let positive = check(&signed, &trust).is_ok_and(|verified| verified.is_positive());
+            let signed = sign(&office, &told, whole.documents.clone(), whole.journal.clone()).await;
+            let positive = check(&signed, &trust, NOW).is_ok_and(|verified| verified.is_positive());
             assert!(!positive, "{way:?} left out makes it a yes");
         }
     }
@@ -158,13 +158,13 @@ fn a_broken_certificate_is_not_mended_by_leaving_something_out() {
             all_places(&file).into_iter().filter(|way| at(&file, way).is_string()).collect();
         let way = broken.get(&texts);
         set(&mut file, way, "AAAA");
-        prop_assert!(verify::verify(&serde_json::to_vec(&file).unwrap(), &trust).is_err());
+        prop_assert!(verify::verify(&serde_json::to_vec(&file).unwrap(), &trust, NOW).is_err());
 
         for index in [left_out, twice] {
             let places = all_places(&file);
             file = without(&file, index.get::<Vec<Part>>(&places));
             let bytes = serde_json::to_vec(&file).unwrap();
-            prop_assert!(verify::verify(&bytes, &trust).is_err());
+            prop_assert!(verify::verify(&bytes, &trust, NOW).is_err());
         }
     });
 }

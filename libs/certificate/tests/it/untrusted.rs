@@ -9,7 +9,7 @@ use certificate::{Certificate, bundle::Bundle, dsse::Envelope, trust::Ready, ver
 use proptest::prelude::*;
 
 use crate::{
-    fixture::Office,
+    fixture::{NOW, Office},
     log::{Log, logged},
 };
 use damage::{damaged, damages};
@@ -24,7 +24,7 @@ static WORLD: LazyLock<(Certificate, Ready)> = LazyLock::new(|| {
 /// Valid only when it says the same: JSON may be spelled in more than one way.
 fn says_nothing_else(bytes: &[u8]) -> Result<(), TestCaseError> {
     let (whole, trust) = &*WORLD;
-    match verify(bytes, trust) {
+    match verify(bytes, trust, NOW) {
         Ok(_) => prop_assert_eq!(&serde_json::from_slice::<Certificate>(bytes).unwrap(), whole),
         Err(problems) => prop_assert!(problems.iter().all(|problem| !problem.field.is_empty())),
     }
@@ -35,7 +35,7 @@ fn says_nothing_else(bytes: &[u8]) -> Result<(), TestCaseError> {
 fn what_the_others_are_made_from_is_valid() {
     let (whole, trust) = &*WORLD;
 
-    assert!(verify(&whole.to_bytes(), trust).unwrap().log.is_some());
+    assert!(verify(&whole.to_bytes(), trust, NOW).unwrap().log.is_some());
 }
 
 proptest! {
@@ -47,7 +47,7 @@ proptest! {
         let _ = serde_json::from_slice::<Bundle>(&bytes);
         let _ = certificate::Trust::read(&String::from_utf8_lossy(&bytes)).map(|trust| trust.ready().is_ok());
 
-        prop_assert!(verify(&bytes, &WORLD.1).is_err());
+        prop_assert!(verify(&bytes, &WORLD.1, NOW).is_err());
     }
 
     #[test]
@@ -80,7 +80,7 @@ proptest! {
             _ => text(&mut log.proof),
         }
 
-        let problems = check(&changed, trust);
+        let problems = check(&changed, trust, NOW);
 
         // The order of a proof's signatures, and those of strangers, are nobody's word.
         prop_assert!(problems.is_err() || changed == *whole || part == 8, "part {}", part);

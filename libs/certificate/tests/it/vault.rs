@@ -10,7 +10,7 @@ use model::{Code, Timestamp};
 
 use crate::{
     emulator::{self, Shared, pair},
-    fixture::{BEGAN, Office, facts, promoted},
+    fixture::{BEGAN, NOW, Office, facts, journal, promoted},
 };
 
 async fn serve() -> (Shared, Settings) {
@@ -33,11 +33,11 @@ async fn a_certificate_that_vault_signed_is_valid() {
     let key = VaultKey::open(settings).await.unwrap();
     let (facts, documents) = facts(&promoted());
 
-    let certificate = issue(&facts, documents, &key, &office.quantum).await.unwrap();
+    let certificate = issue(&facts, documents, journal(&promoted()), &key, &office.quantum).await.unwrap();
 
     let keys = vec![TrustedKey::new(key.key(), At(Timestamp(BEGAN))), office.ring.keys[1].clone()];
     let trust = Trust { keys, log: None }.ready().unwrap();
-    assert!(check(&certificate, &trust).unwrap().is_positive());
+    assert!(check(&certificate, &trust, NOW).unwrap().is_positive());
     assert_eq!(vault.lock().unwrap().asked.len(), 2);
 }
 

@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use certificate::{
-    Certificate, Deployment, Ending, Inclusion, Story,
+    Certificate, Deployment, Ending, Inclusion, Range, Story,
     deployment::{Audit, Certifier, Observed},
     log,
 };
-use ledger::SignedCheckpoint;
+use ledger::ProofFile;
 use model::{
-    DeploymentId, DeploymentSpec, Digest, Outcome,
+    DeploymentId, DeploymentSpec, Digest, Outcome, Record,
     audit::{AuditOutcome, AuditRecord},
     certificate::CertificateEntry,
     deployment::StepJob,
@@ -25,6 +25,7 @@ use crate::{
     Error,
     context::{Ctx, Engine},
     error::Result,
+    store::Store,
 };
 
 /// What runs is looked at so often, in case an instance is just being started again.
@@ -73,11 +74,11 @@ pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued>
         Some(expected) => Some(look(engine, &story, expected).await?),
         None => None,
     };
-    let audit = match range(engine, deployment, records.len() as u64).await {
-        Ok(audit) => Some(audit),
+    let (audit, range) = match range(engine, deployment, &records).await {
+        Ok((audit, range)) => (Some(audit), Some(range)),
         Err(error) => {
             warn!(%deployment, cause = chassis::chain(&error), "the certificate cannot say where the audit log has it");
-            None
+            (None, None)
         }
     };
     let certifier =
@@ -88,8 +89,9 @@ pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued>
     if facts.deployment != *deployment {
         return Err(Error::trouble(format!("the journal of {deployment} is that of {}", facts.deployment)));
     }
+    let (classic, quantum) = (keys.classic.as_ref(), keys.quantum.as_ref());
     let certificate =
-        certificate::issue(&facts, story.documents(), keys.classic.as_ref(), keys.quantum.as_ref()).await?;
+        certificate::issue(&facts, story.documents(), story.enclosed(range), classic, quantum).await?;
     // What has no place in the log's state has none for its own record either; it is brought there later.
     let (inclusion, trouble) = match &facts.audit {
         Some(_) => match bring(engine, &certificate, &facts).await {
@@ -178,25 +180,41 @@ async fn look(engine: &Engine, story: &Story<'_>, expected: Option<&DeploymentSp
     })
 }
 
-/// Where the audit log has the journal so far.
-async fn range(engine: &Engine, deployment: &DeploymentId, records: u64) -> Result<Audit> {
+/// Where the audit log has the journal so far, and its proof of that. What the log does not prove is not said.
+async fn range(engine: &Engine, deployment: &DeploymentId, records: &[Record]) -> Result<(Audit, Range)> {
     let (store, patience) = (engine.store.as_ref(), engine.office.patience());
-    let last = store.logged(deployment, records, patience).await?;
+    let version = records.len() as u64;
+    let last = store.logged(deployment, version, patience).await?;
     let first = store.logged(deployment, 1, patience).await?;
-    let state = store.log_state().await?;
-    let signed: SignedCheckpoint = state
-        .checkpoint
-        .parse()
-        .map_err(|error| Error::trouble(format!("the checkpoint of the audit log: {error}")))?;
-    let checkpoint = signed.unverified();
-    Ok(Audit {
-        origin: checkpoint.origin.clone(),
-        first: first.index,
-        last: last.index + u64::from(last.leaves.max(1)) - 1,
-        records,
-        size: checkpoint.size,
-        root: checkpoint.root.to_string(),
-    })
+    let (first, last) = (first.index, last.index + u64::from(last.leaves.max(1)) - 1);
+    let range = Range { first: proven(store, first).await?, last: proven(store, last).await? };
+    let trouble = |what: String| Error::trouble(format!("the audit log's proof of the journal: {what}"));
+    let proof: ProofFile =
+        range.last.proof.parse().map_err(|error: ledger::Error| trouble(error.to_string()))?;
+    let state = proof.checkpoint.unverified();
+    let audit = Audit {
+        origin: state.origin.clone(),
+        first,
+        last,
+        records: version,
+        size: state.size,
+        root: state.root.to_string(),
+    };
+    log::holds(&range, &audit, records, None).map_err(|(field, text)| trouble(format!("{field} {text}")))?;
+    Ok((audit, range))
+}
+
+/// The log's proof of an entry that a checkpoint covers; its witnesses may be a moment behind.
+async fn proven(store: &dyn Store, index: u64) -> Result<Inclusion> {
+    let mut looks = 1;
+    loop {
+        match store.prove(index).await {
+            Ok(proof) => return Ok(Inclusion { entry: proof.leaf, proof: proof.proof }),
+            Err(_) if looks < LOOKS => looks += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
 }
 
 /// Brings the certificate to the audit log, and its proof back.

@@ -44,7 +44,7 @@ pub(crate) struct World {
     pub(crate) plane: Plane,
     pub(crate) door: Arc<Entrance>,
     /// The certifier's keys.
-    _keys: tempfile::TempDir,
+    pub(crate) keys: tempfile::TempDir,
     /// What the data plane has counted; it is one and the same from step to step.
     counted: Mutex<(i64, Counted)>,
 }
@@ -121,7 +121,7 @@ impl World {
             office: Office::in_folder(keys.path()),
         });
         let plane = Plane { requests: 60, ..Plane::default() };
-        World { platform, store, engine, plane, door, _keys: keys, counted: Mutex::default() }
+        World { platform, store, engine, plane, door, keys, counted: Mutex::default() }
     }
 
     /// Does the step while the data plane works.

@@ -25,7 +25,7 @@ pub trait Certificates: Send + Sync {
 /// The public keys that sign certificates.
 #[async_trait]
 pub trait SigningKeys: Send + Sync {
-    /// Tells everybody a public key that signs certificates.
+    /// Tells everybody a public key that signs certificates, and until when. An earlier end that was told before stands.
     async fn publish_key(&self, key: &TrustedKey) -> Result<()>;
 }
 
@@ -60,9 +60,12 @@ impl Certificates for BusStore {
 impl SigningKeys for BusStore {
     async fn publish_key(&self, key: &TrustedKey) -> Result<()> {
         let name = &key.id[..key.id.len().min(32)];
-        let value = serde_json::to_value(key).unwrap_or_default();
         let publish = |found: Option<&serde_json::Value>| {
-            Ok::<_, Error>(if found == Some(&value) { Change::Keep } else { Change::Put(value.clone()) })
+            // What somebody else said of it stands: a revocation is not taken back.
+            let known = found.and_then(|found| serde_json::from_value::<TrustedKey>(found.clone()).ok());
+            let told = known.map_or_else(|| key.clone(), |known| key.joined(&known));
+            let value = serde_json::to_value(told).unwrap_or_default();
+            Ok::<_, Error>(if found == Some(&value) { Change::Keep } else { Change::Put(value) })
         };
         self.0.bucket(&SIGNING_KEYS).change(name, publish).await.map(|_| ())
     }

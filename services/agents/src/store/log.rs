@@ -8,7 +8,6 @@ use model::{
     DeploymentId,
     audit::{
         AuditAppend, AuditAwait, AuditAwaited, AuditLevel, AuditProof, AuditProofRequest, AuditReceipts,
-        AuditStatus, AuditStatusRequest,
     },
 };
 
@@ -32,8 +31,6 @@ pub trait LogClient: Send + Sync {
         version: u64,
         patience: Duration,
     ) -> Result<AuditAwaited>;
-    /// The audit log's state.
-    async fn log_state(&self) -> Result<AuditStatus>;
 }
 
 #[async_trait]
@@ -58,10 +55,5 @@ impl LogClient for BusStore {
         let request = AuditAwait { journal: deployment.to_string(), version, level: AuditLevel::Included };
         let reply = self.0.call(&subjects::audit::AWAIT, &request, patience).await;
         Ok(reply.attempt("wait for the journal to be in the audit log")?)
-    }
-
-    async fn log_state(&self) -> Result<AuditStatus> {
-        let reply = self.0.call(&subjects::audit::STATUS, &AuditStatusRequest::default(), ANSWER).await;
-        Ok(reply.attempt("ask for the audit log's state")?)
     }
 }

@@ -7,7 +7,7 @@ use bus::Change;
 use certificate::TrustedKey;
 use model::{
     DeploymentId, Digest, Record,
-    audit::{AuditAppend, AuditAwaited, AuditProof, AuditReceipts, AuditStatus},
+    audit::{AuditAppend, AuditAwaited, AuditProof, AuditReceipts},
     certificate::CertificateEntry,
     deployment::{StepProgress, StepReport},
     route::RouteTable,
@@ -153,9 +153,9 @@ impl Certificates for MemoryStore {
 #[async_trait]
 impl SigningKeys for MemoryStore {
     async fn publish_key(&self, key: &TrustedKey) -> Result<()> {
-        self.with(|shared| {
-            shared.keys.retain(|known| known.id != key.id);
-            shared.keys.push(key.clone());
+        self.with(|shared| match shared.keys.iter_mut().find(|known| known.id == key.id) {
+            Some(known) => *known = key.joined(known),
+            None => shared.keys.push(key.clone()),
         });
         Ok(())
     }
@@ -166,7 +166,7 @@ impl LogClient for MemoryStore {
     async fn log(&self, append: &AuditAppend, _: Duration) -> Result<AuditReceipts> {
         tokio::task::yield_now().await;
         self.with(|shared| shared.log.as_mut().map(|log| log.append(append)))
-            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
+            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))?
     }
 
     async fn prove(&self, index: u64) -> Result<AuditProof> {
@@ -175,13 +175,11 @@ impl LogClient for MemoryStore {
     }
 
     async fn logged(&self, _: &DeploymentId, version: u64, _: Duration) -> Result<AuditAwaited> {
-        self.with(|shared| shared.log.as_ref().map(|_| AuditAwaited { index: 100 + version, leaves: 1 }))
-            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
-    }
-
-    async fn log_state(&self) -> Result<AuditStatus> {
-        self.with(|shared| shared.log.as_ref().map(Log::state))
-            .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
+        self.with(|shared| {
+            let Shared { log, history, .. } = shared;
+            log.as_mut().map(|log| log.journal(history, version))
+        })
+        .ok_or_else(|| Error::trouble("nobody keeps an audit log"))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use bus::subjects;
 use certificate::{Certificate, Problem, Trust, Verified, verify::check};
 use clap::{Args, Subcommand};
-use model::{DeploymentId, certificate::CertificateEntry};
+use model::{DeploymentId, certificate::CertificateEntry, deployment::Mode};
 use serde_json::json;
 
 use crate::{
@@ -33,9 +33,11 @@ pub enum Command {
     /// Verify a certificate; needs no engine and no network
     #[command(
         after_help = "Who deployed what where, on whose approval, on what evidence, and whether the audit log agrees.\n\n\
+                      What is signed is told again from the enclosed spec, plan, journal and log proof; what they cannot show\n\
+                      is listed as believed, with who is believed.\n\n\
                       Exit status: 0 valid, 1 not valid (every field that fails is named), 2 usage: no such file, no trust file.\n\
                       A certificate of a rollback or a refusal is valid too; --promoted makes everything but a proven\n\
-                      promotion exit with 1.\n\nExample:\n  codectl certificate verify shop/ --trust trust.json\n  \
+                      promotion through all gates exit with 1, also a way back that was asked for.\n\nExample:\n  codectl certificate verify shop/ --trust trust.json\n  \
                       codectl certificate verify certificate.json --trust trust.json --promoted"
     )]
     Verify(Verify),
@@ -63,7 +65,7 @@ pub struct Verify {
     /// Whom to trust: a file that came by another way than the certificate. Default: `trust.json` in the engine's home.
     #[arg(long, value_name = "FILE")]
     pub trust: Option<PathBuf>,
-    /// Only a proven promotion will do.
+    /// Only a proven promotion through all gates will do; a way back is none.
     #[arg(long)]
     pub promoted: bool,
 }
@@ -172,7 +174,7 @@ async fn verify(global: &Global, asked: &Verify) -> Result<u8, Failure> {
 /// Verifies and tells; the exit status. `changed`: parts beside the certificate that are not those it encloses.
 fn judge(bytes: &[u8], trust: &Trust, promoted: bool, changed: Vec<Problem>) -> Result<u8, Failure> {
     let ready = trust.ready().map_err(|error| Failure::invalid(format!("the trust file: {error}")))?;
-    let verified = match certificate::verify(bytes, &ready) {
+    let verified = match certificate::verify(bytes, &ready, output::now()) {
         Ok(_) if !changed.is_empty() => Err(changed),
         verified => verified,
     };
@@ -201,11 +203,15 @@ fn valid(verified: &Verified, promoted: bool) -> u8 {
     let status = u8::from(promoted && !positive);
     if output::json() {
         let log = verified.log.as_ref().map(|log| {
-            json!({"origin": log.origin, "index": log.index, "size": log.size, "witnesses": log.witnesses, "at": log.at})
+            json!({
+                "origin": log.origin, "index": log.index, "size": log.size, "witnesses": log.witnesses, "at": log.at,
+                "signed": log.signed,
+            })
         });
         let keys: Vec<_> = verified.keys.iter().map(|key| &key.id).collect();
         output::document(&json!({
             "valid": true, "promoted": positive, "certificate": verified.facts, "keys": keys, "log": log,
+            "believed": verified.believed,
         }));
         return status;
     }
@@ -213,8 +219,16 @@ fn valid(verified: &Verified, promoted: bool) -> u8 {
     output::line(format!("{word}  {}", told::title(&verified.facts)));
     told::facts(&verified.facts).iter().for_each(output::line);
     told::proof(verified).iter().for_each(output::line);
+    told::believed(verified).iter().for_each(output::line);
     if status != 0 {
-        output::line(paint::bad("this is no certificate of a promotion, and --promoted asks for one"));
+        let what = match verified.facts.mode {
+            Mode::Apply => "this is no certificate of a promotion, and --promoted asks for one",
+            Mode::Rollback => {
+                "this is no certificate of a promotion through gates but of a way back, which nobody had to approve and \
+                 no gate judged; --promoted asks for a promotion"
+            }
+        };
+        output::line(paint::bad(what));
     }
     status
 }
@@ -236,7 +250,7 @@ async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
     }
     told::commands(&facts, &folder).iter().for_each(|line| output::line(paint::faint(line)));
     let ready = trust.ready().map_err(|error| Failure::invalid(format!("the trust file: {error}")))?;
-    if check(&certificate, &ready).is_err() {
+    if check(&certificate, &ready, output::now()).is_err() {
         output::note(format!(
             "{} it is not valid by this trust file: codectl certificate verify {}",
             paint::warn("note:"),

@@ -34,6 +34,18 @@ fn a_promotion_is_proven_without_its_engine_and_a_changed_byte_is_found() {
     let told = stage.json(&["certificate", "verify", "shop"]);
     assert_eq!((&told["valid"], &told["promoted"]), (&Value::from(true), &Value::from(true)));
     assert!(told["log"]["index"].is_u64(), "{told}");
+    let believed = told["believed"].as_array().unwrap();
+    assert!(
+        believed.iter().any(|belief| belief["field"] == "predicate.initiator" && belief["by"] == "tester"),
+        "{told}"
+    );
+    let audit = &told["certificate"]["audit"];
+    assert!(audit["last"].as_u64() < told["log"]["index"].as_u64(), "{told}");
+    stage
+        .run(&["certificate", "verify", "shop"])
+        .exits(0)
+        .says("believed")
+        .says("a name is what the message says of its sender");
 
     let part = stage.path("shop/spec.json");
     let spec = fs::read(&part).unwrap();
@@ -68,6 +80,29 @@ fn a_release_that_went_back_gets_a_certificate_that_says_no() {
 }
 
 #[test]
+fn a_way_back_that_was_asked_for_is_called_one_and_is_no_promotion_through_gates() {
+    let stage = Stage::up();
+    let (one, two) = (stage.spec("one", &Spec::new("1.0.0")), stage.spec("two", &Spec::new("2.0.0")));
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    stage.run(&["apply", &two, "--force", "it is urgent", "--watch"]).exits(0);
+    show(&stage).says("forced").says("whether there was one is not in the journal");
+    stage.run(&["rollback", &stage.target(), "--watch"]).exits(0);
+    show(&stage)
+        .says("PROMOTED AS A WAY BACK")
+        .says("a way back asks for no approval")
+        .says("a way back passes none");
+    stage.run(&["certificate", "keys", "trust"]).exits(0);
+
+    stage.run(&["certificate", "verify"]).exits(0).says("VALID").says("PROMOTED AS A WAY BACK");
+    stage
+        .run(&["certificate", "verify", "--promoted"])
+        .exits(1)
+        .says("nobody had to approve and no gate judged");
+    let told = stage.json(&["certificate", "verify"]);
+    assert_eq!((&told["valid"], &told["promoted"]), (&Value::from(true), &Value::from(false)));
+}
+
+#[test]
 fn keys_are_replaced_with_an_overlap_and_revoked_on_their_host() {
     let stage = Stage::up();
     let one = stage.spec("one", &Spec::new("1.0.0"));
@@ -83,6 +118,11 @@ fn keys_are_replaced_with_an_overlap_and_revoked_on_their_host() {
     assert_eq!(keys.iter().filter(|key| key["validUntil"].is_null()).count(), 2);
     assert!(revoked[0]["revoked"].is_string(), "{revoked}");
     stage.run(&["certificate", "keys", "revoke", "nonsense"]).exits(2);
+    // The revocation is in the very next trust file: nobody has to deploy anything first.
+    stage.run(&["certificate", "keys", "trust"]).exits(0).says("revoked");
+    let trust: Value = serde_json::from_slice(&fs::read(stage.path("trust.json")).unwrap()).unwrap();
+    let taken = trust["keys"].as_array().unwrap().iter().find(|key| key["id"] == old).unwrap();
+    assert_eq!(taken["revoked"], revoked[0]["revoked"]);
     let listed = stage.json(&["certificate", "keys", "list"]);
     assert_eq!(listed.as_array().unwrap().len(), 2, "the engine tells new keys when it signs with them");
 }

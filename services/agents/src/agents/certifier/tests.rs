@@ -1,6 +1,7 @@
 use certificate::{Trust, Verified, verify};
 use model::{
     Event, GateResult, Plan, Record, StepKind, Timestamp, Verdict,
+    audit::{AuditAppend, AuditLevel},
     deployment::{Cause, CauseKind, Mode},
     plan::Snapshot,
     step::{Agent, Stage},
@@ -104,7 +105,9 @@ fn stored(world: &World) -> (CertificateEntry, Verified) {
     world.store.with(|shared| {
         let (entry, _) = shared.certificates[&deployment().to_string()].clone();
         let trust = Trust { keys: shared.keys.clone(), log: shared.log.as_ref().map(Log::policy) };
-        let verified = verify(&shared.evidence[&entry.file.to_string()], &trust.ready().unwrap()).unwrap();
+        let verified =
+            verify(&shared.evidence[&entry.file.to_string()], &trust.ready().unwrap(), world.engine.now())
+                .unwrap();
         (entry, verified)
     })
 }
@@ -132,12 +135,12 @@ async fn the_audit_log_holds_what_was_signed() {
 
     let result = certify_in(&world).await;
 
-    assert_eq!(result.reason, "certified as PROMOTED, entry 0 of the audit log");
+    assert_eq!(result.reason, "certified as PROMOTED, entry 4 of the audit log");
     let (entry, verified) = stored(&world);
-    assert_eq!(entry.index, Some(0));
-    assert_eq!(verified.log.unwrap().index, 0);
+    assert_eq!(entry.index, Some(4));
+    assert_eq!(verified.log.unwrap().index, 4);
     let audit = verified.facts.audit.unwrap();
-    assert_eq!((audit.first, audit.last, audit.records), (101, 103, 3));
+    assert_eq!((audit.first, audit.last, audit.records, audit.size), (0, 3, 3, 4));
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,4 +225,56 @@ async fn a_certificate_that_stands_is_not_made_again() {
     assert_eq!(first.evidence, second.evidence);
     assert_eq!(second.outcome, Outcome::Succeeded);
     assert_eq!(world.store.with(|shared| shared.keys.len()), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_under_the_certifiers_name_keeps_no_certificate_from_the_log() {
+    let world = running("two", journal(vec![gate()])).await;
+    let planted = AuditRecord {
+        v: 1,
+        source: "certifier-test".to_owned(),
+        counter: 1,
+        part: 1,
+        parts: 1,
+        at: Timestamp(1),
+        actor: "grace".to_owned(),
+        action: "deployment.approved".to_owned(),
+        subject: deployment().to_string(),
+        outcome: AuditOutcome::Done,
+        reason: None,
+        cause: None,
+        trace: None,
+        detail: serde_json::Value::Null,
+        payload: None,
+    };
+    let append = AuditAppend { records: vec![planted], level: AuditLevel::Accepted };
+    world.store.with(|shared| shared.log.insert(Log::new()).append(&append).map(drop)).unwrap();
+
+    let result = certify_in(&world).await;
+
+    assert!(result.reason.ends_with("of the audit log"), "{}", result.reason);
+    assert!(stored(&world).1.log.is_some());
+    let log = world.store.with(|shared| shared.log.as_ref().unwrap().records.clone());
+    let alarm = log.iter().find(|record| record.action == crate::office::TAKEN).unwrap();
+    assert_eq!((alarm.subject.as_str(), alarm.outcome), ("certifier-test", AuditOutcome::Failed));
+    let own = log.last().unwrap();
+    assert!(own.source.starts_with("certifier-test-") && own.source == alarm.source, "{}", own.source);
+    assert_eq!((alarm.counter, own.counter), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_is_told_without_another_certificate_and_never_taken_back() {
+    let world = running("two", journal(vec![gate()])).await;
+    certify_in(&world).await;
+    let told = || world.store.with(|shared| shared.keys.clone());
+    let before = told();
+    let folder = world.keys.path().to_owned();
+
+    certificate::keys::file::revoke(&folder, &before[0].id, world.engine.now()).unwrap();
+    world.engine.office.tell_keys(world.engine.store.as_ref()).await.unwrap();
+
+    let revoked = told().into_iter().find(|key| key.id == before[0].id).unwrap();
+    assert!(revoked.revoked.is_some());
+    world.engine.store.publish_key(&before[0]).await.unwrap();
+    assert!(told().contains(&revoked), "whoever has not heard of it takes it back");
 }

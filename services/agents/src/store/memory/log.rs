@@ -3,7 +3,12 @@
 use ledger::{
     Checkpoint, Frontier, InclusionProof, KeyKind, ProofFile, SignedCheckpoint, SigningKey, leaf_hash,
 };
-use model::audit::{AuditAppend, AuditProof, AuditReceipt, AuditReceipts, AuditRecord, AuditStatus};
+use model::{
+    Record,
+    audit::{AuditAppend, AuditAwaited, AuditOutcome, AuditProof, AuditReceipt, AuditReceipts, AuditRecord},
+};
+
+use crate::error::Result;
 
 const ORIGIN: &str = "test/code-audit";
 
@@ -21,8 +26,41 @@ impl Log {
         format!("log {}\nquorum none\n", self.key.verifying_key())
     }
 
+    /// Takes the journal as it is so far, once; says where its record of this version stands.
+    pub(super) fn journal(&mut self, records: &[Record], version: u64) -> AuditAwaited {
+        let cause = |record: &Record| Some(format!("{}:{}", record.id, record.version));
+        for record in records {
+            if self.records.iter().any(|known| known.cause == cause(record) && known.source == "LOG") {
+                continue;
+            }
+            for (event, part) in record.events.iter().zip(1..) {
+                self.records.push(AuditRecord {
+                    v: 1,
+                    source: "LOG".to_owned(),
+                    counter: record.version,
+                    part,
+                    parts: record.events.len() as u32,
+                    at: record.at,
+                    actor: record.writer.clone(),
+                    action: format!("deployment.{}", event.name()),
+                    subject: record.id.clone(),
+                    outcome: AuditOutcome::Done,
+                    reason: None,
+                    cause: cause(record),
+                    trace: None,
+                    detail: serde_json::to_value(event).unwrap(),
+                    payload: None,
+                });
+            }
+        }
+        let record = records.iter().find(|record| record.version == version).unwrap();
+        let of_it = |known: &AuditRecord| known.cause == cause(record) && known.source == "LOG";
+        let index = self.records.iter().position(of_it).unwrap() as u64;
+        AuditAwaited { index, leaves: record.events.len() as u32 }
+    }
+
     /// Each count of a source is kept once, and none may be left out.
-    pub(super) fn append(&mut self, append: &AuditAppend) -> AuditReceipts {
+    pub(crate) fn append(&mut self, append: &AuditAppend) -> Result<AuditReceipts> {
         let mut receipts = Vec::new();
         for record in &append.records {
             let of_source = self.records.iter().filter(|known| known.source == record.source);
@@ -30,13 +68,21 @@ impl Log {
             let is_this =
                 |known: &AuditRecord| (&known.source, known.counter) == (&record.source, record.counter);
             let known = self.records.iter().position(is_this);
+            if known.is_some_and(|at| self.records[at] != *record) {
+                let fault = model::Fault::new(model::Code::Conflict, "counted for another fact before");
+                return Err(bus::Failure {
+                    what: "hand facts to the audit log".into(),
+                    source: bus::AppendError::Unavailable(bus::Error::Fault(fault)),
+                }
+                .into());
+            }
             let index = known.unwrap_or(self.records.len()) as u64;
             if known.is_none() {
                 self.records.push(record.clone());
             }
             receipts.push(AuditReceipt { index, repeated: known.is_some() });
         }
-        AuditReceipts { receipts, level: append.level }
+        Ok(AuditReceipts { receipts, level: append.level })
     }
 
     fn leaves(&self) -> Vec<ledger::Hash> {
@@ -56,19 +102,6 @@ impl Log {
             InclusionProof { index, size: leaves.len() as u64, hashes: path(&leaves, index as usize) };
         let leaf = String::from_utf8(self.records[index as usize].to_leaf()).unwrap();
         AuditProof { index, leaf, proof: ProofFile::new(proof, self.signed()).to_string() }
-    }
-
-    pub(super) fn state(&self) -> AuditStatus {
-        AuditStatus {
-            origin: ORIGIN.to_owned(),
-            accepted: self.records.len() as u64,
-            included: self.records.len() as u64,
-            checkpoint: self.signed().to_string(),
-            keys: vec![self.key.verifying_key().to_string()],
-            searchable: 0,
-            sources: Vec::new(),
-            alarms: Vec::new(),
-        }
     }
 }
 

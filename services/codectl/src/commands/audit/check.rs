@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use ledger::{ProofFile, SignedCheckpoint, policy::Trust, store::Reader, verify};
-use model::audit::AuditRecord;
+use model::{audit::AuditRecord, digest::check_canonical};
 use serde::Serialize;
 
 use super::{Check, Consistency, Prepare, Verify, Witness, log_folder, policy, text};
@@ -191,6 +191,10 @@ struct Source {
 
 impl Counts {
     fn see(&mut self, index: u64, leaf: &[u8]) {
+        // Whoever reads the first of two equal keys reads another fact than whoever reads the last.
+        if let Err(why) = check_canonical(leaf) {
+            self.complaints.push(format!("entry {index} is not a fact in canonical form: {why}"));
+        }
         let Ok(count) = serde_json::from_slice::<Count<'_>>(leaf) else {
             self.complaints.push(format!("entry {index} is not a fact"));
             return;
@@ -382,4 +386,32 @@ pub async fn witness(witness: Witness) -> Result<u8, Failure> {
         _ = signals.next() => stop.cancel(),
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(leaf: &str) -> Vec<String> {
+        let mut counts = Counts::default();
+        counts.see(0, leaf.as_bytes());
+        counts.complaints()
+    }
+
+    #[test]
+    fn a_leaf_that_two_readers_read_in_two_ways_is_no_fact() {
+        let whole = r#"{"action":"a","actor":"ada","at":1,"counter":1,"detail":{"by":"ada"},"outcome":"done","part":1,"parts":1,"source":"s","subject":"x","v":1}"#;
+        assert_eq!(complaints(whole), [""; 0]);
+
+        for (from, to) in [
+            (r#""actor":"ada","#, r#""actor":"ada","actor":"eve","#),
+            (r#"{"by":"ada"}"#, r#"{"by":"ada","by":"eve"}"#),
+            (r#"{"action":"a","actor":"ada","#, r#"{"actor":"ada","action":"a","#),
+            (r#""v":1}"#, r#""v":1 }"#),
+        ] {
+            let found = complaints(&whole.replace(from, to));
+
+            assert!(found.len() == 1 && found[0].contains("entry 0 is not a fact"), "{to}: {found:?}");
+        }
+    }
 }

@@ -21,6 +21,9 @@ use crate::{
     output::{self, paint},
 };
 
+/// Tries of one change against other writers.
+const RACES: usize = 20;
+
 /// `certificate keys`
 #[derive(Debug, Subcommand)]
 pub enum Keys {
@@ -91,17 +94,64 @@ pub async fn run(global: &Global, keys: Keys) -> Result<u8, Failure> {
         Keys::List(folder) => list(global, &folder).await,
         Keys::Trust(take) => trust(global, &take).await,
         Keys::Rotate(asked) => rotate(global, &asked),
-        Keys::Revoke(asked) => {
-            let folder = folder(global, asked.keys.as_ref());
-            let ring = file::revoke(&folder, &asked.id, output::now()).map_err(failed)?;
-            show(&ring.keys);
-            output::note(format!(
-                "{} certifiers make a new key by themselves; give verifiers a new trust file: codectl certificate keys trust",
-                paint::warn("note:")
-            ));
-            Ok(0)
+        Keys::Revoke(asked) => revoke(global, &asked).await,
+    }
+}
+
+/// Revokes a key on its host, and tells the engine at once where there is one.
+async fn revoke(global: &Global, asked: &Revoke) -> Result<u8, Failure> {
+    let folder = folder(global, asked.keys.as_ref());
+    let ring = file::revoke(&folder, &asked.id, output::now()).map_err(failed)?;
+    show(&ring.keys);
+    let revoked: Vec<&TrustedKey> = ring.keys.iter().filter(|key| key.revoked.is_some()).collect();
+    let told = match Client::connect(global).await {
+        Ok(client) => tell(&client, &revoked).await,
+        Err(failure) => Err(failure),
+    };
+    let note = match told {
+        Ok(()) => "the engine tells it from now on".to_owned(),
+        Err(failure) => format!(
+            "the engine was not told ({}): a certifier that reads this folder tells it within seconds",
+            failure.text.lines().next().unwrap_or_default()
+        ),
+    };
+    output::note(format!(
+        "{} {note}; certifiers make a new key by themselves; give verifiers a new trust file: codectl certificate keys trust",
+        paint::warn("note:")
+    ));
+    Ok(0)
+}
+
+/// Publishes what is known of these keys. An earlier end that somebody else told stands.
+async fn tell(client: &Client, keys: &[&TrustedKey]) -> Result<(), Failure> {
+    let bucket = client.bus.bucket(&subjects::buckets::SIGNING_KEYS);
+    for key in keys {
+        let name = key.id.get(..32).unwrap_or(&key.id);
+        let mut told = false;
+        for _ in 0..RACES {
+            // What no certifier ever told is not used yet; it is told with its revocation when it is.
+            let Some((found, revision)) = bucket.get(name).await? else {
+                told = true;
+                break;
+            };
+            let known: TrustedKey = serde_json::from_value(found)
+                .map_err(|error| Failure::other(format!("signing key {name}: {error}")))?;
+            let value = serde_json::to_value(key.joined(&known))
+                .map_err(|error| Failure::other(format!("signing key {name}: {error}")))?;
+            match bucket.update(name, &value, revision).await {
+                Ok(_) => {
+                    told = true;
+                    break;
+                }
+                Err(bus::WriteError::Raced) => {}
+                Err(error) => return Err(Failure::other(chassis::chain(&error))),
+            }
+        }
+        if !told {
+            return Err(Failure::other(format!("signing key {name} is written by too many at once")));
         }
     }
+    Ok(())
 }
 
 fn failed(error: certificate::Error) -> Failure {

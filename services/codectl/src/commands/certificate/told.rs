@@ -5,7 +5,7 @@ use std::path::Path;
 use certificate::{
     Algorithm, Deployment, Ending, Verified,
     deployment::{Gate, Step},
-    verify::short,
+    verify::{Belief, short},
 };
 use model::{
     Outcome,
@@ -24,6 +24,9 @@ pub fn row(name: &str, text: impl std::fmt::Display) -> String {
 pub fn title(facts: &Deployment) -> String {
     let ending = facts.ending.as_str().replace('_', " ");
     let ending = match facts.ending {
+        Ending::Promoted if facts.mode == Mode::Rollback => {
+            paint::warn("PROMOTED AS A WAY BACK, through no gates")
+        }
         Ending::Promoted => paint::good(ending),
         Ending::RolledBack | Ending::Cancelled | Ending::Superseded | Ending::Unproven => paint::warn(ending),
         Ending::Rejected | Ending::NeedsHuman => paint::bad(ending),
@@ -55,10 +58,14 @@ fn who(facts: &Deployment, lines: &mut Vec<String>) {
         format!("{} asked for it{back} at {}; over after {took}", facts.initiator, facts.received),
     ));
     if let Some(reason) = &facts.forced {
-        lines.push(row("", format!("{} over a quarantine: {reason}", paint::warn("forced"))));
+        let what = "in case of a quarantine; whether there was one is not in the journal";
+        lines.push(row("", format!("{} {what}: {reason}", paint::warn("forced"))));
     }
     let needed = facts.policy.approvals;
-    if needed == 0 && facts.approvals.is_empty() {
+    let back = facts.mode == Mode::Rollback;
+    if back && facts.approvals.is_empty() {
+        lines.push(row("approved", "nobody: a way back asks for no approval"));
+    } else if needed == 0 && facts.approvals.is_empty() {
         lines.push(row("approved", "nobody had to"));
     }
     for approval in &facts.approvals {
@@ -66,7 +73,7 @@ fn who(facts: &Deployment, lines: &mut Vec<String>) {
             if Some(&approval.plan) == facts.plan.as_ref() { "exactly this plan" } else { "another plan" };
         lines.push(row("approved", format!("{} approved {which} at {}", approval.by, approval.at)));
     }
-    if needed > 0 {
+    if needed > 0 && !back {
         let anyone = "anyone but the initiator".to_owned();
         let whom = if facts.policy.approvers.is_empty() { anyone } else { facts.policy.approvers.join(", ") };
         lines.push(row("", format!("{} of {needed} approvals; may: {whom}", facts.approvals.len())));
@@ -131,7 +138,8 @@ fn on_what(facts: &Deployment, lines: &mut Vec<String>) {
         |gate: &&Gate| facts.steps.iter().any(|step| step.id == gate.step && step.attempts == gate.attempt);
     let gates: Vec<&Gate> = facts.gates.iter().filter(last).collect();
     if gates.is_empty() {
-        lines.push(row("gates", "none was judged"));
+        let why = if facts.mode == Mode::Rollback { ": a way back passes none" } else { "" };
+        lines.push(row("gates", format!("none was judged{why}")));
     }
     for (at, gate) in gates.iter().enumerate() {
         let sign = if gate.outcome == Outcome::Succeeded { paint::good("✓") } else { paint::bad("✗") };
@@ -162,7 +170,9 @@ fn on_what(facts: &Deployment, lines: &mut Vec<String>) {
     }
     for (at, input) in facts.inputs.iter().enumerate() {
         let name = if at == 0 { "evidence" } else { "" };
-        lines.push(row(name, format!("{} {}  {}", input.kind, paint::faint(&input.name), input.digest)));
+        let read = if input.name.starts_with("code/") { "  (a label names it; nobody read it)" } else { "" };
+        lines
+            .push(row(name, format!("{} {}  {}{read}", input.kind, paint::faint(&input.name), input.digest)));
     }
     lines.push(row("journal", format!("{} records, {}", facts.journal.version, facts.journal.digest)));
     if let Some(audit) = &facts.audit {
@@ -194,13 +204,24 @@ pub fn proof(verified: &Verified) -> Vec<String> {
             lines.push(row(
                 "",
                 match log.witnesses.as_slice() {
-                    [] => "no witness is asked for by the trust file".to_owned(),
+                    [] => "no witness is asked for by the trust file: whoever holds the log's keys can rewrite it".to_owned(),
                     some => format!("seen by {}{at}", some.join(", ")),
                 },
             ));
         }
     }
     lines
+}
+
+/// What nothing enclosed shows, and who is believed for it.
+pub fn believed(verified: &Verified) -> Vec<String> {
+    let all = verified.believed.iter().enumerate();
+    let line = |(at, belief): (usize, &Belief)| {
+        let name = if at == 0 { "believed" } else { "" };
+        let field = belief.field.trim_start_matches("predicate.");
+        row(name, format!("{} {}: {}", paint::faint(field), belief.by, belief.text))
+    };
+    all.map(line).collect()
 }
 
 /// How other tools verify what was exported.
