@@ -8,6 +8,7 @@ mod failures;
 mod house;
 mod inbox;
 mod kills;
+mod ports;
 mod sim;
 mod takeover;
 mod whole;

@@ -447,7 +447,7 @@ impl<'a> Fleet<'a> {
         let limit = self.ctx.config.drain.0;
         self.leaving.extend(going.iter().map(|instance| instance.id.clone()));
         if let Some(table) = self.route(weights).await? {
-            match planes::acknowledge(self.ctx, &table, LETTING_GO).await {
+            match planes::follow(self.ctx, &table, LETTING_GO).await {
                 Ok(planes::Taken::By(_)) => {
                     let revisions: BTreeSet<&Revision> = going
                         .iter()

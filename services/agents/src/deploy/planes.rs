@@ -26,12 +26,30 @@ pub enum Taken {
 /// # Errors
 /// One of them has not within `limit`. That none lives is no error here.
 pub async fn acknowledge(ctx: &Ctx, table: &RouteTable, limit: Duration) -> Result<Taken> {
+    wait(ctx, table, limit, |plane| older(table, plane).or_else(|| closed(table, plane))).await
+}
+
+/// Waits until every data plane that lives follows this table or a newer one, whether clients can come in or not: then
+/// none sends requests to what the table no longer names.
+///
+/// # Errors
+/// As [`acknowledge`].
+pub async fn follow(ctx: &Ctx, table: &RouteTable, limit: Duration) -> Result<Taken> {
+    wait(ctx, table, limit, |plane| older(table, plane)).await
+}
+
+async fn wait(
+    ctx: &Ctx,
+    table: &RouteTable,
+    limit: Duration,
+    behind: impl Fn(&TrafficCount) -> Option<String>,
+) -> Result<Taken> {
     let heard = ctx.traffic.of(&table.target).await?;
     heard.settled().await;
     let until = Instant::now() + limit;
     loop {
         let planes = heard.planes(&table.module);
-        let late = planes.iter().find_map(|plane| behind(table, plane));
+        let late = planes.iter().find_map(&behind);
         match late {
             None if !planes.is_empty() => return Ok(Taken::By(planes.len())),
             None if Instant::now() >= until => return Ok(Taken::Nobody),
@@ -41,18 +59,17 @@ pub async fn acknowledge(ctx: &Ctx, table: &RouteTable, limit: Duration) -> Resu
     }
 }
 
-/// Why the table is not in force in a data plane; none when it is.
-fn behind(table: &RouteTable, plane: &TrafficCount) -> Option<String> {
-    let TrafficCount { plane, version, closed, .. } = plane;
+fn older(table: &RouteTable, plane: &TrafficCount) -> Option<String> {
+    let TrafficCount { plane, version, .. } = plane;
     let (module, wanted) = (&table.module, table.version);
-    if *version < wanted {
-        return Some(format!(
-            "data plane {plane} has version {version} of the routes of {module}, not {wanted}"
-        ));
-    }
-    // Nobody comes in where nobody is served.
-    let why = closed.as_ref().filter(|_| !table.weights.0.is_empty())?;
-    Some(format!("clients of {module} cannot come in at data plane {plane}: {why}"))
+    let text = format!("data plane {plane} has version {version} of the routes of {module}, not {wanted}");
+    (*version < wanted).then_some(text)
+}
+
+/// Nobody comes in where nobody is served.
+fn closed(table: &RouteTable, plane: &TrafficCount) -> Option<String> {
+    let why = plane.closed.as_ref().filter(|_| !table.weights.0.is_empty())?;
+    Some(format!("clients of {} cannot come in at data plane {}: {why}", table.module, plane.plane))
 }
 
 /// Waits until no request of the revision is in flight that was when this was called, at most `limit`; gives whether.

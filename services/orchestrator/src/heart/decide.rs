@@ -18,10 +18,12 @@ use model::{
 
 mod advice;
 mod command;
+mod follow;
 mod wake;
 
 pub use advice::on_advice;
 pub use command::on_command;
+pub use follow::{follow, on_reports};
 pub use wake::wake_at;
 
 use super::{
@@ -60,17 +62,6 @@ pub fn advance_as_heard(deployment: &Deployment, context: Context<'_>) -> Vec<Ev
     advance_while(deployment.clone(), context, |state| !needs_target(state))
 }
 
-/// What was decided, and all that follows from it by itself: one record. Nothing follows where another replica drives, or
-/// none, and nothing beyond where the target has to be looked at.
-pub fn follow(deployment: &Deployment, mut events: Vec<Event>, context: Context<'_>) -> Vec<Event> {
-    let mut state = deployment.clone();
-    events.iter().for_each(|event| state.evolve(event, context.now));
-    if !events.is_empty() && state.owner.as_ref() == Some(context.me) {
-        events.extend(advance_while(state, context, |state| !needs_target(state)));
-    }
-    events
-}
-
 /// A plan is made, and an end found, from the target as its journal has it and not as it was heard so far.
 pub fn needs_target(deployment: &Deployment) -> bool {
     deployment.phase < Phase::Planned || deployment.phase == Phase::Decided
@@ -90,23 +81,6 @@ fn advance_while(
         }
         for event in next {
             state.evolve(&event, context.now);
-            events.push(event);
-        }
-    }
-    events
-}
-
-/// Several reports, each on top of those before it. What no longer matters adds nothing.
-pub fn on_reports<'a>(
-    deployment: &Deployment,
-    reports: impl IntoIterator<Item = &'a StepReport>,
-    now: Timestamp,
-) -> Vec<Event> {
-    let mut state = deployment.clone();
-    let mut events = Vec::new();
-    for report in reports {
-        for event in on_report(&state, report) {
-            state.evolve(&event, now);
             events.push(event);
         }
     }
