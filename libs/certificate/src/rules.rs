@@ -67,7 +67,7 @@ pub fn artifacts(spec: &DeploymentSpec) -> Vec<Artifact> {
             module: module.name.clone(),
             version: module.version.clone(),
             revision: module.revision(),
-            name: image.or(module.run.command.first()).cloned().unwrap_or_default(),
+            name: image.or(module.run.program()).cloned().unwrap_or_default(),
             digest: module.run.digest.clone().or(pinned),
         }
     };

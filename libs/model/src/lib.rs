@@ -17,6 +17,7 @@ pub mod fault;
 pub mod id;
 pub mod journal;
 pub mod limits;
+pub mod placeholder;
 pub mod plan;
 pub mod route;
 pub mod spec;

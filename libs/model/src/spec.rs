@@ -9,8 +9,8 @@ mod strategy;
 
 pub use analysis::{Analysis, Comparison, Direction, Metric, NoData, Provider};
 pub use module::{
-    ConfigFile, Dependency, Expose, Health, Module, PortSpec, Probe, Resources, Run, SecretFrom, SecretRef,
-    Smoke, Volume,
+    ConfigFile, Dependency, Expose, Health, Module, PortSpec, Probe, Request, Resources, Run,
+    SECRET_VARIABLES, SecretFrom, SecretRef, Smoke, Volume,
 };
 pub use strategy::{BlueGreen, Canary, CanaryStep, Rolling, Strategy};
 

@@ -23,7 +23,13 @@ pub(crate) fn check(order: &StartOrder, settings: &Settings) -> Result<()> {
         )));
     }
     of(order, 0, settings)?;
-    crate::pack::archive(&order.module.config, user_ids(order)).map(drop)
+    archive(order).map(drop)
+}
+
+/// The configuration files as the container gets them.
+pub(crate) fn archive(order: &StartOrder) -> Result<Vec<u8>> {
+    let numbers: BTreeMap<String, u16> = ports(order)?.into_iter().collect();
+    crate::pack::archive(&order.config(&numbers)?, user_ids(order))
 }
 
 /// Port number per name, in the module's order.
@@ -41,7 +47,7 @@ fn ports(order: &StartOrder) -> Result<Vec<(String, u16)>> {
 }
 
 /// User and group of the files given to the container; names in the image are not looked up and mean root.
-pub(crate) fn user_ids(order: &StartOrder) -> (u32, u32) {
+fn user_ids(order: &StartOrder) -> (u32, u32) {
     let text = order.module.run.user.as_deref().unwrap_or_default();
     let (user, group) = text.split_once(':').unwrap_or((text, text));
     (user.parse().unwrap_or(0), group.parse().unwrap_or(0))
@@ -59,14 +65,16 @@ pub(crate) fn of(order: &StartOrder, restarts: u32, settings: &Settings) -> Resu
             environment.insert(format!("CODE_VOLUME_{part}"), volume.path.clone());
         }
     }
-    let command = order.command(&numbers)?;
-    let endpoint =
-        EndpointSettings { aliases: Some(vec![order.module.name.to_string()]), ..Default::default() };
+    let words = order.image_words(&numbers)?;
+    let mut aliases = vec![order.module.name.to_string()];
+    aliases.extend(order.module.aliases.iter().cloned());
+    let endpoint = EndpointSettings { aliases: Some(aliases), ..Default::default() };
     let token = order.target.token();
     Ok(ContainerCreateBody {
         image: run.image.clone(),
-        // The spec's command is program and arguments, so it takes the place of both of the image's.
-        entrypoint: (!command.is_empty()).then_some(command),
+        // The engine takes an empty ENTRYPOINT for a cleared one, and drops the image's CMD when it gets an ENTRYPOINT.
+        entrypoint: words.entrypoint,
+        cmd: words.arguments,
         env: Some(environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: run.user.clone(),
         working_dir: run.working_directory.clone(),
@@ -135,4 +143,67 @@ fn mount(order: &StartOrder, volume: &Volume, settings: &Settings) -> Result<Mou
         read_only: Some(volume.read_only),
         ..Default::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{DeploymentId, Fence};
+
+    use super::*;
+
+    fn made(module: &str) -> ContainerCreateBody {
+        let order = StartOrder {
+            target: "test.docker.shop".parse().unwrap(),
+            deployment: DeploymentId::new(),
+            module: serde_json::from_str(module).unwrap(),
+            revision: "abc".parse().unwrap(),
+            slot: 0,
+            fence: Fence { lock: 1, epoch: 1 },
+            peers: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            secrets: Vec::new(),
+        };
+        of(&order, 0, &Settings::new("state")).unwrap()
+    }
+
+    #[test]
+    fn arguments_leave_the_image_its_entrypoint_and_an_entrypoint_replaces_it() {
+        let words =
+            |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>());
+        for (run, entrypoint, cmd) in [
+            (r#"{"image":"a"}"#, None, None),
+            (r#"{"image":"a","arguments":["--at","{port}"]}"#, None, words(&["--at", "80"])),
+            (r#"{"image":"a","entrypoint":[],"arguments":["/b"]}"#, words(&[]), words(&["/b"])),
+            (r#"{"image":"a","entrypoint":["/run","x"]}"#, words(&["/run", "x"]), None),
+            (r#"{"image":"a","command":["/run","x"]}"#, words(&["/run", "x"]), None),
+        ] {
+            let module =
+                format!(r#"{{"name":"web","run":{run},"ports":[{{"name":"http","container":80}}]}}"#);
+
+            let made = made(&module);
+
+            assert_eq!((made.entrypoint, made.cmd), (entrypoint, cmd), "{run}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_found_under_its_aliases_too() {
+        let made = made(r#"{"name":"order-api","run":{"image":"a"},"aliases":["order_api"]}"#);
+
+        let endpoints = made.networking_config.unwrap().endpoints_config.unwrap();
+        let endpoint = endpoints.into_values().next().unwrap();
+        assert_eq!(endpoint.aliases.unwrap(), ["order-api", "order_api"]);
+    }
+
+    #[test]
+    fn a_request_is_counted_and_a_limit_enforced() {
+        let made = made(
+            r#"{"name":"web","run":{"image":"a"},"resources":{"cpu":"2","memory":"1Gi","request":{"cpu":"100m","memory":"64Mi"}}}"#,
+        );
+
+        let labels = made.labels.unwrap();
+        assert_eq!(labels[labels::CPU], "100");
+        assert_eq!(labels[labels::MEMORY], (64u64 << 20).to_string());
+        assert_eq!(made.host_config.unwrap().nano_cpus, Some(2_000_000_000));
+    }
 }

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::{
     Settings, body,
     engine::{self, Engine, is_status, said},
-    image, network, pack,
+    image, network,
     seen::{self, Seen},
 };
 
@@ -75,7 +75,7 @@ impl DockerPlatform {
         let id = order.id();
         let started = async {
             if !order.module.config.is_empty() {
-                let archive = pack::archive(&order.module.config, body::user_ids(order))?;
+                let archive = body::archive(order)?;
                 let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
                 let upload =
                     docker.upload_to_container(&id, Some(options), bollard::body_full(archive.into()));

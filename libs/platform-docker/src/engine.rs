@@ -69,7 +69,7 @@ pub(crate) fn said(what: impl Into<String>, error: Said) -> Error {
 /// A container was created but its program could not begin.
 pub(crate) fn not_started(order: &StartOrder, error: Said) -> Error {
     let text = error.to_string();
-    let program = order.module.run.command.first().map_or("of the image", String::as_str);
+    let program = order.module.run.program().map_or("of the image", String::as_str);
     if text.contains("executable file not found") || text.contains("no such file or directory") {
         let image = order.module.run.image.as_deref().unwrap_or_default();
         return Error::ArtefactMissing {

@@ -37,8 +37,8 @@ pub(crate) fn of(order: &StartOrder, ports: &[(String, u16)], restarts: u32) -> 
             (FENCE, order.fence.to_string()),
             (RESTARTS, restarts.to_string()),
             (PORTS, serde_json::json!(ports).to_string()),
-            (CPU, resources.cpu_millis().unwrap_or(0).to_string()),
-            (MEMORY, resources.memory_bytes().unwrap_or(0).to_string()),
+            (CPU, resources.reserved_cpu_millis().to_string()),
+            (MEMORY, resources.reserved_memory_bytes().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );

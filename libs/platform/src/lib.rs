@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub use fence::{FenceRefused, FenceStore};
 pub use health::Prober;
 pub use instance::{Capacity, Instance, State};
-pub use order::{StartOrder, contained, fill, instance_id};
+pub use order::{ImageWords, StartOrder, contained, fill, instance_id};
 pub use process::ProcessPlatform;
 pub use scripted::ScriptedPlatform;
 

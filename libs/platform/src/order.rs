@@ -6,7 +6,12 @@ use std::{
 };
 
 use ground::Secret;
-use model::{DeploymentId, Fence, TargetId, Token, plan::Revision, spec::Module};
+use model::{
+    DeploymentId, Fence, TargetId, Token,
+    placeholder::{self, Part},
+    plan::Revision,
+    spec::{ConfigFile, Module},
+};
 
 use crate::{Error, Result};
 
@@ -33,6 +38,15 @@ pub struct StartOrder {
     pub secrets: Vec<(String, Secret)>,
 }
 
+/// What takes the place of an image's own words; none leaves the image's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageWords {
+    /// For its ENTRYPOINT; empty clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// For its CMD.
+    pub arguments: Option<Vec<String>>,
+}
+
 /// The id an order's instance always has.
 pub fn instance_id(target: &TargetId, module: &Token, revision: &Revision, slot: u32) -> String {
     format!("{}-{module}-{revision}-{slot}", target.token())
@@ -53,15 +67,18 @@ impl StartOrder {
             });
         }
         let resources = &self.module.resources;
-        if let (Some(text), None | Some(0)) = (&resources.cpu, resources.cpu_millis()) {
-            return Err(Error::invalid(format!(
-                "module {module} has a processor limit {text:?} that is no number above 0"
-            )));
-        }
-        if let (Some(text), None | Some(0)) = (&resources.memory, resources.memory_bytes()) {
-            return Err(Error::invalid(format!(
-                "module {module} has a memory limit {text:?} that is no size above 0"
-            )));
+        let request = &resources.request;
+        for (what, text, amount) in [
+            ("processor limit", &resources.cpu, resources.cpu_millis()),
+            ("processor request", &request.cpu, request.cpu_millis()),
+            ("memory limit", &resources.memory, resources.memory_bytes()),
+            ("memory request", &request.memory, request.memory_bytes()),
+        ] {
+            if let (Some(text), None | Some(0)) = (text, amount) {
+                return Err(Error::invalid(format!(
+                    "module {module} has a {what} {text:?} that is no amount above 0"
+                )));
+            }
         }
         for port in &self.module.ports {
             if self.module.ports.iter().filter(|other| other.name == port.name).count() > 1 {
@@ -84,9 +101,33 @@ impl StartOrder {
         self.module.ports.first().map(|port| port.name.to_string())
     }
 
-    /// Program and arguments with `{port}` and `{port:NAME}` replaced.
+    /// All words that run, program first, with `{port}` and `{port:NAME}` replaced.
     pub fn command(&self, ports: &BTreeMap<String, u16>) -> Result<Vec<String>> {
-        self.module.run.command.iter().map(|word| self.fill(word, ports)).collect()
+        let words = self.module.run.words().into_iter().flat_map(|(_, words)| words);
+        words.map(|word| self.fill(word, ports)).collect()
+    }
+
+    /// What takes the place of an image's own words, filled like [`StartOrder::command`].
+    pub fn image_words(&self, ports: &BTreeMap<String, u16>) -> Result<ImageWords> {
+        let run = &self.module.run;
+        let fill = |words: &[String]| -> Result<Vec<String>> {
+            words.iter().map(|word| self.fill(word, ports)).collect()
+        };
+        let entrypoint = match &run.entrypoint {
+            Some(words) => Some(fill(words)?),
+            None if run.command.is_empty() => None,
+            None => Some(fill(&run.command)?),
+        };
+        let arguments = if run.arguments.is_empty() { None } else { Some(fill(&run.arguments)?) };
+        Ok(ImageWords { entrypoint, arguments })
+    }
+
+    /// The module's configuration files with `{port}` and `{port:NAME}` in them replaced.
+    pub fn config(&self, ports: &BTreeMap<String, u16>) -> Result<Vec<ConfigFile>> {
+        let fill = |file: &ConfigFile| {
+            Ok(ConfigFile { path: file.path.clone(), content: self.fill(&file.content, ports)? })
+        };
+        self.module.config.iter().map(fill).collect()
     }
 
     /// The instance's environment: the module's own, the secrets, then what the engine says of itself, which nothing
@@ -134,33 +175,28 @@ impl StartOrder {
 }
 
 /// The text with `{port}` (the port named `first`) and `{port:NAME}` replaced; refused when there is no such port.
+/// Which braces are placeholders is for [`model::placeholder`] to say; all others stay as they are.
 pub fn fill(
     text: &str,
     module: &Token,
     ports: &BTreeMap<String, u16>,
     first: Option<&str>,
 ) -> Result<String> {
-    let number = |name: Option<&str>, written: &str| {
-        let number = name.or(first).and_then(|name| ports.get(name));
-        number
-            .map(u16::to_string)
-            .ok_or_else(|| Error::invalid(format!("module {module} writes {written} but has no such port")))
-    };
     let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(begin) = rest.find("{port") {
-        filled.push_str(&rest[..begin]);
-        rest = &rest[begin..];
-        let Some(end) = rest.find('}') else { break };
-        let written = &rest[..=end];
-        match &written[5..end] {
-            "" => filled.push_str(&number(None, written)?),
-            name if name.starts_with(':') => filled.push_str(&number(Some(&name[1..]), written)?),
-            _ => filled.push_str(written),
+    for part in placeholder::parts(text) {
+        match part {
+            Part::Text(text) => filled.push_str(text),
+            Part::Port(name) => match name.or(first).and_then(|name| ports.get(name)) {
+                Some(number) => filled.push_str(&number.to_string()),
+                None => {
+                    let written = name.map_or("{port}".to_owned(), |name| format!("{{port:{name}}}"));
+                    return Err(Error::invalid(format!(
+                        "module {module} writes {written} but has no such port"
+                    )));
+                }
+            },
         }
-        rest = &rest[end + 1..];
     }
-    filled.push_str(rest);
     Ok(filled)
 }
 
@@ -217,6 +253,50 @@ mod tests {
         let command = order.command(&ports).unwrap();
 
         assert_eq!(command, ["a", "--at=81", "82{x}", "{portal}", "{port"]);
+    }
+
+    #[test]
+    fn entrypoint_and_arguments_are_what_an_image_has_and_one_line_for_a_process() {
+        let ports = [("http".to_owned(), 81)].into();
+        let of = |run: &str| {
+            let order = order(&format!(r#"{{"name":"web","run":{run},"ports":[{{"name":"http"}}]}}"#));
+            (order.image_words(&ports).unwrap(), order.command(&ports).unwrap())
+        };
+        let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+
+        for (run, entrypoint, arguments, line) in [
+            (r#"{"image":"a"}"#, None, None, words(&[])),
+            (
+                r#"{"image":"a","arguments":["-p","{port}"]}"#,
+                None,
+                Some(words(&["-p", "81"])),
+                words(&["-p", "81"]),
+            ),
+            (r#"{"image":"a","entrypoint":[]}"#, Some(words(&[])), None, words(&[])),
+            (
+                r#"{"entrypoint":["/run","{port}"],"arguments":["b"]}"#,
+                Some(words(&["/run", "81"])),
+                Some(words(&["b"])),
+                words(&["/run", "81", "b"]),
+            ),
+            (r#"{"command":["a","b"]}"#, Some(words(&["a", "b"])), None, words(&["a", "b"])),
+        ] {
+            assert_eq!(of(run), (ImageWords { entrypoint, arguments }, line), "{run}");
+        }
+    }
+
+    #[test]
+    fn configuration_files_get_the_port_as_the_environment_does() {
+        let order = order(
+            r#"{"name":"web","run":{"command":["a"]},"ports":[{"name":"http"}],"environment":{"AT":"{port}"},
+                "config":[{"path":"a.json","content":"{\"port\": {port}, \"t\": \"{{port}}\"}"}]}"#,
+        );
+        let ports = [("http".to_owned(), 81)].into();
+
+        let files = order.config(&ports).unwrap();
+
+        assert_eq!(files[0].content, r#"{"port": 81, "t": "{{port}}"}"#);
+        assert_eq!(order.environment(&ports, "/c").unwrap()["AT"], "81");
     }
 
     #[test]

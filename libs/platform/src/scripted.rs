@@ -218,7 +218,7 @@ impl World {
             self.instances.values().filter(|running| !matches!(running.instance.state, State::Exited { .. }));
         live.fold((0, 0), |(cpu, memory), running| {
             let resources = &running.order.module.resources;
-            (cpu + resources.cpu_millis().unwrap_or(0), memory + resources.memory_bytes().unwrap_or(0))
+            (cpu + resources.reserved_cpu_millis(), memory + resources.reserved_memory_bytes())
         })
     }
 }

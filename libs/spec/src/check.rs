@@ -2,13 +2,15 @@
 
 mod analysis;
 mod network;
+mod placeholders;
 mod release;
 mod resources;
 mod strategy;
 mod texts;
 mod workload;
 
-pub(crate) use texts::is_loose_variable;
+pub(crate) use placeholders::warnings;
+pub(crate) use texts::{is_host_name, is_loose_variable};
 
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ fn check_module(spec: &DeploymentSpec, module: &Module, path: &Path, found: &mut
     workload::check(spec, module, path, found);
     resources::check(spec, module, path, found);
     network::check(spec, module, path, found);
+    placeholders::check(module, path, found);
     if let Some(strategy) = &module.strategy {
         strategy::check(strategy, &path.field("strategy"), found);
     }

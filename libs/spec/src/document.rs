@@ -1,14 +1,15 @@
 //! A YAML or JSON document as a tree that knows where everything stands.
 
+mod events;
 mod load;
 mod path;
 mod scalar;
 mod surrogates;
 mod text;
 
-pub(crate) use load::load;
+pub(crate) use load::{load, load_compose};
 pub(crate) use path::{Path, Segment};
-pub(crate) use scalar::is_ambiguous;
+pub(crate) use scalar::{as_compose, is_ambiguous};
 pub(crate) use text::{shown, shown_text, shown_word};
 
 use model::fault::Complaint;

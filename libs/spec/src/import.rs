@@ -3,7 +3,10 @@
 //! The import carries over what means the same here, and names everything else in its notes: nothing is lost in
 //! silence. It reads the text alone, never the files or variables the text refers to.
 
+mod depends;
+mod extends;
 mod health;
+mod names;
 mod ports;
 mod quantities;
 mod service;
@@ -17,13 +20,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Fault, Token};
 
 use crate::{
-    document::{Kind, Node, Objection, Path, load, shown, shown_text, shown_word},
+    document::{Kind, Node, Objection, Path, load_compose, shown, shown_text, shown_word},
     read::{listed, read},
 };
 use yaml::{Out, text};
 
 /// Most notes that stand as comments in the spec.
 const COMMENTS: usize = 200;
+
+/// How to get one file of several.
+const ONE_FILE: &str =
+    "only the one file is read: import what `docker compose config` prints, which has everything in one";
+
+/// What becomes of all networks.
+const ONE_NETWORK: &str = "networks are not kept apart: all modules of the release share one";
+
+/// What holds for every container here and not under Compose.
+const CONFINED: &str = "containers run without Linux capabilities, new privileges and swap, and with a bounded number \
+     of processes: an image that begins as root to become another user needs `user`";
 
 /// What the Compose file does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +50,8 @@ pub struct Options {
     pub environment: Option<Token>,
     /// Values for `${VARIABLE}`. One that is missing becomes its default or nothing, as in Compose, with a note.
     pub variables: BTreeMap<String, String>,
+    /// Services with profiles take part when one of these is among them; `*` means all.
+    pub profiles: BTreeSet<String>,
 }
 
 /// What the import made.
@@ -47,13 +63,15 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
-/// Imports a Compose file (version 2, 3 or none). The fault is [`model::Code::Invalid`]: it lists what is wrong in the
+/// Imports a Compose file (version 2, 3 or none). Every difference between what Compose makes of it and what the spec
+/// says is a note; what would need another file (`include`, `extends` with `file`) is a complaint. The fault is [`model::Code::Invalid`]: it lists what is wrong in the
 /// Compose file by place, or, without places, why the spec it gives would not be valid.
 pub fn compose(text: &str, options: &Options) -> Result<Imported, Fault> {
-    let (root, complaints) = load(text);
+    let (root, complaints) = load_compose(text);
     let Some(mut root) = root else { return Err(listed("the Compose file", complaints, 0)) };
-    let mut import = Import::default();
+    let mut import = Import { profiles: options.profiles.clone(), ..Import::default() };
     variables::fill(&mut root, &options.variables, &mut import);
+    extends::resolve(&mut root, &mut import);
     let spec = import.file(&root, options);
     let mut complaints = complaints;
     complaints.extend(import.objections.into_iter().map(|objection| objection.placed(&root)));
@@ -93,8 +111,16 @@ struct Import {
     objections: Vec<Objection>,
     /// The module's name for each service.
     names: BTreeMap<String, Token>,
+    /// Host names of a service beside its module's name.
+    aliases: BTreeMap<String, BTreeSet<String>>,
     /// The ports the data plane listens on.
     listens: BTreeSet<u16>,
+    /// The same for people: `web 8080`.
+    opened: Vec<String>,
+    /// Profiles that are asked for.
+    profiles: BTreeSet<String>,
+    /// Services whose profiles are not asked for.
+    left_out: BTreeSet<String>,
 }
 
 /// One service on its way to a module.
@@ -116,7 +142,11 @@ impl Import {
                 "services" | "name" | "version" | "secrets" | "configs" => {}
                 "volumes" => self.top_volumes(&entry.value),
                 key if key.starts_with("x-") || is_empty(&entry.value) => {}
-                "networks" => self.note("networks are not carried over"),
+                "networks" => self.note(ONE_NETWORK),
+                "include" => {
+                    let path = Path::default().field("include");
+                    return self.object_with(&path, "it takes in other files", ONE_FILE);
+                }
                 key => self.note(format!("`{}` is not carried over", shown_word(key))),
             }
         }
@@ -125,17 +155,17 @@ impl Import {
             Some(Kind::Map(services)) if !services.is_empty() => services,
             _ => return self.object_to(&path, "the Compose file has no services"),
         };
+        let services = self.active(services);
+        if services.is_empty() {
+            return self.object_with(&path, "no service takes part", "ask for one of their profiles");
+        }
         if services.len() > model::limits::MODULES {
             return self.object_to(
                 &path,
                 format!("{} services, more than the 100 modules of a spec", services.len()),
             );
         }
-        for service in services {
-            if let Some(token) = self.token(&service.key, "service", &path.field(&service.key)) {
-                self.names.insert(service.key.clone(), token);
-            }
-        }
+        self.name_services(&services, &path);
         let name = match &options.name {
             Some(name) => name.clone(),
             None => match root.get("name").and_then(Node::scalar).filter(|name| !name.is_empty()) {
@@ -150,11 +180,16 @@ impl Import {
             },
         };
         let mut modules = Vec::new();
-        for entry in services {
+        for entry in &services {
             let path = path.field(&entry.key);
             let service = Service { name: &entry.key, node: &entry.value, path, root };
             modules.extend(self.service(&service));
         }
+        if !self.opened.is_empty() {
+            let opened = self.opened.join(", ");
+            self.note(format!("open ports are the data plane's, which takes HTTP alone: {opened}"));
+        }
+        self.note(CONFINED);
         let mut spec = vec![
             ("apiVersion".to_owned(), text(model::spec::API_VERSION)),
             ("name".to_owned(), text(name.as_str())),
@@ -189,7 +224,16 @@ impl Import {
     }
 
     fn object_to<T>(&mut self, path: &Path, message: impl Into<String>) -> Option<T> {
-        let (message, cure) = (message.into(), String::new());
+        self.object_with(path, message, "")
+    }
+
+    fn object_with<T>(
+        &mut self,
+        path: &Path,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Option<T> {
+        let (message, cure) = (message.into(), cure.into());
         self.objections.push(Objection { path: path.clone(), key: false, message, cure });
         None
     }

@@ -6,7 +6,7 @@ use model::{
 };
 
 use crate::{
-    check::objections,
+    check::{objections, warnings},
     document::{Node, Objection, Path, load, shown_word},
     shape::{self, Shaped},
 };
@@ -24,6 +24,8 @@ pub struct Read {
     pub spec: DeploymentSpec,
     /// The digest of the spec's canonical JSON: equal for two texts that mean the same.
     pub digest: Digest,
+    /// What is allowed and perhaps not meant, by place: what looks like a placeholder and is none.
+    pub warnings: Vec<Complaint>,
 }
 
 /// Reads a spec from YAML 1.2 or JSON. The fault is [`Code::Invalid`] and lists every complaint by place; a document
@@ -50,7 +52,10 @@ pub fn read(text: &str) -> Result<Read, Fault> {
     let placed = shaped.objections.into_iter().take(PLACED).map(|objection| objection.placed(&root));
     complaints.extend(placed);
     match spec {
-        Some(spec) if complaints.is_empty() => Ok(Read { digest: Digest::of(&spec), spec }),
+        Some(spec) if complaints.is_empty() => {
+            let warnings = warnings(&spec).into_iter().map(|warning| warning.placed(&root)).collect();
+            Ok(Read { digest: Digest::of(&spec), spec, warnings })
+        }
         _ => Err(listed("the spec", complaints, unplaced)),
     }
 }

@@ -104,16 +104,20 @@ impl Leaks {
             Some(Probe::Command(command)) => command.as_slice(),
             Some(Probe::Http { .. } | Probe::Tcp { .. }) | None => &[],
         };
-        for (field, words) in
-            [("run.command", module.run.command.as_slice()), ("health.probe.command", probe)]
-        {
+        let run = module.run.words().map(|(field, words)| (format!("run.{field}"), words));
+        for (field, words) in run.into_iter().chain([("health.probe.command".to_owned(), probe)]) {
             for (at, word) in words.iter().enumerate() {
                 let (name, value) =
                     word.split_once('=').unwrap_or((words.get(at.wrapping_sub(1)).map_or("", |it| it), word));
                 let named = name.starts_with('-') || word.contains('=');
                 let name = if named { name.trim_start_matches('-') } else { "" };
                 let what = suspicious(name, value).or_else(|| suspicious("", word));
-                self.add(&path.to(field).index(at), Some(module), &format!("word {at} of the command"), what);
+                self.add(
+                    &path.to(&field).index(at),
+                    Some(module),
+                    &format!("word {at} of the command"),
+                    what,
+                );
             }
         }
         for (at, file) in module.config.iter().enumerate() {

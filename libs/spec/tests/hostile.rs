@@ -110,15 +110,15 @@ fn a_second_document_is_refused() {
 
 #[test]
 fn tabs_in_the_indentation_are_named() {
-    assert_refused("modules:\n\t- name: web\n", "2:2: modules: a tab stands in the indentation");
+    assert_refused("modules:\n\t- name: web\n", "2:1: modules: a tab stands in the indentation");
 }
 
 #[test]
 fn tags_are_refused_but_those_of_the_core_schema() {
-    assert_refused("a: !include /etc/passwd\n", "1:13: a: the tag \"!include\" means nothing here");
+    assert_refused("a: !include /etc/passwd\n", "1:4: a: the tag \"!include\" means nothing here");
     assert_refused(
         "a: !!python/object:os.system x\n",
-        "1:30: a: the tag \"tag:yaml.org,2002:!python/object:os.system\" means nothing here",
+        "1:4: a: the tag \"!!python/object:os.system\" means nothing here",
     );
     assert!(spec::read(&SPEC.replace("listen: 18081", "listen: !!int 18081")).is_ok());
 }
@@ -132,7 +132,10 @@ fn keys_are_texts_that_stand_once() {
         "2:1: name: `name` stands twice in this mapping\n  keep one of the two; the first is at 1:1"
     );
     assert_refused("? [a, b]\n: c\n", "1:3: a list or mapping stands where a key is expected");
-    assert_refused("a: &x b\n*x : c\n", "2:1: an alias stands where a key is expected");
+    assert_refused(
+        "a: &x [b]\n*x : c\n",
+        "2:1: an alias of a list or mapping stands where a key is expected",
+    );
     assert_refused("<<: 5\n", "1:1: << takes a mapping or a list of mappings");
 }
 
@@ -184,7 +187,7 @@ fn the_largest_documents_are_read_in_bounded_time() {
         numbered("- {name: mN}\n")
     ));
     let lost = format!("services:\n  web:\n    image: a\n{}", numbered("    kN: b\n"));
-    assert_eq!(spec::import::compose(&lost, &Default::default()).unwrap().notes.len(), 20_001);
+    assert_eq!(spec::import::compose(&lost, &Default::default()).unwrap().notes.len(), 20_002);
     assert_refused(
         &format!("? {}\n: {{{}}}\n", "k".repeat(300_000), numbered("aN: b,")),
         &format!("1:3: [\"{}…\"]: a key of 300000 bytes, more than 1024", "k".repeat(60)),

@@ -462,5 +462,12 @@ pub enum Import {
         /// Environment of the application.
         #[arg(long)]
         environment: Option<String>,
+        /// Take the services of this profile along; may be given several times, `*` means all. Default: what
+        /// COMPOSE_PROFILES lists.
+        #[arg(long)]
+        profile: Vec<String>,
+        /// Values of variables that the environment does not have. Default: `.env` beside the Compose file.
+        #[arg(long)]
+        env_file: Option<PathBuf>,
     },
 }

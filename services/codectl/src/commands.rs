@@ -15,7 +15,7 @@ pub mod watch;
 
 use std::{fs, io::Read, path::Path};
 
-use model::{DeploymentSpec, Digest};
+use model::{DeploymentSpec, Digest, fault::Complaint};
 
 use crate::{failure::Failure, output};
 
@@ -38,6 +38,8 @@ pub struct Document {
     pub spec: DeploymentSpec,
     /// What it is known by.
     pub digest: Digest,
+    /// What is allowed in it and perhaps not meant.
+    pub warnings: Vec<Complaint>,
 }
 
 /// Reads and checks a spec. A program that is named relative to the working directory and is there, such as
@@ -45,17 +47,18 @@ pub struct Document {
 pub fn document(file: &Path) -> Result<Document, Failure> {
     let text = read(file)?;
     let read = spec::read(&text).map_err(|fault| Failure::from(fault).in_file(file))?;
-    let (mut spec, mut moved) = (read.spec, false);
+    let (mut spec, warnings, mut moved) = (read.spec, read.warnings, false);
     let here =
         std::env::current_dir().map_err(|error| Failure::other(format!("working directory: {error}")))?;
     if spec.target.as_str() != "process" {
-        return Ok(Document { text, spec, digest: read.digest });
+        return Ok(Document { text, spec, digest: read.digest, warnings });
     }
     for (index, module) in spec.modules.iter_mut().enumerate() {
-        let Some(program) = module.run.command.first_mut().filter(|_| module.run.working_directory.is_none())
-        else {
+        if module.run.working_directory.is_some() {
             continue;
-        };
+        }
+        let field = if module.run.command.is_empty() { "entrypoint" } else { "command" };
+        let Some(program) = module.run.program_mut() else { continue };
         if !program.contains('/') || program.starts_with('/') {
             continue;
         }
@@ -65,7 +68,7 @@ pub fn document(file: &Path) -> Result<Document, Failure> {
             moved = true;
         } else {
             output::note(format!(
-                "{} modules[{index}].run.command[0]: there is no {program} below {}; the engine will look for it \
+                "{} modules[{index}].run.{field}[0]: there is no {program} below {}; the engine will look for it \
                  in the instance's folder",
                 output::paint::warn("note:"),
                 here.display()
@@ -73,9 +76,9 @@ pub fn document(file: &Path) -> Result<Document, Failure> {
         }
     }
     if !moved {
-        return Ok(Document { text, spec, digest: read.digest });
+        return Ok(Document { text, spec, digest: read.digest, warnings });
     }
     let text = serde_json::to_string(&spec).map_err(|error| Failure::other(error.to_string()))?;
     let digest = Digest::of(&spec);
-    Ok(Document { text, spec, digest })
+    Ok(Document { text, spec, digest, warnings })
 }

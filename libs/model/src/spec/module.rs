@@ -34,7 +34,7 @@ pub struct Module {
     /// How an instance is known to be well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// Environment of the instances. Not for secrets.
+    /// Environment of the instances, placeholders as in `run.command`. Not for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
     /// Files written for the instances.
@@ -46,6 +46,10 @@ pub struct Module {
     /// Volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+    /// Further host names under which the other modules of the release reach its instances, beside the module's own.
+    /// Only on Docker; a name may have what a module's name may not, such as `order_api`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// Modules that must move first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
@@ -70,17 +74,28 @@ fn default_replicas() -> u32 {
     1
 }
 
-/// What runs: a container image, or a command on the process platform. Exactly one of `image` and `command` alone;
-/// with an image, `command` replaces its own.
+/// What runs: a container image on Docker, a program on the process platform.
+///
+/// The words that run are either `command`, whole, or `entrypoint` followed by `arguments`. Without any of them an
+/// image runs as it says itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Run {
     /// Container image, best pinned: `name@sha256:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Program and arguments; `{port}` and `{port:NAME}` become the instance's port numbers.
+    /// Program and arguments; `{port}` and `{port:NAME}` become the instance's port numbers. With an image it takes
+    /// the place of both its ENTRYPOINT and its CMD. Not beside `entrypoint` or `arguments`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Takes the place of the image's ENTRYPOINT, and then the image's CMD does not count; `[]` clears the ENTRYPOINT
+    /// and leaves the CMD. On the process platform the program. Placeholders as in `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// Takes the place of the image's CMD and leaves its ENTRYPOINT; with `entrypoint` they follow that. Placeholders
+    /// as in `command`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
     /// Digest the artefact must have: of the image, or of the program file on the process platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -95,49 +110,118 @@ pub struct Run {
     pub working_directory: Option<String>,
 }
 
-/// What one instance may use; enforced by the platform.
+impl Run {
+    /// The lists of words that run, by the name of their field, in the order in which they run.
+    pub fn words(&self) -> [(&'static str, &[String]); 3] {
+        [
+            ("entrypoint", self.entrypoint.as_deref().unwrap_or_default()),
+            ("command", &self.command),
+            ("arguments", &self.arguments),
+        ]
+    }
+
+    /// The program, where the spec names one: the first word of `command` or `entrypoint`.
+    pub fn program(&self) -> Option<&String> {
+        self.entrypoint.iter().flatten().chain(&self.command).next()
+    }
+
+    /// The program, to be changed.
+    pub fn program_mut(&mut self) -> Option<&mut String> {
+        self.entrypoint.iter_mut().flatten().chain(&mut self.command).next()
+    }
+}
+
+/// What one instance may use, which the platform enforces, and what is set aside for it, which the room for a release
+/// is reckoned by.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
-    /// Processor share: `500m` is half a core, `2` is two. None means unlimited, which is a finding.
+    /// Most of the processor: `500m` is half a core, `2` is two. None means unlimited, which is a finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    /// Memory: `128Mi`, `1Gi`. None means unlimited, which is a finding.
+    /// Most memory: `128Mi`, `1Gi`. None means unlimited, which is a finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// What is set aside.
+    #[serde(default, skip_serializing_if = "Request::is_empty")]
+    pub request: Request,
+}
+
+/// What is set aside for one instance, at most what it may use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Processor, as `resources.cpu`. None sets nothing aside: instances share what there is, up to their limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// Memory, as `resources.memory`. None sets the whole limit aside, since memory that is used cannot be taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
 }
 
-impl Resources {
+impl Request {
+    fn is_empty(&self) -> bool {
+        self.cpu.is_none() && self.memory.is_none()
+    }
+
     /// Thousandths of a core; none when unset or unreadable.
     pub fn cpu_millis(&self) -> Option<u64> {
-        let text = self.cpu.as_deref()?;
-        match text.strip_suffix('m') {
-            Some(millis) => millis.parse().ok(),
-            None => {
-                let cores: f64 = text.parse().ok()?;
-                (cores.is_finite() && (0.0..=10_000.0).contains(&cores))
-                    .then_some((cores * 1000.0).round() as u64)
-            }
-        }
+        cpu_millis(self.cpu.as_deref()?)
     }
 
     /// Bytes; none when unset or unreadable.
     pub fn memory_bytes(&self) -> Option<u64> {
-        let text = self.memory.as_deref()?;
-        for (unit, factor) in [
-            ("Ki", 1u64 << 10),
-            ("Mi", 1 << 20),
-            ("Gi", 1 << 30),
-            ("k", 1000),
-            ("M", 1_000_000),
-            ("G", 1_000_000_000),
-        ] {
-            if let Some(number) = text.strip_suffix(unit) {
-                return number.parse::<u64>().ok()?.checked_mul(factor);
-            }
-        }
-        text.parse().ok()
+        memory_bytes(self.memory.as_deref()?)
     }
+}
+
+impl Resources {
+    /// The limit in thousandths of a core; none when unset or unreadable.
+    pub fn cpu_millis(&self) -> Option<u64> {
+        cpu_millis(self.cpu.as_deref()?)
+    }
+
+    /// The limit in bytes; none when unset or unreadable.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        memory_bytes(self.memory.as_deref()?)
+    }
+
+    /// Thousandths of a core that are set aside: the request, else nothing.
+    pub fn reserved_cpu_millis(&self) -> u64 {
+        self.request.cpu_millis().unwrap_or(0)
+    }
+
+    /// Bytes that are set aside: the request, else the limit, else nothing.
+    pub fn reserved_memory_bytes(&self) -> u64 {
+        self.request.memory_bytes().or(self.memory_bytes()).unwrap_or(0)
+    }
+}
+
+fn cpu_millis(text: &str) -> Option<u64> {
+    match text.strip_suffix('m') {
+        Some(millis) => millis.parse().ok(),
+        None => {
+            let cores: f64 = text.parse().ok()?;
+            (cores.is_finite() && (0.0..=10_000.0).contains(&cores))
+                .then_some((cores * 1000.0).round() as u64)
+        }
+    }
+}
+
+fn memory_bytes(text: &str) -> Option<u64> {
+    for (unit, factor) in [
+        ("Ki", 1u64 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("k", 1000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+    ] {
+        if let Some(number) = text.strip_suffix(unit) {
+            return number.parse::<u64>().ok()?.checked_mul(factor);
+        }
+    }
+    text.parse().ok()
 }
 
 /// A port an instance listens on.
@@ -247,7 +331,7 @@ pub struct ConfigFile {
     /// Absolute path in the container; on the process platform a path below the instance's own folder, given to it
     /// in `CODE_CONFIG_DIR`.
     pub path: String,
-    /// What stands in it.
+    /// What stands in it; placeholders as in `run.command`.
     pub content: String,
 }
 
@@ -264,13 +348,17 @@ pub struct SecretRef {
     pub version: Option<String>,
 }
 
+/// What the names of the variables begin with that specs may name as secrets: no spec reads the rest of the agents'
+/// environment.
+pub const SECRET_VARIABLES: &str = "CODE_SECRET_";
+
 /// Where a secret's value is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SecretFrom {
     /// A file below the agents' secret folder; `{version}` becomes the version.
     File(String),
-    /// A variable in the agents' environment.
+    /// A variable in the agents' environment; its name begins with `CODE_SECRET_`, and `{version}` becomes the version.
     Env(String),
 }
 

@@ -165,7 +165,7 @@ async fn a_module_without_a_command_is_refused() {
 
     let refused = platform(state.path()).start(&order).await.unwrap_err();
 
-    assert_eq!(refused.to_string(), "module web has no command, which the process platform needs");
+    assert_eq!(refused.to_string(), "module web has no program, which the process platform needs");
 }
 
 #[tokio::test]

@@ -187,18 +187,19 @@ pub async fn what_is_never_given_is_refused(stage: Arc<Stage>) {
     assert_eq!(platform.observe(&stage.target).await.unwrap(), []);
 }
 
-/// An instance's limits are taken from what is free. Other scenarios share the machine, so this looks at bounds that
-/// hold whatever they do.
+/// What is set aside for an instance is taken from what is free: its request, not its limit. Other scenarios share the
+/// machine, so this looks at bounds that hold whatever they do.
 pub async fn capacity_counts_what_is_reserved(stage: Arc<Stage>) {
     let platform = stage.fixture.open().await;
-    let order = stage.order(stage.fixture.module(Program::Serve));
+    let mut order = stage.order(stage.fixture.module(Program::Serve));
+    order.module.resources.request.cpu = Some("250m".to_owned());
     platform.start(&order).await.unwrap();
 
     let with = platform.capacity().await.unwrap();
 
     let reserved = order.module.resources.memory_bytes().unwrap();
     assert!(with.cpu_millis >= 1000 && with.memory_bytes > reserved, "{with:?}");
-    assert!(with.free_cpu_millis <= with.cpu_millis - 500, "{with:?}");
+    assert!(with.free_cpu_millis <= with.cpu_millis - 250, "{with:?}");
     assert!(with.free_memory_bytes <= with.memory_bytes - reserved, "{with:?}");
 }
 

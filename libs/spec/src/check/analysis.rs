@@ -70,7 +70,14 @@ fn check_metric(metric: &Metric, path: &Path, found: &mut Found) {
 
 fn provider(provider: &Provider, path: &Path, found: &mut Found) {
     let address = |text: &str, path: Path, found: &mut Found| {
-        if !texts::is_url(text) {
+        if text.starts_with("https:") {
+            let message = format!("{} asks for https, which the agents do not speak", shown_text(text));
+            found.add(
+                path,
+                message,
+                "write an http address within the cluster, such as http://prometheus:9090",
+            );
+        } else if !texts::is_url(text) {
             let message = format!("{} is not an address", shown_text(text));
             found.add(path, message, "write such as http://prometheus:9090");
         } else if text.starts_with("https:") {

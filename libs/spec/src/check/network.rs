@@ -22,6 +22,7 @@ pub(super) fn check(spec: &DeploymentSpec, module: &Module, path: &Path, found: 
         check_health(module, health, &path.field("health"), found);
     }
     smoke(module, &path.field("smoke"), found);
+    aliases(spec, module, &path.field("aliases"), found);
     if let Some(openapi) = &module.openapi {
         request_path(openapi, path.field("openapi"), found);
     }
@@ -129,6 +130,17 @@ fn check_health(module: &Module, health: &Health, path: &Path, found: &mut Found
     }
     if health.unhealthy_threshold == 0 {
         found.add(path.field("unhealthyThreshold"), "0 probes cannot fail in a row", "write 1 or more");
+    }
+}
+
+fn aliases(spec: &DeploymentSpec, module: &Module, path: &Path, found: &mut Found) {
+    if spec.target.as_str() == "process" && !module.aliases.is_empty() {
+        let cure = "remove it: processes find each other by CODE_PEER_<NAME>";
+        found.add_key(path.clone(), "the process platform has no host names", cure);
+    }
+    for (at, alias) in module.aliases.iter().enumerate().filter(|(_, alias)| !texts::is_host_name(alias)) {
+        let message = format!("{} is not a host name", shown_text(alias));
+        found.add(path.index(at), message, "letters, digits, _, - and ., at most 253 characters");
     }
 }
 

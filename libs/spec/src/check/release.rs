@@ -154,7 +154,12 @@ pub(super) fn command(command: &[String], path: &Path, found: &mut Found) {
     if command.first().is_none_or(|program| program.trim().is_empty()) {
         found.add(path.clone(), "the command is empty", "name a program, then its arguments");
     }
-    for (at, _) in command.iter().enumerate().filter(|(_, argument)| argument.contains('\0')) {
+    arguments(command, path, found);
+}
+
+/// Words of a command line, each of which may be anything but hold a NUL.
+pub(super) fn arguments(words: &[String], path: &Path, found: &mut Found) {
+    for (at, _) in words.iter().enumerate().filter(|(_, argument)| argument.contains('\0')) {
         found.add(path.index(at), "the argument holds a NUL character", "remove it");
     }
 }

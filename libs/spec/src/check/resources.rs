@@ -2,7 +2,7 @@
 
 use model::{
     DeploymentSpec,
-    spec::{Module, SecretFrom},
+    spec::{Module, SECRET_VARIABLES, SecretFrom},
 };
 
 use super::{Found, texts};
@@ -22,19 +22,36 @@ pub(super) fn check(spec: &DeploymentSpec, module: &Module, path: &Path, found: 
 }
 
 fn quantities(module: &Module, path: &Path, found: &mut Found) {
-    let resources = &module.resources;
-    if let Some(text) =
-        resources.cpu.as_ref().filter(|_| !resources.cpu_millis().is_some_and(|c| CPU.contains(&c)))
-    {
-        let message = format!("{} is not a processor share", shown_text(text));
-        found.add(path.field("cpu"), message, "write such as 500m for half a core or 2 for two; 1m to 1024");
+    let (limit, request) = (&module.resources, &module.resources.request);
+    let below = path.field("request");
+    for (path, text, amount) in [
+        (path.field("cpu"), &limit.cpu, limit.cpu_millis()),
+        (below.field("cpu"), &request.cpu, request.cpu_millis()),
+    ] {
+        if let Some(text) = text.as_ref().filter(|_| !amount.is_some_and(|amount| CPU.contains(&amount))) {
+            let message = format!("{} is not a processor share", shown_text(text));
+            found.add(path, message, "write such as 500m for half a core or 2 for two; 1m to 1024");
+        }
     }
-    let memory = resources.memory_bytes();
-    if let Some(text) =
-        resources.memory.as_ref().filter(|_| !memory.is_some_and(|bytes| MEMORY.contains(&bytes)))
-    {
-        let message = format!("{} is not an amount of memory", shown_text(text));
-        found.add(path.field("memory"), message, "write such as 128Mi or 1Gi; 1Mi to 1024Gi");
+    for (path, text, amount) in [
+        (path.field("memory"), &limit.memory, limit.memory_bytes()),
+        (below.field("memory"), &request.memory, request.memory_bytes()),
+    ] {
+        if let Some(text) = text.as_ref().filter(|_| !amount.is_some_and(|amount| MEMORY.contains(&amount))) {
+            let message = format!("{} is not an amount of memory", shown_text(text));
+            found.add(path, message, "write such as 128Mi or 1Gi; 1Mi to 1024Gi");
+        }
+    }
+    for (field, asked, most) in [
+        ("cpu", request.cpu_millis(), limit.cpu_millis()),
+        ("memory", request.memory_bytes(), limit.memory_bytes()),
+    ] {
+        if let (Some(asked), Some(most)) = (asked, most)
+            && asked > most
+        {
+            let message = format!("more {field} is set aside than an instance may use");
+            found.add(below.field(field), message, format!("lower it, or raise resources.{field}"));
+        }
     }
 }
 
@@ -89,9 +106,14 @@ fn secrets(module: &Module, path: &Path, found: &mut Found) {
                 let message = format!("{} is not a file below the secret folder", shown_text(file));
                 found.add(path.to("from.file"), message, "write a relative path without ..");
             }
-            SecretFrom::Env(name) if !texts::is_variable(name) => {
+            SecretFrom::Env(name) if !texts::is_variable(&name.replace("{version}", "")) => {
                 let message = format!("{} is not a variable's name", shown_text(name));
                 found.add(path.to("from.env"), message, "letters, digits and _, not beginning with a digit");
+            }
+            SecretFrom::Env(name) if !name.starts_with(SECRET_VARIABLES) => {
+                let message = format!("{} may not be read by the agents", shown_text(name));
+                let cure = format!("name a variable of theirs that begins with {SECRET_VARIABLES}");
+                found.add(path.to("from.env"), message, cure);
             }
             SecretFrom::File(_) | SecretFrom::Env(_) => {}
         }

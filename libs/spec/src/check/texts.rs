@@ -15,7 +15,7 @@ static CONDITION: LazyLock<Regex> = LazyLock::new(|| {
     regex(&format!(r"^\s*(?:(?:<=|>=|==|<|>)\s*({NUMBER})|in\s+({NUMBER})\s*\.\.\s*({NUMBER}))\s*$"))
 });
 static URL: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r"^https?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:[/?#]\S*)?$")
+    regex(r"^http://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:[/?#]\S*)?$")
 });
 static IMAGE: LazyLock<Regex> = LazyLock::new(|| {
     let host = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/";
@@ -36,7 +36,16 @@ pub(super) fn is_condition(text: &str) -> bool {
     }
 }
 
-/// An address of the web, roughly: scheme, host, perhaps a port and a path.
+/// A host name as Docker resolves it: with `_`, which the names of services may have.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    (1..=253).contains(&text.len())
+        && text.bytes().all(inner)
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// An address of the web, roughly: scheme, host, perhaps a port and a path. Only plain HTTP, which is all that the
+/// agents speak.
 pub(super) fn is_url(text: &str) -> bool {
     URL.captures(text)
         .is_some_and(|url| url.get(1).is_none_or(|port| port.as_str().parse::<u16>().is_ok_and(|p| p > 0)))
@@ -95,12 +104,19 @@ mod tests {
 
     #[test]
     fn addresses_have_scheme_and_host() {
-        for good in ["http://a", "https://prometheus:9090", "http://[::1]:80/x?y=z", "http://10.0.0.1/a"] {
+        for good in ["http://a", "http://prometheus:9090", "http://[::1]:80/x?y=z", "http://10.0.0.1/a"] {
             assert!(is_url(good), "{good}");
         }
-        for bad in
-            ["", "prometheus:9090", "ftp://a", "http://", "http://a b", "http://a:99999", "http://a:0/x"]
-        {
+        for bad in [
+            "",
+            "prometheus:9090",
+            "https://prometheus:9090",
+            "ftp://a",
+            "http://",
+            "http://a b",
+            "http://a:99999",
+            "http://a:0/x",
+        ] {
             assert!(!is_url(bad), "{bad}");
         }
     }

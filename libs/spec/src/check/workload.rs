@@ -1,18 +1,13 @@
 //! What runs, how many, and in which version.
 
-use std::sync::LazyLock;
-
-use model::{DeploymentSpec, limits, spec::Module};
-use regex::Regex;
+use model::{
+    DeploymentSpec, limits,
+    spec::{Module, Run},
+};
 use semver::Version;
 
 use super::{Found, REPLICAS_CURE, release, texts};
 use crate::document::{Path, shown_text};
-
-static PORT: LazyLock<Regex> = LazyLock::new(|| {
-    #[allow(clippy::expect_used, reason = "a constant that a test compiles")]
-    Regex::new(r"\{port:([^{}]*)\}").expect("a regular expression")
-});
 
 pub(super) fn check(spec: &DeploymentSpec, module: &Module, path: &Path, found: &mut Found) {
     if module.version.parse::<Version>().is_err() {
@@ -28,7 +23,7 @@ pub(super) fn check(spec: &DeploymentSpec, module: &Module, path: &Path, found: 
 
 fn run(spec: &DeploymentSpec, module: &Module, path: &Path, found: &mut Found) {
     let run = &module.run;
-    match (spec.target.as_str(), &run.image, run.command.is_empty()) {
+    match (spec.target.as_str(), &run.image, run.program().is_none()) {
         ("process", Some(_), _) => {
             let cure = "give `command` instead, or set `target: docker`";
             found.add(path.field("image"), "an image cannot run on the process platform", cure);
@@ -47,10 +42,7 @@ fn run(spec: &DeploymentSpec, module: &Module, path: &Path, found: &mut Found) {
         }
         _ => {}
     }
-    if !run.command.is_empty() {
-        release::command(&run.command, &path.field("command"), found);
-        placeholders(module, &path.field("command"), found);
-    }
+    words(run, path, found);
     if let Some(image) = &run.image {
         if !texts::is_image(image) {
             let message = format!("{} is not an image", shown_text(image));
@@ -85,6 +77,22 @@ fn run(spec: &DeploymentSpec, module: &Module, path: &Path, found: &mut Found) {
     }
 }
 
+/// The whole line is `command`, or its two parts are `entrypoint` and `arguments`.
+fn words(run: &Run, path: &Path, found: &mut Found) {
+    if !run.command.is_empty() {
+        release::command(&run.command, &path.field("command"), found);
+        if run.entrypoint.is_some() || !run.arguments.is_empty() {
+            let part = if run.entrypoint.is_some() { "entrypoint" } else { "arguments" };
+            let cure = "`command` is the whole line: keep it, or write `entrypoint` and `arguments`";
+            found.add_key(path.field(part), format!("both `command` and `{part}` say what runs"), cure);
+        }
+    }
+    if let Some(words) = run.entrypoint.as_ref().filter(|words| !words.is_empty()) {
+        release::command(words, &path.field("entrypoint"), found);
+    }
+    release::arguments(&run.arguments, &path.field("arguments"), found);
+}
+
 fn is_user(text: &str) -> bool {
     let is_name = |name: &str| {
         !name.is_empty()
@@ -93,16 +101,4 @@ fn is_user(text: &str) -> bool {
     };
     let mut parts = text.split(':');
     parts.next().is_some_and(is_name) && parts.next().is_none_or(is_name) && parts.next().is_none()
-}
-
-/// `{port:NAME}` must name a port of the module.
-fn placeholders(module: &Module, path: &Path, found: &mut Found) {
-    for (at, argument) in module.run.command.iter().enumerate() {
-        for name in PORT.captures_iter(argument).filter_map(|captures| captures.get(1)) {
-            if !module.ports.iter().any(|port| port.name.as_str() == name.as_str()) {
-                let message = format!("no port is named {}", shown_text(name.as_str()));
-                found.add(path.index(at), message, super::network::known_ports(module));
-            }
-        }
-    }
 }

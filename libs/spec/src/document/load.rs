@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use model::{fault::Complaint, limits};
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::{
-    Entry, Kind, Node, Path, Place, Segment, scalar, shown_text, shown_word,
+    Entry, Kind, Node, Path, Place, Segment,
+    events::{Broken, CORE, Event, Events, Properties},
+    scalar, shown_text, shown_word,
     surrogates::{self, Replaced},
 };
 
@@ -18,14 +19,32 @@ const EXPANDED_BYTES: usize = 4 * limits::SPEC_BYTES;
 const KEY_BYTES: usize = 1024;
 
 /// The tree, and the complaints that did not keep it from being built. No tree when there is none to speak of; then
-/// there is at least one complaint.
+/// there is at least one complaint. Plain scalars mean what YAML 1.2 says.
 pub(crate) fn load(text: &str) -> (Option<Node>, Vec<Complaint>) {
+    load_as(text, scalar::plain)
+}
+
+/// The same for a Compose file, whose plain scalars mean what Compose takes them for.
+pub(crate) fn load_compose(text: &str) -> (Option<Node>, Vec<Complaint>) {
+    load_as(text, scalar::compose)
+}
+
+fn load_as(text: &str, plain: fn(&str) -> Kind) -> (Option<Node>, Vec<Complaint>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(complaint) = unreadable(text) {
         return (None, vec![complaint]);
     }
     let (text, replaced) = surrogates::replace(text);
-    let mut loader = Loader { replaced, ..Loader::default() };
+    let mut loader = Loader {
+        plain,
+        replaced,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        spent: Size::default(),
+        documents: 0,
+        root: None,
+        complaints: Vec::new(),
+    };
     match loader.run(&text) {
         Ok(()) if loader.root.is_some() => (loader.root, loader.complaints),
         Ok(()) => {
@@ -98,13 +117,19 @@ type Fatal = Box<Complaint>;
 /// A list or map that is still open.
 struct Frame {
     place: Place,
-    anchor: usize,
+    anchor: Option<String>,
     content: Content,
 }
 
 enum Content {
     List(Vec<Node>),
     Map { entries: Vec<Entry>, seen: HashMap<String, Place>, key: Option<Key>, merged: Vec<Node> },
+}
+
+impl Content {
+    fn waits_for_key(&self) -> bool {
+        matches!(self, Content::Map { key: None, .. })
+    }
 }
 
 struct Key {
@@ -121,10 +146,11 @@ struct Size {
     depth: usize,
 }
 
-#[derive(Default)]
 struct Loader {
+    /// What a plain scalar means.
+    plain: fn(&str) -> Kind,
     open: Vec<Frame>,
-    anchors: HashMap<usize, (Node, Size)>,
+    anchors: HashMap<String, (Node, Size)>,
     spent: Size,
     documents: usize,
     replaced: Replaced,
@@ -134,52 +160,40 @@ struct Loader {
 
 impl Loader {
     fn run(&mut self, text: &str) -> Result<(), Fatal> {
-        let mut parser = Parser::new_from_str(text);
-        while let Some(event) = parser.next_event() {
-            let (event, span) = event.map_err(|error| self.not_yaml(text, &error))?;
-            let place = self.place(&span.start);
+        let mut events = Events::new(text);
+        while let Some((event, place)) = events.next().map_err(|broken| self.not_yaml(text, &broken))? {
+            let place = self.replaced.original(place);
             match event {
-                Event::StreamEnd => break,
-                Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
-                Event::DocumentStart(_) => self.document(place)?,
-                Event::Alias(anchor) => self.alias(anchor, place)?,
-                Event::Scalar(text, style, anchor, tag) => {
-                    self.scalar(&text, style, anchor, tag.as_deref(), place)?;
+                Event::Document => self.document(place)?,
+                Event::Alias(anchor) => self.alias(&anchor, place)?,
+                Event::Scalar { text, plain, properties } => self.scalar(&text, plain, properties, place)?,
+                Event::List(properties) => {
+                    self.begin(Content::List(Vec::new()), properties, "seq", place)?;
                 }
-                Event::SequenceStart(anchor, tag) => {
-                    self.begin(Content::List(Vec::new()), anchor, tag.as_deref(), "seq", place)?;
-                }
-                Event::MappingStart(anchor, tag) => {
+                Event::Map(properties) => {
                     let content = Content::Map {
                         entries: Vec::new(),
                         seen: HashMap::new(),
                         key: None,
                         merged: Vec::new(),
                     };
-                    self.begin(content, anchor, tag.as_deref(), "map", place)?;
+                    self.begin(content, properties, "map", place)?;
                 }
-                Event::SequenceEnd | Event::MappingEnd => self.end()?,
+                Event::End => self.end()?,
             }
         }
         Ok(())
     }
 
-    fn place(&self, marker: &Marker) -> Place {
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.replaced.original(Place { line: number(marker.line()), column: number(marker.col() + 1) })
-    }
-
-    fn not_yaml(&self, text: &str, error: &ScanError) -> Fatal {
-        let place = self.place(error.marker());
+    fn not_yaml(&self, text: &str, broken: &Broken) -> Fatal {
+        let place = self.replaced.original(broken.place);
         let line = text.lines().nth(place.line.saturating_sub(1) as usize).unwrap_or_default();
         let indentation = &line[..line.len() - line.trim_start().len()];
         let within = place.column as usize <= indentation.chars().count() + 1;
         let (message, cure) = if within && indentation.contains('\t') {
             ("a tab stands in the indentation".to_owned(), "indent with spaces")
-        } else if error.info().contains("recursion limit") {
-            (too_deep(), "")
         } else {
-            (format!("this is not YAML: {}", shown_word(error.info())), "")
+            (format!("this is not YAML: {}", broken.what), broken.cure)
         };
         Box::new(complaint(place, &self.path(), message, cure))
     }
@@ -195,24 +209,21 @@ impl Loader {
     fn scalar(
         &mut self,
         text: &str,
-        style: ScalarStyle,
-        anchor: usize,
-        tag: Option<&Tag>,
+        plain: bool,
+        Properties { anchor, tag }: Properties,
         place: Place,
     ) -> Result<(), Fatal> {
-        let plain = style == ScalarStyle::Plain;
-        if let Some(slot) = self.key_slot() {
-            *slot = Some(Key { text: text.to_owned(), place, merge: plain && tag.is_none() && text == "<<" });
+        if self.key_slot().is_some() {
             self.spend(Size { nodes: 1, bytes: text.len(), depth: 0 }, place)?;
-            if anchor > 0 {
+            if let Some(anchor) = anchor {
                 let node = Node { place, kind: Kind::Text(text.to_owned()) };
                 self.remember(anchor, &node, place)?;
             }
-            return self.check_key();
+            return self.key(text, plain && tag.is_none() && text == "<<", place);
         }
         let kind = match tag {
-            Some(tag) => self.tagged(text, tag, place)?,
-            None if plain => scalar::plain(text),
+            Some(tag) => self.tagged(text, &tag, place)?,
+            None if plain => (self.plain)(text),
             None => Kind::Text(text.to_owned()),
         };
         self.spend(Size { nodes: 1, bytes: text.len(), depth: 0 }, place)?;
@@ -220,34 +231,35 @@ impl Loader {
     }
 
     /// A scalar with a tag of the core schema; any other tag is refused, for nothing here gives it a meaning.
-    fn tagged(&mut self, text: &str, tag: &Tag, place: Place) -> Result<Kind, Fatal> {
-        let kind = scalar::plain(text);
-        let fits = tag.is_yaml_core_schema()
-            && match tag.suffix.as_str() {
-                "str" => return Ok(Kind::Text(text.to_owned())),
-                "int" | "float" => matches!(kind, Kind::Number { .. }),
-                "bool" => matches!(kind, Kind::Bool(_)),
-                "null" => matches!(kind, Kind::Null),
-                _ => false,
-            };
+    fn tagged(&mut self, text: &str, tag: &str, place: Place) -> Result<Kind, Fatal> {
+        let kind = (self.plain)(text);
+        let fits = match tag.strip_prefix(CORE).unwrap_or(tag) {
+            "str" | "!" => return Ok(Kind::Text(text.to_owned())),
+            "int" | "float" => matches!(kind, Kind::Number { .. }),
+            "bool" => matches!(kind, Kind::Bool(_)),
+            "null" => matches!(kind, Kind::Null),
+            _ => false,
+        };
         if fits { Ok(kind) } else { Err(self.bad_tag(tag, place)) }
     }
 
-    fn bad_tag(&self, tag: &Tag, place: Place) -> Fatal {
-        let name = shown_text(&tag.to_string());
+    fn bad_tag(&self, tag: &str, place: Place) -> Fatal {
+        let name = match tag.strip_prefix(CORE) {
+            Some(name) => shown_text(&format!("!!{name}")),
+            None => shown_text(tag),
+        };
         self.fatal(place, format!("the tag {name} means nothing here"), "remove it")
     }
 
     fn begin(
         &mut self,
         content: Content,
-        anchor: usize,
-        tag: Option<&Tag>,
+        Properties { anchor, tag }: Properties,
         kind: &str,
         place: Place,
     ) -> Result<(), Fatal> {
-        if let Some(tag) = tag.filter(|tag| !(tag.is_yaml_core_schema() && tag.suffix == kind)) {
-            return Err(self.bad_tag(tag, place));
+        if let Some(tag) = tag.filter(|tag| tag.strip_prefix(CORE) != Some(kind)) {
+            return Err(self.bad_tag(&tag, place));
         }
         if self.key_slot().is_some() {
             return Err(self.fatal(
@@ -280,13 +292,25 @@ impl Loader {
         self.put(Node { place: frame.place, kind }, frame.anchor)
     }
 
-    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Fatal> {
-        if self.key_slot().is_some() {
-            return Err(self.fatal(place, "an alias stands where a key is expected", "write the key out"));
-        }
-        let Some((node, size)) = self.anchors.get(&anchor) else {
+    fn alias(&mut self, anchor: &str, place: Place) -> Result<(), Fatal> {
+        if self.open.iter().any(|frame| frame.anchor.as_deref() == Some(anchor)) {
             return Err(self.fatal(place, "this alias stands within its own anchor", ""));
+        }
+        let Some((node, size)) = self.anchors.get(anchor) else {
+            let message = format!("no anchor before this alias is named {}", shown_text(anchor));
+            return Err(self.fatal(place, message, "write the anchor first, such as `&name`"));
         };
+        if self.open.last().is_some_and(|frame| frame.content.waits_for_key()) {
+            let Some(text) = node.scalar() else {
+                return Err(self.fatal(
+                    place,
+                    "an alias of a list or mapping stands where a key is expected",
+                    "keys are texts",
+                ));
+            };
+            self.spend(Size { nodes: 1, bytes: text.len(), depth: 0 }, place)?;
+            return self.key(&text, false, place);
+        }
         let (size, depth) = (*size, self.open.len() + size.depth);
         if depth > limits::SPEC_DEPTH {
             return Err(self.fatal(place, too_deep(), ""));
@@ -294,12 +318,12 @@ impl Loader {
         // Paid before it is copied, so that a bomb never goes off.
         let node = if self.affords(size) { Some(node.clone()) } else { None };
         self.spend(size, place)?;
-        node.map_or(Ok(()), |node| self.put(node, 0))
+        node.map_or(Ok(()), |node| self.put(node, None))
     }
 
     /// Puts a finished node where it belongs.
-    fn put(&mut self, node: Node, anchor: usize) -> Result<(), Fatal> {
-        if anchor > 0 {
+    fn put(&mut self, node: Node, anchor: Option<String>) -> Result<(), Fatal> {
+        if let Some(anchor) = anchor {
             self.remember(anchor, &node, node.place)?;
         }
         let Some(frame) = self.open.last_mut() else {
@@ -341,8 +365,16 @@ impl Loader {
     fn key_slot(&mut self) -> Option<&mut Option<Key>> {
         match &mut self.open.last_mut()?.content {
             Content::Map { key, .. } if key.is_none() => Some(key),
-            _ => None,
+            Content::Map { .. } | Content::List(_) => None,
         }
+    }
+
+    /// Takes the text as the key of the innermost map.
+    fn key(&mut self, text: &str, merge: bool, place: Place) -> Result<(), Fatal> {
+        if let Some(slot) = self.key_slot() {
+            *slot = Some(Key { text: text.to_owned(), place, merge });
+        }
+        self.check_key()
     }
 
     fn check_key(&mut self) -> Result<(), Fatal> {
@@ -372,7 +404,7 @@ impl Loader {
         Ok(())
     }
 
-    fn remember(&mut self, anchor: usize, node: &Node, place: Place) -> Result<(), Fatal> {
+    fn remember(&mut self, anchor: String, node: &Node, place: Place) -> Result<(), Fatal> {
         let size = size(node);
         self.spend(size, place)?;
         self.anchors.insert(anchor, (node.clone(), size));

@@ -14,6 +14,45 @@ pub(crate) fn plain(text: &str) -> Kind {
     }
 }
 
+/// What an unquoted scalar of a Compose file means: numbers are also those of YAML 1.1, such as `0755` and `1_000`, as
+/// the library that Compose reads with takes them. `yes` and `12:30` are texts there too.
+pub(super) fn compose(text: &str) -> Kind {
+    match plain(text) {
+        Kind::Text(_) if as_compose(text).is_some() => {
+            Kind::Number { number: None, written: text.to_owned() }
+        }
+        kind => kind,
+    }
+}
+
+/// How Compose writes out an unquoted number; none when it is no number there. `0755` is 493 and `1.10` is 1.1.
+pub(crate) fn as_compose(text: &str) -> Option<String> {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
+        return None;
+    }
+    let digits = text.replace('_', "");
+    let (sign, bare) = match digits.strip_prefix(['-', '+']) {
+        Some(bare) if digits.starts_with('-') => ("-", bare),
+        Some(bare) => ("", bare),
+        None => ("", digits.as_str()),
+    };
+    let prefixes = [("0x", 16), ("0X", 16), ("0b", 2), ("0B", 2), ("0o", 8), ("0O", 8), ("0", 8)];
+    let (bare, radix) = prefixes
+        .iter()
+        .find_map(|(prefix, radix)| {
+            Some((bare.strip_prefix(prefix).filter(|rest| !rest.is_empty())?, *radix))
+        })
+        .unwrap_or((bare, 10));
+    if is_digits(bare, radix) {
+        let value = u64::from_str_radix(bare, radix).ok()?;
+        return Some(if value == 0 { "0".to_owned() } else { format!("{sign}{value}") });
+    }
+    let value: f64 = if is_float(&digits) { digits.parse().ok()? } else { return None };
+    // As Go's `%v` does: an exponent from 21 digits on, and below a ten-thousandth.
+    let exponent = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    Some(if (-4..21).contains(&exponent) { format!("{value}") } else { format!("{value:e}") })
+}
+
 /// Whether an unquoted scalar would not be read as text.
 pub(crate) fn is_ambiguous(text: &str) -> bool {
     !matches!(plain(text), Kind::Text(_))
@@ -82,6 +121,30 @@ mod tests {
             ["no", "NO", "yes", "on", "off", "y", "12:30", "1_000", "0b1", "1.2.3", "-", ".", "e5", "+-1"]
         {
             assert_eq!(plain(text), Kind::Text(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn compose_reads_the_numbers_of_yaml_1_1_too() {
+        for (text, value) in [
+            ("0755", "493"),
+            ("0o755", "493"),
+            ("089", "89"),
+            ("1_000", "1000"),
+            ("0x1F", "31"),
+            ("0b11", "3"),
+            ("-07", "-7"),
+            ("+7", "7"),
+            ("1.10", "1.1"),
+            ("3.0", "3"),
+            ("1e3", "1000"),
+            ("0", "0"),
+        ] {
+            assert_eq!(as_compose(text).as_deref(), Some(value), "{text}");
+            assert!(matches!(compose(text), Kind::Number { .. }), "{text}");
+        }
+        for text in ["no", "on", "12:30", "1.2.3", "-", "_1", "v1", "0755x"] {
+            assert_eq!(compose(text), Kind::Text(text.to_owned()));
         }
     }
 

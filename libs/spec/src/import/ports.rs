@@ -61,6 +61,7 @@ impl Import {
             } else if !self.listens.insert(host) {
                 self.note(format!("{}: port {host} is not opened: another service has it", service.name));
             } else {
+                self.opened.push(format!("{} {host}", service.name));
                 expose = Some((host, Port(one.container)));
             }
         }

@@ -1,13 +1,17 @@
 //! One service as a module.
 
+use model::placeholder::literal;
+
 use super::{
-    Import, Service, is_empty, quantities, words,
+    Import, Service, is_empty,
+    names::is_true,
+    quantities, words,
     yaml::{Out, text, texts, word},
 };
-use crate::document::{Kind, Node, Path, shown, shown_text, shown_word};
+use crate::document::{Kind, Node, as_compose, shown, shown_text, shown_word};
 
 /// What is carried over, or dealt with on its own.
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 26] = [
     "image",
     "build",
     "command",
@@ -20,8 +24,10 @@ const KNOWN: [&str; 23] = [
     "deploy",
     "scale",
     "mem_limit",
+    "mem_reservation",
     "cpus",
     "depends_on",
+    "links",
     "volumes",
     "secrets",
     "configs",
@@ -31,7 +37,12 @@ const KNOWN: [&str; 23] = [
     "working_dir",
     "profiles",
     "container_name",
+    "extends",
 ];
+
+/// Fields that say yes or no, where no is what happens here.
+const SWITCHES: [&str; 7] =
+    ["privileged", "read_only", "init", "tty", "stdin_open", "oom_kill_disable", "use_api_socket"];
 
 impl Import {
     pub(super) fn service(&mut self, service: &Service<'_>) -> Option<Out> {
@@ -78,6 +89,7 @@ impl Import {
         add("config", Out::List(config));
         add("secrets", Out::List(secrets));
         add("volumes", Out::List(volumes));
+        add("aliases", texts(self.aliases.get(service.name).into_iter().flatten().cloned()));
         add("dependsOn", Out::List(depends_on));
         Some(Out::Map(module))
     }
@@ -101,12 +113,14 @@ impl Import {
         run.push(("image".to_owned(), text(&image)));
         let entrypoint = self.words(service, "entrypoint");
         let command = self.words(service, "command");
-        if !entrypoint.is_empty() {
-            self.note(format!("{}: entrypoint and command became one command", service.name));
+        if command.as_ref().is_some_and(Vec::is_empty) && entrypoint.as_ref().is_none_or(Vec::is_empty) {
+            self.note(format!("{}: an empty command leaves the image's own, as Docker does", service.name));
         }
-        let command: Vec<String> = entrypoint.into_iter().chain(command).collect();
-        if !command.is_empty() {
-            run.push(("command".to_owned(), texts(command)));
+        if let Some(words) = entrypoint {
+            run.push(("entrypoint".to_owned(), texts(words)));
+        }
+        if let Some(words) = command.filter(|words| !words.is_empty()) {
+            run.push(("arguments".to_owned(), texts(words)));
         }
         for (theirs, ours) in [("user", "user"), ("working_dir", "workingDirectory")] {
             if let Some(node) = service.node.get(theirs).filter(|node| !is_empty(node)) {
@@ -117,70 +131,95 @@ impl Import {
         Some(Out::Map(run))
     }
 
-    /// A command as a list, or as a line that is split as a shell would.
-    fn words(&mut self, service: &Service<'_>, key: &str) -> Vec<String> {
-        let Some(node) = service.node.get(key).filter(|node| !is_empty(node)) else { return Vec::new() };
+    /// A command as a list, or as a line that is split as a shell would; none when the image's own is meant.
+    fn words(&mut self, service: &Service<'_>, key: &str) -> Option<Vec<String>> {
+        let node = service.node.get(key).filter(|node| node.kind != Kind::Null)?;
         let path = service.path.field(key);
-        let Kind::List(items) = &node.kind else {
-            let Some(line) = self.scalar(node, &path) else { return Vec::new() };
-            return words::split(&line).unwrap_or_else(|| {
-                self.object_to::<()>(&path, format!("a quote is not closed in {}", shown_text(&line)));
-                Vec::new()
-            });
+        let words = match &node.kind {
+            Kind::List(items) => {
+                items.iter().enumerate().filter_map(|(at, item)| self.scalar(item, &path.index(at))).collect()
+            }
+            _ => {
+                let line = self.scalar(node, &path)?;
+                match words::split(&line) {
+                    Some(words) => words,
+                    None => {
+                        return self
+                            .object_to(&path, format!("a quote is not closed in {}", shown_text(&line)));
+                    }
+                }
+            }
         };
-        items.iter().enumerate().filter_map(|(at, item)| self.scalar(item, &path.index(at))).collect()
+        Some(words.iter().map(|word| literal(word)).collect())
     }
 
     fn resources(&mut self, service: &Service<'_>) -> Vec<(String, Out)> {
-        let limits = service.node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("limits"));
-        let path = service.path.to("deploy.resources.limits");
-        for entry in limits.map(Node::entries).unwrap_or_default() {
-            if !matches!(entry.key.as_str(), "cpus" | "memory") {
-                self.note(format!(
-                    "{}: the limit `{}` is not carried over",
-                    service.name,
-                    shown_word(&entry.key)
-                ));
+        let all = service.node.get("deploy").and_then(|deploy| deploy.get("resources"));
+        for kind in all.map(Node::entries).unwrap_or_default() {
+            let (name, what) = (service.name, shown_word(&kind.key));
+            if !matches!(kind.key.as_str(), "limits" | "reservations") {
+                self.note(format!("{name}: {what} of resources are not carried over"));
+                continue;
+            }
+            for entry in kind.value.entries() {
+                if !matches!(entry.key.as_str(), "cpus" | "memory") && !is_empty(&entry.value) {
+                    self.note(format!("{name}: `{}` of {what} is not carried over", shown_word(&entry.key)));
+                }
             }
         }
-        let place = |inner: &str, outer: &str| match limits.and_then(|limits| limits.get(inner)) {
-            Some(node) => Some((node, path.field(inner))),
-            None => service.node.get(outer).map(|node| (node, service.path.field(outer))),
-        };
-        let mut resources = Vec::new();
-        let asked = [
-            ("cpu", place("cpus", "cpus"), quantities::cpu as fn(&str) -> Option<String>),
-            ("memory", place("memory", "mem_limit"), quantities::memory),
-        ];
-        for (ours, found, convert) in asked {
-            let Some((node, path)) = found.filter(|(node, _)| !is_empty(node)) else { continue };
-            let Some(given) = self.scalar(node, &path) else { continue };
-            match convert(&given) {
-                Some(amount) => resources.push((ours.to_owned(), text(&amount))),
-                None => self.note(format!(
-                    "{}: {} is no {ours} we know and is left out",
-                    service.name,
-                    shown_text(&given)
-                )),
-            }
+        let mut resources = self.amounts(service, "limits", [("cpu", "cpus"), ("memory", "mem_limit")]);
+        let request = self.amounts(service, "reservations", [("cpu", ""), ("memory", "mem_reservation")]);
+        if !request.is_empty() {
+            resources.push(("request".to_owned(), Out::Map(request)));
         }
         resources
+    }
+
+    /// The processor and memory of one kind: of `deploy.resources`, else the older field of the service.
+    fn amounts(&mut self, service: &Service<'_>, kind: &str, ours: [(&str, &str); 2]) -> Vec<(String, Out)> {
+        let group = service.node.get("deploy").and_then(|deploy| deploy.get("resources")?.get(kind));
+        let mut amounts = Vec::new();
+        for (ours, outer) in ours {
+            let (inner, convert): (&str, fn(&str) -> Option<String>) = match ours {
+                "cpu" => ("cpus", quantities::cpu),
+                _ => ("memory", quantities::memory),
+            };
+            let new = group.and_then(|group| group.get(inner)).filter(|node| !is_empty(node));
+            let old = service.node.get(outer).filter(|node| !is_empty(node));
+            let path = service.path.to("deploy.resources").field(kind).field(inner);
+            let (node, path) = match (new, old) {
+                (Some(new), old) => {
+                    let differs = old
+                        .and_then(Node::scalar)
+                        .is_some_and(|old| new.scalar().is_some_and(|new| convert(&new) != convert(&old)));
+                    if differs {
+                        let message = format!("`{outer}` says something else, which Compose refuses");
+                        self.object_with::<()>(&path, message, "keep one of the two");
+                    }
+                    (new, path)
+                }
+                (None, Some(old)) => (old, service.path.field(outer)),
+                (None, None) => continue,
+            };
+            let Some(given) = self.scalar(node, &path) else { continue };
+            match convert(&given) {
+                // Nothing is no limit, there as here.
+                _ if given.parse() == Ok(0.0) => {}
+                Some(amount) => amounts.push((ours.to_owned(), text(&amount))),
+                None => {
+                    let given = shown_text(&given);
+                    self.note(format!("{}: {given} is no {ours} we know and is left out", service.name));
+                }
+            }
+        }
+        amounts
     }
 
     fn replicas(&mut self, service: &Service<'_>) -> Option<u32> {
         let deploy = service.node.get("deploy");
         for entry in deploy.map(Node::entries).unwrap_or_default() {
             match entry.key.as_str() {
-                "replicas" => {}
-                "resources" => {
-                    for inner in entry.value.entries().iter().filter(|inner| inner.key != "limits") {
-                        self.note(format!(
-                            "{}: {} of resources are not carried over",
-                            service.name,
-                            shown_word(&inner.key)
-                        ));
-                    }
-                }
+                "replicas" | "resources" => {}
                 "mode" if entry.value.scalar().as_deref() == Some("replicated") => {}
                 _ if is_empty(&entry.value) => {}
                 key => self.note(format!(
@@ -191,7 +230,14 @@ impl Import {
             }
         }
         let (node, path) = match deploy.and_then(|deploy| deploy.get("replicas")) {
-            Some(node) => (node, service.path.to("deploy.replicas")),
+            Some(node) => {
+                let path = service.path.to("deploy.replicas");
+                if service.node.get("scale").is_some_and(|scale| scale.scalar() != node.scalar()) {
+                    let message = "`scale` says something else, which Compose refuses";
+                    return self.object_with(&path, message, "keep one of the two");
+                }
+                (node, path)
+            }
             None => (service.node.get("scale")?, service.path.field("scale")),
         };
         let given = self.scalar(node, &path)?;
@@ -217,6 +263,16 @@ impl Import {
                 for entry in entries {
                     match &entry.value.kind {
                         Kind::Null => given.push((entry.key.clone(), None)),
+                        Kind::Number { written, .. } => {
+                            let value = as_compose(written).unwrap_or_else(|| written.clone());
+                            if value != *written {
+                                let (name, key) = (service.name, shown_word(&entry.key));
+                                self.note(format!(
+                                    "{name}: {key} is {value}, as Compose reads {written} without quotes"
+                                ));
+                            }
+                            given.push((entry.key.clone(), Some(value)));
+                        }
                         _ => {
                             let value = self.scalar(&entry.value, &path.field(&entry.key));
                             given.extend(value.map(|value| (entry.key.clone(), Some(value))));
@@ -257,79 +313,36 @@ impl Import {
                 continue;
             }
             environment.retain(|(other, _)| *other != key);
-            environment.push((key, text(&value)));
+            environment.push((key, text(&literal(&value))));
         }
         environment
-    }
-
-    fn depends_on(&mut self, service: &Service<'_>) -> Vec<Out> {
-        let Some(node) = service.node.get("depends_on") else { return Vec::new() };
-        let path = service.path.field("depends_on");
-        let mut needed: Vec<(String, Path)> = Vec::new();
-        match &node.kind {
-            Kind::Map(entries) => {
-                for entry in entries {
-                    for inner in entry.value.entries() {
-                        match (inner.key.as_str(), inner.value.scalar().unwrap_or_default().as_str()) {
-                            ("condition", "service_started" | "service_healthy") | ("required", "true") => {}
-                            (key, value) => {
-                                let (on, key, value) =
-                                    (shown_word(&entry.key), shown_word(key), shown_word(value));
-                                self.note(format!(
-                                    "{}: `{key}: {value}` on {on} is not carried over",
-                                    service.name
-                                ));
-                            }
-                        }
-                    }
-                    needed.push((entry.key.clone(), path.field(&entry.key)));
-                }
-            }
-            _ => {
-                for (index, item) in super::items(node).into_iter().enumerate() {
-                    needed
-                        .extend(self.scalar(item, &path.index(index)).map(|name| (name, path.index(index))));
-                }
-            }
-        }
-        let mut modules: Vec<String> = Vec::new();
-        for (name, path) in needed {
-            match self.names.get(&name).cloned() {
-                Some(module) if !modules.iter().any(|other| other == module.as_str()) => {
-                    modules.push(module.as_str().to_owned());
-                }
-                Some(_) => {}
-                None => {
-                    self.object_to::<()>(&path, format!("no service is named {}", shown_word(&name)));
-                }
-            }
-        }
-        modules.into_iter().map(|module| Out::Map(vec![("module".to_owned(), Out::Text(module))])).collect()
     }
 
     /// Names what stays behind.
     fn left_behind<'n>(&mut self, service: &Service<'_>, fields: impl Iterator<Item = (&'n str, &'n Node)>) {
         let name = service.name;
-        for (key, _) in fields.filter(|(key, value)| !is_empty(value) && !key.starts_with("x-")) {
+        for (key, node) in fields.filter(|(key, value)| !is_empty(value) && !key.starts_with("x-")) {
+            let given = node.scalar().unwrap_or_default();
             match key {
+                key if SWITCHES.contains(&key) && !is_true(node) => {}
                 "privileged" => {
-                    self.note(format!("{name}: privileged is refused: the container runs without it"))
+                    self.note(format!("{name}: privileged is refused: the container runs without it"));
                 }
                 "env_file" => {
                     self.note(format!("{name}: env_file is not read: add its variables to `environment`"));
                 }
-                "restart" => {
-                    self.note(format!("{name}: restart is not carried over: instances are kept running"))
-                }
-                "profiles" => {
-                    self.note(format!("{name}: profiles are not carried over: the module always runs"))
-                }
+                "restart" if matches!(given.as_str(), "no" | "false") => {}
+                "restart" => self.note(format!(
+                    "{name}: restart is not carried over: an instance that ends after the promotion stays ended"
+                )),
                 "container_name" => {
                     self.note(format!(
                         "{name}: container_name is not carried over: instances get names of their own"
                     ));
                 }
-                "extends" => self.note(format!("{name}: extends is not followed: what it brings is missing")),
+                "networks" => self.networks(name, node),
+                "pull_policy" if matches!(given.as_str(), "missing" | "if_not_present") => {}
+                "cap_drop" if super::items(node).iter().any(|item| item.scalar().as_deref() == Some("ALL")) => {}
                 key if KNOWN.contains(&key) => {}
                 key => self.note(format!("{name}: `{}` is not carried over", shown_word(key))),
             }

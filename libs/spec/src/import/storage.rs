@@ -1,9 +1,11 @@
 //! Volumes, configuration files and secrets of a service.
 
-use model::Token;
+use model::{Token, placeholder::literal, spec::SECRET_VARIABLES};
 
 use super::{
-    Import, Service, is_empty, items, plain_name,
+    Import, Service, is_empty, items,
+    names::is_true,
+    plain_name,
     yaml::{Out, map, text, word},
 };
 use crate::document::{Kind, Node, Path, shown_word};
@@ -22,33 +24,30 @@ impl Import {
         let Some(node) = service.node.get("volumes") else { return Vec::new() };
         let path = service.path.field("volumes");
         let nodes = items(node).into_iter().enumerate();
-        nodes.filter_map(|(index, item)| self.volume(service.name, item, &path.index(index))).collect()
+        nodes.filter_map(|(index, item)| self.volume(service, item, &path.index(index))).collect()
     }
 
-    fn volume(&mut self, service: &str, node: &Node, path: &Path) -> Option<Out> {
+    fn volume(&mut self, service: &Service<'_>, node: &Node, path: &Path) -> Option<Out> {
+        let name = service.name;
         let (source, target, read_only) = match &node.kind {
             Kind::Map(entries) => {
                 let part = |name: &str| node.get(name).and_then(Node::scalar).unwrap_or_default();
                 let target = part("target");
                 if !matches!(part("type").as_str(), "" | "volume" | "bind") {
                     let kind = shown_word(&part("type"));
-                    self.note(format!(
-                        "{service}: the {kind} at {} is not carried over",
-                        shown_word(&target)
-                    ));
+                    self.note(format!("{name}: the {kind} at {} is not carried over", shown_word(&target)));
                     return None;
                 }
                 for entry in entries {
                     if !matches!(entry.key.as_str(), "type" | "source" | "target" | "read_only") {
                         let key = shown_word(&entry.key);
                         self.note(format!(
-                            "{service}: `{key}` of the volume at {} is not carried over",
+                            "{name}: `{key}` of the volume at {} is not carried over",
                             shown_word(&target)
                         ));
                     }
                 }
-                let read_only =
-                    matches!(node.get("read_only").map(|node| &node.kind), Some(Kind::Bool(true)));
+                let read_only = node.get("read_only").is_some_and(is_true);
                 (part("source"), target, read_only)
             }
             _ => {
@@ -63,7 +62,7 @@ impl Import {
                 for option in options.split(',').filter(|option| !matches!(*option, "" | "ro" | "rw")) {
                     let option = shown_word(option);
                     self.note(format!(
-                        "{service}: the option {option} of the volume at {} is not carried over",
+                        "{name}: the option {option} of the volume at {} is not carried over",
                         shown_word(target)
                     ));
                 }
@@ -73,18 +72,28 @@ impl Import {
         if !target.starts_with('/') {
             return self.object_to(path, format!("\"{}\" is not a path to mount at", shown_word(&target)));
         }
-        let from = if source.is_empty() {
+        let declared = source.is_empty() || source.starts_with(['/', '.', '~']) || {
+            service.root.get("volumes").is_some_and(|volumes| volumes.get(&source).is_some())
+        };
+        if !declared {
+            let source = shown_word(&source);
             self.note(format!(
-                "{service}: the volume at {} has no name and is left out",
-                shown_word(&target)
+                "{name}: volume {source} is not declared under `volumes`, which Compose refuses"
             ));
+        }
+        let from = if source.is_empty() {
+            self.note(format!("{name}: the volume at {} has no name and is left out", shown_word(&target)));
             return None;
         } else if source.starts_with('/') {
+            let source_shown = shown_word(&source);
+            self.note(format!(
+                "{name}: the folder {source_shown} is mounted only if the agents' setting `volumes_root` holds it"
+            ));
             ("host", source)
         } else if source.starts_with(['.', '~']) {
             let (source, target) = (shown_word(&source), shown_word(&target));
             self.note(format!(
-                "{service}: the folder {source} at {target} is left out: give `host` with an absolute path"
+                "{name}: the folder {source} at {target} is left out: give `host` with an absolute path"
             ));
             return None;
         } else {
@@ -109,7 +118,17 @@ impl Import {
             let content =
                 service.root.get("configs").and_then(|all| all.get(&source)?.get("content")?.scalar());
             match content {
-                Some(content) => files.push(map([("path", text(&target)), ("content", text(&content))])),
+                Some(content) => {
+                    let user = service.node.get("user").and_then(Node::scalar).unwrap_or_default();
+                    if !user.starts_with(|c: char| c.is_ascii_digit()) {
+                        self.note(format!(
+                            "{}: {} can be read by root alone: give `user` as a number for another",
+                            service.name,
+                            shown_word(&target)
+                        ));
+                    }
+                    files.push(map([("path", text(&target)), ("content", text(&literal(&content)))]));
+                }
                 None => {
                     let (source, target) = (shown_word(&source), shown_word(&target));
                     self.note(format!(
@@ -143,12 +162,18 @@ impl Import {
             };
             let from =
                 service.root.get("secrets").and_then(|all| all.get(&source)?.get("environment")?.scalar());
-            let from = match from {
-                Some(name) => map([("env", text(&name))]),
-                None => map([("file", text(file.as_str()))]),
+            let (from, place) = match from {
+                Some(name) => {
+                    let name = format!("{SECRET_VARIABLES}{}", name.to_uppercase());
+                    (map([("env", text(&name))]), format!("the variable {name} where the agents run"))
+                }
+                None => (
+                    map([("file", text(file.as_str()))]),
+                    format!("the file {file} in the agents' `secrets_dir`"),
+                ),
             };
             self.note(format!(
-                "{}: secret {} comes as the variable {variable}, not as a file in /run/secrets; its value goes to where the agents keep secrets",
+                "{}: secret {} comes as the variable {variable}, not as a file in /run/secrets, and is read from {place}",
                 service.name,
                 shown_word(&source)
             ));

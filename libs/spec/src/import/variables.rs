@@ -1,4 +1,5 @@
-//! Fills in `${VARIABLE}` as Compose does: a value, else its default, else nothing.
+//! Fills in `${VARIABLE}` as Compose does: a value, else its default, else nothing. A `$` that begins no variable is
+//! refused: some versions of Compose refuse it too, others let it stand.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ fn fill_node(node: &mut Node, values: &BTreeMap<String, String>, path: &Path, im
     match &mut node.kind {
         Kind::Text(text) if text.contains('$') => match filled(text, values, import, NESTED) {
             Ok(value) => *text = value,
-            Err(message) => {
-                import.object_to::<()>(path, message);
+            Err(Wrong { message, cure }) => {
+                import.object_with::<()>(path, message, cure);
             }
         },
         Kind::List(items) => {
@@ -35,12 +36,22 @@ fn fill_node(node: &mut Node, values: &BTreeMap<String, String>, path: &Path, im
     }
 }
 
+/// Why a text cannot be filled in.
+struct Wrong {
+    message: String,
+    cure: &'static str,
+}
+
+fn no_variable(message: String) -> Wrong {
+    Wrong { message, cure: "write `$$` for a dollar sign that stands for itself" }
+}
+
 fn filled(
     text: &str,
     values: &BTreeMap<String, String>,
     import: &mut Import,
     nested: usize,
-) -> Result<String, String> {
+) -> Result<String, Wrong> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -49,17 +60,18 @@ fn filled(
             out.push('$');
             rest = after;
         } else if let Some(after) = after.strip_prefix('{') {
-            let end =
-                closing(after).ok_or_else(|| format!("`${{` is not closed in \"{}\"", shown_word(text)))?;
+            let end = closing(after)
+                .ok_or_else(|| no_variable(format!("`${{` is not closed in \"{}\"", shown_word(text))))?;
             out += &braced(&after[..end], values, import, nested)?;
             rest = &after[end + 1..];
         } else {
-            let length = after.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+            let length = name_length(after);
             if length == 0 {
-                out.push('$');
-            } else {
-                out += &value(&after[..length], values, import);
+                let begun: String = after.chars().take(1).collect();
+                let (begun, text) = (shown_word(&begun), shown_word(text));
+                return Err(no_variable(format!("`${begun}` begins no variable in \"{text}\"")));
             }
+            out += &value(&after[..length], values, import);
             rest = &after[length..];
         }
     }
@@ -86,14 +98,13 @@ fn braced(
     values: &BTreeMap<String, String>,
     import: &mut Import,
     nested: usize,
-) -> Result<String, String> {
+) -> Result<String, Wrong> {
     if nested == 0 {
-        return Err("variables are nested too deep".to_owned());
+        return Err(no_variable("variables are nested too deep".to_owned()));
     }
-    let length = inner.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-    let (name, rule) = inner.split_at(length);
+    let (name, rule) = inner.split_at(name_length(inner));
     if name.is_empty() {
-        return Err(format!("\"{}\" is not a variable", shown_word(inner)));
+        return Err(no_variable(format!("\"{}\" is not a variable", shown_word(inner))));
     }
     let (unless_empty, rule) = match rule.strip_prefix(':') {
         Some(rule) => (true, rule),
@@ -111,9 +122,18 @@ fn braced(
             }
         },
         "+" => given.map_or(Ok(String::new()), |_| filled(other, values, import, nested - 1)),
-        "?" => given.cloned().ok_or_else(|| format!("variable {name} needs a value: {}", shown_word(other))),
-        _ => Err(format!("\"{}\" is not a variable", shown_word(inner))),
+        "?" => given.cloned().ok_or_else(|| Wrong {
+            message: format!("variable {name} needs a value: {}", shown_word(other)),
+            cure: "set it in the environment or in `.env` beside the file",
+        }),
+        _ => Err(no_variable(format!("\"{}\" is not a variable", shown_word(inner)))),
     }
+}
+
+/// How long the variable's name is that the text begins with; 0 for none.
+fn name_length(text: &str) -> usize {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if first { text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count() } else { 0 }
 }
 
 fn value(name: &str, values: &BTreeMap<String, String>, import: &mut Import) -> String {

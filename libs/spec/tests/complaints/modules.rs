@@ -13,6 +13,19 @@ fn what_runs() {
             ("resources: {cpu: 0}", "7:20: modules[0].resources.cpu: \"0\" is not a processor share"),
             ("resources: {memory: 5}", "7:23: modules[0].resources.memory: \"5\" is not an amount of memory"),
             (
+                "resources: {request: {cpu: lots}}",
+                "7:30: modules[0].resources.request.cpu: \"lots\" is not a processor share",
+            ),
+            (
+                "resources: {cpu: 1, request: {cpu: 1500m}}",
+                "7:38: modules[0].resources.request.cpu: more cpu is set aside than an instance may use",
+            ),
+            (
+                "resources: {memory: 1Gi, request: {memory: 2Gi}}",
+                "7:46: modules[0].resources.request.memory: more memory is set aside than an instance may use",
+            ),
+            ("resources: {cpu: 2, memory: 1Gi, request: {cpu: 100m, memory: 64Mi}}", "none"),
+            (
                 "resources: {memory: 1GB}",
                 "7:23: modules[0].resources.memory: \"1GB\" is not an amount of memory",
             ),
@@ -34,6 +47,21 @@ fn what_runs() {
                 "{image: a, command: [a, \"{port:x}\"]}",
                 "6:32: modules[0].run.command[1]: no port is named \"x\"",
             ),
+            (
+                "{image: a, arguments: [a, \"{port}\"]}",
+                "6:34: modules[0].run.arguments[1]: {port} stands here, and the module has no port",
+            ),
+            (
+                "{image: a, command: [b], arguments: [c]}",
+                "6:33: modules[0].run.arguments: both `command` and `arguments` say what runs",
+            ),
+            (
+                "{image: a, command: [b], entrypoint: []}",
+                "6:33: modules[0].run.entrypoint: both `command` and `entrypoint` say what runs",
+            ),
+            ("{image: a, entrypoint: [\"\"]}", "6:19: modules[0].run.entrypoint: the command is empty"),
+            ("{image: a, entrypoint: []}", "none"),
+            ("{image: a, entrypoint: [b], arguments: [\"\"]}", "none"),
             (
                 "{image: a, privileged: true}",
                 "6:31: modules[0].run.privileged: a privileged container is refused: it could take over its host",
@@ -60,6 +88,8 @@ fn what_runs() {
         "6:16: modules[0].run.image: an image cannot run on the process platform"
     );
     assert_eq!(on("process", "{}"), "6:3: modules[0].run: nothing says what runs");
+    assert_eq!(on("process", "{arguments: [a]}"), "6:3: modules[0].run: nothing says what runs");
+    assert_eq!(on("process", "{entrypoint: [a], arguments: [b]}"), "none");
     assert_eq!(on("process", "{command: [a]}"), "none");
     assert_eq!(on("scripted", "{}"), "6:3: modules[0].run: nothing says what runs");
     assert_eq!(
@@ -170,8 +200,12 @@ fn what_is_put_into_it() {
                 "7:43: modules[0].config[1].path: \"/a\" is written twice",
             ),
             (
-                "secrets: [{name: A-B, from: {env: A}}]",
+                "secrets: [{name: A-B, from: {file: a}}]",
                 "7:20: modules[0].secrets[0].name: \"A-B\" is not a variable's name",
+            ),
+            (
+                "secrets: [{name: A, from: {env: API_KEY}}]",
+                "7:35: modules[0].secrets[0].from.env: \"API_KEY\" may not be read by the agents",
             ),
             (
                 "secrets: [{name: A, from: {env: 1A}}]",
@@ -182,9 +216,20 @@ fn what_is_put_into_it() {
                 "7:36: modules[0].secrets[0].from.file: \"../a\" is not a file below the secret folder",
             ),
             (
-                "secrets: [{name: A, from: {env: A}}, {name: A, from: {env: B}}]",
-                "7:47: modules[0].secrets[1].name: a second secret named \"A\"",
+                "secrets: [{name: A, from: {file: a}}, {name: A, from: {file: b}}]",
+                "7:48: modules[0].secrets[1].name: a second secret named \"A\"",
             ),
+            (
+                "config: [{path: /a, content: \"{port:x}\"}]",
+                "7:32: modules[0].config[0].content: no port is named \"x\"",
+            ),
+            (
+                "environment: {A: \"{port}\"}",
+                "7:20: modules[0].environment.A: {port} stands here, and the module has no port",
+            ),
+            ("environment: {A: \"{brace}port} ${port} {{port}}\"}", "none"),
+            ("aliases: [a b]", "7:13: modules[0].aliases[0]: \"a b\" is not a host name"),
+            ("aliases: [order_api, db.internal]", "none"),
             ("volumes: [{path: /a}]", "7:13: modules[0].volumes[0]: a volume has neither `name` nor `host`"),
             (
                 "volumes: [{path: /a, name: a, host: /a}]",
@@ -209,9 +254,10 @@ fn what_is_put_into_it() {
         ],
         in_module,
     );
-    let twice = "environment: {A: x}\n  secrets: [{name: A, from: {env: A}}]";
+    let twice = "environment: {A: x}\n  secrets: [{name: A, from: {file: a}}]";
     assert_eq!(in_module(twice), "8:20: modules[0].secrets[0].name: A also stands in the environment");
     assert_eq!(on_process("config: [{path: a, content: b}]"), "none");
+    assert_eq!(on_process("aliases: [b]"), "7:3: modules[0].aliases: the process platform has no host names");
     assert_eq!(
         on_process("config: [{path: ../a, content: b}]"),
         "7:19: modules[0].config[0].path: \"../a\" is not a path of a file"

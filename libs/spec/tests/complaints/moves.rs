@@ -99,6 +99,10 @@ fn how_it_is_judged() {
                 "7:57: modules[0].analysis.metrics[0].provider.http.url: \"a\" is not an address",
             ),
             (
+                "provider: {http: {url: \"https://a/b\", pointer: /a}}, success: < 1",
+                "7:57: modules[0].analysis.metrics[0].provider.http.url: \"https://a/b\" asks for https, which the agents do not speak",
+            ),
+            (
                 "provider: {http: {url: \"http://a\", pointer: a}}, success: < 1",
                 "7:78: modules[0].analysis.metrics[0].provider.http.pointer: \"a\" is not a JSON pointer",
             ),

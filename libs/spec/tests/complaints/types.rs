@@ -95,7 +95,7 @@ fn a_cure_tells_what_is_known() {
 fn forms_are_read_leniently_where_the_meaning_is_clear() {
     let one = |text: &str| spec::read(&format!("{BASE}{text}")).unwrap();
     assert_eq!(one("  strategy: recreate\n"), one("  strategy: {recreate: {}}\n"));
-    assert_eq!(one("  strategy: rolling\n"), one("  strategy: {rolling:}\n"));
+    assert_eq!(one("  strategy: rolling\n"), one("  strategy: {rolling: }\n"));
     assert_eq!(
         one("  version: 1.10.0\n  replicas:\n  labels:\n".trim_end_matches("  labels:\n")),
         one("  version: \"1.10.0\"\n")

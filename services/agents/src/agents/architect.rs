@@ -83,8 +83,8 @@ pub fn check(
     let (placed, refused) = pack(&asks, vec![room]);
     let mut findings: Vec<Finding> = refused.iter().map(no_room).collect();
     for module in &spec.modules {
-        if module.resources.cpu_millis().is_none() || module.resources.memory_bytes().is_none() {
-            let text = format!("module {} has no limit, its room cannot be planned", module.name);
+        if module.resources.reserved_memory_bytes() == 0 {
+            let text = format!("module {} has no limit of memory, its room cannot be planned", module.name);
             findings.push(finding("architect/unbounded", Severity::Info, Some(&module.name), text));
         }
     }
@@ -113,7 +113,7 @@ fn no_room(refused: &Refused) -> Finding {
         format!("module {module} asks for {asked}"),
     );
     found.cure =
-        "lower the limits or the replicas, choose a strategy with less surge, or make room".to_owned();
+        "lower resources.request (for memory, without it, the limit) or the replicas, choose a strategy with less surge, or make room".to_owned();
     found
 }
 
@@ -129,7 +129,7 @@ pub fn asks(spec: &DeploymentSpec, baseline: Option<&DeploymentSpec>) -> Vec<Ask
         let old = baseline.and_then(|spec| spec.module(&module.name));
         let new = u64::from(module.replicas);
         let had = old.map_or(0, |old| u64::from(old.replicas));
-        let (cpu, memory) = limits(module);
+        let (cpu, memory) = reserved(module);
         let same = old.is_some_and(|old| old.revision() == module.revision());
         let whole = match spec.strategy_of(module) {
             _ if same || old.is_none() => new.saturating_sub(had),
@@ -146,15 +146,15 @@ pub fn asks(spec: &DeploymentSpec, baseline: Option<&DeploymentSpec>) -> Vec<Ask
         if let (Some(old), false, Strategy::Rolling(_) | Strategy::Recreate {}) =
             (old, same, spec.strategy_of(module))
         {
-            let (old_cpu, old_memory) = limits(old);
+            let (old_cpu, old_memory) = reserved(old);
             ask(new.min(had), cpu.saturating_sub(old_cpu), memory.saturating_sub(old_memory));
         }
     }
     asks
 }
 
-fn limits(module: &Module) -> (u64, u64) {
-    (module.resources.cpu_millis().unwrap_or(0), module.resources.memory_bytes().unwrap_or(0))
+fn reserved(module: &Module) -> (u64, u64) {
+    (module.resources.reserved_cpu_millis(), module.resources.reserved_memory_bytes())
 }
 
 /// What found no place, with what was free where most was.

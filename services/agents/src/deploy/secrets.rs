@@ -3,12 +3,9 @@
 use std::path::{Component, Path};
 
 use ground::Secret;
-use model::spec::{Module, SecretFrom, SecretRef};
+use model::spec::{Module, SECRET_VARIABLES as PREFIX, SecretFrom, SecretRef};
 
 use crate::{Error, config::AgentsConfig, error::Result};
-
-/// Only variables with this prefix are ever read for a spec.
-const PREFIX: &str = "CODE_SECRET_";
 
 /// The values of a module's secrets, by variable.
 pub fn resolve(config: &AgentsConfig, module: &Module) -> Result<Vec<(String, Secret)>> {

@@ -77,9 +77,9 @@ impl World {
         let path = module.environment.get("PATH").unwrap_or(&self.settings.path).clone();
         let home = folder.join("home");
         let work = module.run.working_directory.as_ref().map_or(home.clone(), PathBuf::from);
-        let Some(word) = module.run.command.first() else {
+        let Some(word) = module.run.program() else {
             return Err(Error::invalid(format!(
-                "module {} has no command, which the process platform needs",
+                "module {} has no program, which the process platform needs",
                 module.name
             )));
         };
@@ -102,10 +102,9 @@ impl World {
         let volumes = files::volumes(&volumes_root, host_root, &order.target, &module.volumes, user)?;
         durable::folder(&home)?;
         files::give(&home, user)?;
-        let config = folder.join("config");
-        files::write_config(&config, &module.config, user)?;
-
         let mut record = self.intend(order, folder, before, user)?;
+        let config = folder.join("config");
+        files::write_config(&config, &order.config(&record.ports)?, user)?;
         self.dies(Point::Intended)?;
         let mut environment = order.environment(&record.ports, &config.display().to_string())?;
         environment.entry("PATH".to_owned()).or_insert(path);
@@ -217,8 +216,8 @@ impl World {
             restarts,
             started_at: None,
             exit: None,
-            cpu_millis: resources.cpu_millis().unwrap_or(0),
-            memory_bytes: resources.memory_bytes().unwrap_or(0),
+            cpu_millis: resources.reserved_cpu_millis(),
+            memory_bytes: resources.reserved_memory_bytes(),
             user,
             groups: Vec::new(),
             labels: order.labels.clone(),

@@ -36,8 +36,13 @@ fn service(text: &mut String, module: &Module) {
     if let Some(image) = &module.run.image {
         line(text, 2, &format!("image: {}", json(image)));
     }
-    if !module.run.command.is_empty() {
-        line(text, 2, &format!("command: {}", json(&module.run.command)));
+    let run = &module.run;
+    let program = run.entrypoint.as_ref().or((!run.command.is_empty()).then_some(&run.command));
+    if let Some(words) = program {
+        line(text, 2, &format!("entrypoint: {}", dollars(words)));
+    }
+    if !run.arguments.is_empty() {
+        line(text, 2, &format!("command: {}", dollars(&run.arguments)));
     }
     if let Some(user) = &module.run.user {
         line(text, 2, &format!("user: {}", json(user)));
@@ -76,7 +81,7 @@ fn service(text: &mut String, module: &Module) {
                 format!("wget -q -O /dev/null http://127.0.0.1:$${{PORT}}{path}"),
             ]),
             Probe::Tcp { .. } => json(&["CMD-SHELL", "nc -z 127.0.0.1 $${PORT}"]),
-            Probe::Command(command) => json(&[&["CMD".to_owned()], command.as_slice()].concat()),
+            Probe::Command(command) => dollars(&[&["CMD".to_owned()], command.as_slice()].concat()),
         };
         line(text, 2, "healthcheck:");
         line(text, 3, &format!("test: {test}"));
@@ -91,10 +96,17 @@ fn service(text: &mut String, module: &Module) {
     }
     line(text, 2, "deploy:");
     line(text, 3, &format!("replicas: {}", module.replicas));
-    let (cpu, memory) = (module.resources.cpu_millis(), module.resources.memory_bytes());
-    if cpu.is_some() || memory.is_some() {
-        line(text, 3, "resources:");
-        line(text, 4, "limits:");
+    let (limits, request) = (&module.resources, &module.resources.request);
+    let amounts = [
+        ("limits", limits.cpu_millis(), limits.memory_bytes()),
+        ("reservations", request.cpu_millis(), request.memory_bytes()),
+    ];
+    let given = amounts.iter().filter(|(_, cpu, memory)| cpu.is_some() || memory.is_some());
+    for (at, (name, cpu, memory)) in given.enumerate() {
+        if at == 0 {
+            line(text, 3, "resources:");
+        }
+        line(text, 4, &format!("{name}:"));
         if let Some(cpu) = cpu {
             line(text, 5, &format!("cpus: \"{}.{:03}\"", cpu / 1000, cpu % 1000));
         }
@@ -107,6 +119,11 @@ fn service(text: &mut String, module: &Module) {
 fn line(text: &mut String, depth: usize, what: &str) {
     // Writing to a text cannot fail.
     let _ = writeln!(text, "{}{what}", "  ".repeat(depth));
+}
+
+/// Words in which Compose fills in nothing.
+fn dollars(words: &[String]) -> String {
+    json(&words.iter().map(|word| word.replace('$', "$$")).collect::<Vec<String>>())
 }
 
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {

@@ -40,6 +40,20 @@ fn a_release_that_does_not_fit_is_told_with_its_numbers() {
 }
 
 #[test]
+fn a_limit_of_the_processor_takes_no_room_and_a_request_does() {
+    let crowded = Capacity { free_cpu_millis: 50, ..free(4096) };
+    let mut spec = spec(1, "512Mi", ROLLING);
+
+    assert_eq!(told(&spec, None, crowded), Vec::<String>::new());
+
+    spec.modules[0].resources.request.cpu = Some("80m".to_owned());
+    assert_eq!(
+        told(&spec, None, crowded),
+        ["architect/no-room: module web asks for 80m of a core × 1, 50m free"]
+    );
+}
+
+#[test]
 fn the_strategy_decides_what_a_move_takes_on_top() {
     let old = spec(3, "256Mi", ROLLING);
     for (strategy, count) in [(ROLLING, 1), (BLUE_GREEN, 3), (RECREATE, 0)] {
@@ -77,6 +91,7 @@ fn the_compose_file_names_what_runs() {
     assert!(text.contains("\n  web:\n"), "{text}");
     assert!(text.contains("replicas: 3"), "{text}");
     assert!(text.contains("memory: \"536870912\""), "{text}");
+    assert!(text.contains("entrypoint: [\"web\",\"512Mi\"]"), "a command is the whole line: {text}");
 }
 
 proptest! {
