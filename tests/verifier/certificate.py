@@ -163,7 +163,7 @@ def artifacts_of(spec):
         found.append({
             "module": module["name"], "version": module["version"],
             "revision": revision_of(module),
-            "name": image or (run.get("command") or [""])[0],
+            "name": image or ((run.get("entrypoint") or []) + (run.get("command") or []) + [""])[0],
             "digest": run.get("digest") or (pinned if is_digest(pinned) else None)})
     return found
 
@@ -181,7 +181,9 @@ def describe(step):
     if kind == "pause": return f"pause {step['duration']}" if step.get("duration") else "wait for promote"
     if kind == "analyse": return f"watch {module} in the background" if step["background"] else f"analyse {module}"
     if kind == "smoke": return f"smoke test {module}"
-    if kind == "hook": return f"hook {step['index']}"
+    if kind == "hook":
+        _, named, name = step["id"].partition("-hook-")
+        return f"hook {name}" if named else f"hook {step['index']}"
     if kind == "certify": return "collect gates and evidence"
     if step["agent"] == "performance": return "measure against the last release"
     if step["agent"] == "guardian": return "write alert rules and soak"
@@ -217,7 +219,7 @@ def story(records, field):
         elif name == "step_finished":
             attempt = it["attempts"].setdefault((event["step"], event["attempt"]), {})
             if "result" not in attempt: attempt.update(finished=at, runner=event["runner"], result=event["result"])
-        elif name in ("paused", "resumed"): by(name)
+        elif name in ("paused", "resumed", "record_skipped"): by(name)
         elif name == "promote_requested": by("promoted_in_full" if event["full"] else "promoted")
         elif name == "rollback_retried":
             by(name)
