@@ -89,7 +89,7 @@ fn what_is_not_yaml_is_named_with_its_place() {
             "2:1: a[1]: this is not YAML: while parsing a flow sequence did not find expected ',' or ']'",
         ),
         ("a: *b\n", "1:4: a: no anchor before this alias is named \"b\""),
-        ("a: [!x, b]\n", "1:4: a: this is not YAML: a tag or a character stands where it cannot be read"),
+        ("a: [!x, b]\n", "1:4: a[0]: this is not YAML: a tag or a character stands where it cannot be read"),
         (
             "a: \"b\n",
             "2:1: a: this is not YAML: while scanning a quoted scalar found unexpected end of stream",

@@ -75,14 +75,11 @@ fn provider(provider: &Provider, path: &Path, found: &mut Found) {
             found.add(
                 path,
                 message,
-                "write an http address within the cluster, such as http://prometheus:9090",
+                "write an http:// address, such as http://prometheus:9090 or that of a proxy beside the agents",
             );
         } else if !texts::is_url(text) {
             let message = format!("{} is not an address", shown_text(text));
             found.add(path, message, "write such as http://prometheus:9090");
-        } else if text.starts_with("https:") {
-            let message = format!("{} is asked over https, which the agents do not speak", shown_text(text));
-            found.add(path, message, "write an http:// address, such as that of a proxy beside the agents");
         }
     };
     match provider {

@@ -84,7 +84,7 @@ fn how_it_is_judged() {
             ),
             (
                 "provider: {prometheus: {address: \"https://prometheus\", query: up}}, success: < 1",
-                "7:67: modules[0].analysis.metrics[0].provider.prometheus.address: \"https://prometheus\" is asked over https, which the agents do not speak",
+                "7:67: modules[0].analysis.metrics[0].provider.prometheus.address: \"https://prometheus\" asks for https, which the agents do not speak",
             ),
             (
                 "provider: {latency: 1}, success: < 1",
