@@ -1,12 +1,12 @@
 //! Agents that do as they are told, at once: what is left is the engine's own time. Not the product's agents.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use bus::{Bus, Serving, WorkRules, subjects};
+use bus::{Bus, Serving, subjects};
 use model::{
-    Fault, Outcome,
-    deployment::{StepJob, StepReport},
+    Outcome,
+    deployment::{StepAnswer, StepJob, StepState},
     step::{Agent, StepResult},
 };
 
@@ -24,30 +24,20 @@ impl Obedient {
     pub async fn start(bus: &Bus, watch: &Arc<Watch>) -> Result<Obedient> {
         let mut lanes = Vec::new();
         for agent in Agent::ALL {
-            let (bus_, watch) = (bus.clone(), Arc::clone(watch));
-            let rules =
-                WorkRules { concurrency: 256, ack_wait: Duration::from_secs(30), ..WorkRules::default() };
-            let handler = move |job: StepJob, _| obey(bus_.clone(), Arc::clone(&watch), job);
-            let lane = bus.work(&subjects::agents::STEP, Some(agent.as_str()), rules, handler).await;
-            lanes.push(lane.with_context(|| format!("working on the lane of the {agent}"))?);
+            let watch = Arc::clone(watch);
+            let lane = subjects::agents::STEP.to(agent.as_str())?;
+            let handler = move |job: StepJob, _| std::future::ready(Ok(obey(&watch, &job)));
+            let serving = bus.answer_to(&lane, 256, handler).await;
+            lanes.push(serving.with_context(|| format!("answering for the lane of the {agent}"))?);
         }
         Ok(Obedient(lanes))
     }
 }
 
-async fn obey(bus: Bus, watch: Arc<Watch>, job: StepJob) -> std::result::Result<(), Fault> {
+fn obey(watch: &Watch, job: &StepJob) -> StepAnswer {
     watch.step_began(&job.deployment);
     let fails = job.spec.labels.get(FAILS).is_some_and(|part| job.step.id.as_str().contains(part.as_str()));
     let outcome = if fails { Outcome::Failed } else { Outcome::Succeeded };
-    let report = StepReport {
-        deployment: job.deployment.clone(),
-        step: job.step.id.clone(),
-        attempt: job.attempt,
-        fence: job.fence,
-        runner: "obedient".into(),
-        result: Some(StepResult::new(outcome, "as told")),
-    };
-    let id = format!("{}-{}", job.idem_key, job.attempt);
-    bus.send(&subjects::orchestrator::REPORT, None, &report, &id).await?;
-    Ok(())
+    let state = StepState::Ended(Box::new(StepResult::new(outcome, "as told")));
+    StepAnswer { runner: "obedient".to_owned(), state }
 }

@@ -1,5 +1,6 @@
-//! One whole engine in one thread: replicas of the orchestrator around the real heart, runners of agents, journals,
-//! queues, a platform and traffic, in virtual time and with every fault a seed can draw.
+//! One whole engine in one thread, in virtual time and with every fault a seed can draw: the machines that the product
+//! runs, of the orchestrator's replicas and of the runners of agents, on journals, a bus, a platform and traffic that are
+//! simulated.
 //!
 //! - [`scenario`] tells what is deployed and how it must end.
 //! - [`chaos`] says which faults happen and which of our own safety is left out.
@@ -14,7 +15,6 @@ mod kernel;
 pub mod matrix;
 mod orchestrator;
 mod people;
-pub mod queue;
 pub mod random;
 mod runner;
 pub mod scenario;

@@ -179,12 +179,10 @@ async fn rates(options: &Options) -> Result<Vec<Figure>> {
         let publishes = options.size(4000, 1000);
         let raw = &engine.raw;
         let before = raw.publishes_per_second(lanes, publishes, 1024).await?;
-        let jobs_before = raw.jobs_per_second(lanes, publishes / 4, 4096).await?;
         let (at_first, writes_at_first) = (engine.client.watch.totals(), raw.writes().await?);
         let done = engine.deploy(lanes, total, &round).await?;
         let (at_last, writes_at_last) = (engine.client.watch.totals(), raw.writes().await?);
         let after = raw.publishes_per_second(lanes, publishes, 1024).await?;
-        let jobs_after = raw.jobs_per_second(lanes, publishes / 4, 4096).await?;
 
         let first_steps = engine.client.watch.take_first_steps();
         let baseline = median(&[before, after]);
@@ -198,24 +196,18 @@ async fn rates(options: &Options) -> Result<Vec<Figure>> {
             |what: &str, value: f64| Figure::new(format!("{what}, {side}"), "1/s", Better::More, value);
         figures.push(more("deployments", done.per_second()).note(times));
         let steps = rate(at_last.steps - at_first.steps);
-        // Every step is a job to an agent and a report back.
-        figures.push(
-            more("jobs, two per step", 2.0 * steps)
-                .against(
-                    format!("raw work-queue jobs, {lanes} in flight"),
-                    median(&[jobs_before, jobs_after]),
-                )
-                .aims(if lanes > 1 { Aim::Ratio(0.8) } else { Aim::None })
-                .note(format!("{} steps/s", output::number(steps))),
-        );
+        figures.push(more("steps ended", steps).against(publishes.clone(), baseline));
         let records = rate(at_last.records - at_first.records);
         figures.push(more("journal records", records).against(publishes.clone(), baseline));
         let writes = rate(writes_at_last - writes_at_first);
         figures.push(
             more("all durable writes", writes)
                 .against(publishes, baseline)
-                .note("journals, jobs, reports and events of the deployments together"),
+                .note("journals, events and buckets of the deployments together"),
         );
+        let each = (writes_at_last - writes_at_first) as f64 / (at_last.steps - at_first.steps).max(1) as f64;
+        let name = format!("durable writes per step, {side}");
+        figures.push(Figure::new(name, "", Better::Less, each));
         let first = Figure::new(
             format!("request to first step, p99, {side}"),
             "ms",

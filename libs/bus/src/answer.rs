@@ -11,7 +11,7 @@ use tracing::{Instrument, error, info_span, warn};
 use wire::Message;
 
 use crate::{
-    Bus, Call, Error, Serving,
+    Addressed, Bus, Call, Error, Serving,
     frame::{self, Meta},
     tasks, trace,
 };
@@ -36,10 +36,79 @@ impl Bus {
         H: Fn(Req, Meta) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Rep, Fault>> + Send + 'static,
     {
-        let endpoint = self.endpoint(call.service, call.verb, call.subject()).await?;
+        self.answer_on((call.service, call.verb, call.subject()), concurrency, handler).await
+    }
+
+    /// Answers to one name, by [`Call::to`]; otherwise as [`Bus::answer`].
+    pub async fn answer_to<Req, Rep, H, F>(
+        &self,
+        call: &Addressed<Req, Rep>,
+        concurrency: usize,
+        handler: H,
+    ) -> Result<Serving, Error>
+    where
+        Req: Message + Send + 'static,
+        Rep: Message + Send + 'static,
+        H: Fn(Req, Meta) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Rep, Fault>> + Send + 'static,
+    {
+        self.answer_on((call.service, &call.endpoint, call.subject.clone()), concurrency, handler).await
+    }
+
+    /// Hears a call together with all others who do; only who knows the answer gives one, and the asker takes the
+    /// first. One question after the other, as quickly as they come: the handler only looks.
+    pub async fn answer_if_known<Req, Rep, H, F>(
+        &self,
+        call: &Call<Req, Rep>,
+        handler: H,
+    ) -> Result<Serving, Error>
+    where
+        Req: Message + Send + 'static,
+        Rep: Message + Send + 'static,
+        H: Fn(Req, Meta) -> F + Send + Sync + 'static,
+        F: Future<Output = Option<Rep>> + Send + 'static,
+    {
+        let subject = call.subject();
+        let failed = |error: async_nats::Error| Error::broker(format!("answering {subject}"), error);
+        let mut asked = self.client.subscribe(subject.clone()).await.map_err(|error| failed(error.into()))?;
+        self.round_trip().await?;
+        let bus = self.clone();
+        Ok(tasks::serve(move |cancel| async move {
+            loop {
+                let message = tokio::select! {
+                    () = cancel.cancelled() => return,
+                    message = asked.next() => message,
+                };
+                let Some(message) = message else { return };
+                let question = frame::decode::<Req>(message.headers.as_ref(), &message.payload);
+                let (Some(reply), Ok(question)) = (message.reply.clone(), question) else { continue };
+                let meta = frame::meta(message.headers.as_ref(), 1);
+                let looked = AssertUnwindSafe(async { handler(question, meta).await }).catch_unwind().await;
+                if let Ok(Some(answer)) = looked {
+                    let (headers, body) = (frame::headers::<Rep>(bus.identity()), answer.encode());
+                    // Whoever asked asks again if this fails.
+                    let _ = bus.client.publish_with_headers(reply, headers, body.into()).await;
+                }
+            }
+        }))
+    }
+
+    async fn answer_on<Req, Rep, H, F>(
+        &self,
+        (service, endpoint, subject): (&'static str, &str, String),
+        concurrency: usize,
+        handler: H,
+    ) -> Result<Serving, Error>
+    where
+        Req: Message + Send + 'static,
+        Rep: Message + Send + 'static,
+        H: Fn(Req, Meta) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Rep, Fault>> + Send + 'static,
+    {
+        let endpoint = self.endpoint(service, endpoint, subject.clone()).await?;
         // The server must know of the subscription before the caller says that it is ready.
         self.round_trip().await?;
-        let (bus, subject) = (self.clone(), call.subject());
+        let bus = self.clone();
         let handler = Arc::new(handler);
         Ok(tasks::serve(move |cancel| async move {
             let mut endpoint = endpoint;
@@ -71,12 +140,7 @@ impl Bus {
         }))
     }
 
-    async fn endpoint(
-        &self,
-        service: &'static str,
-        verb: &'static str,
-        subject: String,
-    ) -> Result<Endpoint, Error> {
+    async fn endpoint(&self, service: &'static str, verb: &str, subject: String) -> Result<Endpoint, Error> {
         let mut services = self.shared.services.lock().await;
         let faults = self.shared.faults.clone();
         if !services.contains_key(service) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::{RequestErrorKind, client::Request};
 use wire::Message;
 
-use crate::{Bus, Call, Error, frame};
+use crate::{Addressed, Bus, Call, Error, frame};
 
 impl Bus {
     /// Asks and waits at most `deadline` for the answer. When nobody serves the call it fails at once. After a
@@ -16,7 +16,25 @@ impl Bus {
         request: &Req,
         deadline: Duration,
     ) -> Result<Rep, Error> {
-        let subject = call.subject();
+        self.ask(call.subject(), request, deadline).await
+    }
+
+    /// The same of one name, by [`Call::to`]. [`Error::NoResponders`] means that nobody answers to that name.
+    pub async fn call_to<Req: Message, Rep: Message>(
+        &self,
+        call: &Addressed<Req, Rep>,
+        request: &Req,
+        deadline: Duration,
+    ) -> Result<Rep, Error> {
+        self.ask(call.subject.clone(), request, deadline).await
+    }
+
+    async fn ask<Req: Message, Rep: Message>(
+        &self,
+        subject: String,
+        request: &Req,
+        deadline: Duration,
+    ) -> Result<Rep, Error> {
         let mut headers = frame::headers::<Req>(self.identity());
         headers.insert(frame::TIMEOUT, deadline.as_millis().to_string());
         let payload = request.encode();

@@ -61,7 +61,7 @@ pub use log::{Entry, Last, Since};
 pub use outbox::{Outbox, Said};
 pub use server::{NatsServer, ServerSettings};
 pub use settings::{Settings, StreamLimits, Tls};
-pub use subject::{Bucket, Call, Event, Job, Log, SHARDS, Signal, Trail, shard_of};
+pub use subject::{Addressed, Bucket, Call, Event, Job, Log, SHARDS, Signal, Trail, shard_of};
 pub use tasks::Serving;
 pub use wire::{Beat, Drain, Message};
 pub use work::WorkRules;

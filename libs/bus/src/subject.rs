@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use model::Token;
+
 /// A log is spread over so many streams, because a durable publish is one fsync and one stream makes them in turn.
 /// Changing this number moves ids to other streams: it needs a migration.
 pub const SHARDS: u32 = 4;
@@ -49,6 +51,33 @@ impl<Request, Reply> Call<Request, Reply> {
     /// The subject that is asked on.
     pub fn subject(&self) -> String {
         format!("code.v1.rpc.{}.{}", self.service, self.verb)
+    }
+
+    /// The same call to one of those who serve it: a replica by its id, or a lane by its name.
+    ///
+    /// # Errors
+    /// The name is no token.
+    pub fn to(&self, name: &str) -> Result<Addressed<Request, Reply>, model::id::BadToken> {
+        let name: Token = name.parse()?;
+        let subject = format!("{}.{name}", self.subject());
+        let endpoint = format!("{}-{name}", self.verb);
+        Ok(Addressed { service: self.service, endpoint, subject, kind: PhantomData })
+    }
+}
+
+/// `code.v1.rpc.<service>.<verb>.<name>`: a call to one name. Several who answer the same name share its questions.
+#[derive(Debug)]
+pub struct Addressed<Request, Reply> {
+    pub(crate) service: &'static str,
+    pub(crate) endpoint: String,
+    pub(crate) subject: String,
+    kind: PhantomData<fn(Request) -> Reply>,
+}
+
+impl<Request, Reply> Addressed<Request, Reply> {
+    /// The subject that is asked on.
+    pub fn subject(&self) -> &str {
+        &self.subject
     }
 }
 

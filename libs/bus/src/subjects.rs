@@ -10,7 +10,6 @@ pub mod orchestrator {
             HoldingsRequest, ListReply, ListRequest, PlanReply, PlanRequest, StatusReply, StatusRequest,
             Submit, Submitted, TargetCommand, TargetView,
         },
-        deployment::StepReport,
         expert::AdviceReport,
         journal::{JournalReply, JournalRequest},
     };
@@ -39,8 +38,6 @@ pub mod orchestrator {
     pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> = Call::new("orchestrator", "holdings");
     /// Clients ask which journals cannot be used; any orchestrator names them, or journals that a person passes over one.
     pub const JOURNAL: Call<JournalRequest, JournalReply> = Call::new("orchestrator", "journal");
-    /// Agents say how a step goes; any orchestrator journals it.
-    pub const REPORT: Job<StepReport> = Job::new("orchestrator", "report");
     /// The experts' service says what experts think of a plan; any orchestrator journals it.
     pub const ADVICE: Job<AdviceReport> = Job::new("orchestrator", "advice");
     /// Every orchestrator says that it lives, by replica; the others and `codectl` hear.
@@ -53,10 +50,10 @@ pub mod orchestrator {
 pub mod agents {
     use model::{
         command::{DriftReply, DriftRequest, HoldingsReply, HoldingsRequest, ReviewRequest, Reviews},
-        deployment::{StepJob, StepProgress, StepStop},
+        deployment::{StepAnswer, StepJob, StepProgress, StepQuestion, StepStop},
     };
 
-    use crate::{Call, Job, Signal};
+    use crate::{Call, Signal};
 
     /// The orchestrator asks for findings on a plan; the agents change nothing.
     pub const REVIEW: Call<ReviewRequest, Reviews> = Call::new("agents", "review");
@@ -64,8 +61,12 @@ pub mod agents {
     pub const DRIFT: Call<DriftRequest, DriftReply> = Call::new("agents", "drift");
     /// The orchestrator asks what a target holds; under a fence the agents take away what nothing asks for.
     pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> = Call::new("agents", "holdings");
-    /// The orchestrator sends a step; one runner of the agent's lane does it. The lane is the agent's name.
-    pub const STEP: Job<StepJob> = Job::new("agents", "step");
+    /// The owner of a deployment hands a step to a lane, by the agent's name; one runner takes it and says who it is.
+    pub const STEP: Call<StepJob, StepAnswer> = Call::new("agents", "step");
+    /// The owner asks a runner by its id how a step goes; the runner holds the answer while it runs.
+    pub const STEP_STATE: Call<StepQuestion, StepAnswer> = Call::new("agents", "step-state");
+    /// An owner asks all runners who has a step; only who has it, or its end, answers.
+    pub const STEP_FIND: Call<StepQuestion, StepAnswer> = Call::new("agents", "step-find");
     /// Runners say how far they are, by deployment; watchers hear. Never decided on.
     pub const PROGRESS: Signal<StepProgress> = Signal::new("step", "progress");
     /// The orchestrator says it, by deployment; the runner stops. Missing it is safe: the fence rules.

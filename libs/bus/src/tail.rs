@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt, stream};
 use ground::Backoff;
 use tracing::{debug, warn};
 
-use crate::{Bus, Error};
+use crate::{Bus, Error, streams::ADVISORY};
 
 /// Entries asked for at once: what lies in memory when who reads is slow.
 const BATCH: i64 = 100;
@@ -24,6 +24,20 @@ pub(crate) struct Stored {
 }
 
 impl Bus {
+    /// How many messages were ever stored in all streams and buckets: each is at least one fsync of the broker. Without
+    /// the broker's own advisories, which whoever only reads causes too.
+    pub async fn durable_writes(&self) -> Result<u64, Error> {
+        let mut streams = self.jetstream.streams();
+        let mut writes = 0;
+        while let Some(stream) = streams.next().await {
+            let stream = stream.map_err(|error| Error::broker("counting durable writes", error))?;
+            if stream.config.name != ADVISORY {
+                writes += stream.state.last_sequence;
+            }
+        }
+        Ok(writes)
+    }
+
     /// The last sequence that the stream has given out.
     pub(crate) async fn last_sequence(&self, stream: &str) -> Result<u64, Error> {
         let info = self.stream(stream).await?.get_info().await;

@@ -470,6 +470,48 @@ pub struct StepReport {
     pub result: Option<StepResult>,
 }
 
+/// Asks a runner how one attempt of a step goes. The runner holds the answer until there is something to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepQuestion {
+    /// Of which deployment.
+    pub deployment: DeploymentId,
+    /// Which step.
+    pub step: StepId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The key that all attempts share.
+    pub idem_key: String,
+    /// The fence of the attempt.
+    pub fence: Fence,
+    /// For how long the answer may be held while the step runs. At most 10 s; zero means at once.
+    pub hold: Span,
+}
+
+/// What a runner answers about one attempt of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepAnswer {
+    /// Who answers; further questions go to it by this name.
+    pub runner: String,
+    /// How the attempt goes.
+    pub state: StepState,
+}
+
+/// How an attempt of a step goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// The runner has it: it waits for its turn or runs.
+    Running,
+    /// It ended so.
+    Ended(Box<StepResult>),
+    /// The runner neither has it nor has its end: it is to be sent again.
+    Unknown,
+    /// The runner will not do it: it was stopped, its time is over, or a higher fence was seen.
+    Dropped,
+}
+
 /// What a running step shows of itself; at most once a second, never decided on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

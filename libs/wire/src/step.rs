@@ -1,6 +1,8 @@
 use model::{
     DeploymentSpec, GateResult, Span, Step, Timestamp, Token,
-    deployment::{StepJob, StepProgress, StepReport, StepStop, StopKind},
+    deployment::{
+        StepAnswer, StepJob, StepProgress, StepQuestion, StepReport, StepState, StepStop, StopKind,
+    },
     step::StepResult,
 };
 use prost::Message as _;
@@ -82,6 +84,69 @@ impl Message for StepReport {
             runner: report.runner,
             result: report.result.map(|result| unpack(StepResult::NAME, &result)).transpose()?,
         })
+    }
+}
+
+impl Message for StepQuestion {
+    const NAME: &'static str = "code.v1.StepQuestion";
+
+    fn encode(&self) -> Vec<u8> {
+        proto::StepQuestion {
+            deployment: self.deployment.to_string(),
+            step: self.step.to_string(),
+            attempt: self.attempt,
+            idem_key: self.idem_key.clone(),
+            fence: check::fence(self.fence),
+            hold_ms: check::millis(self.hold.0),
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let at = At(Self::NAME);
+        let question: proto::StepQuestion = check::frame(Self::NAME, bytes)?;
+        if question.attempt == 0 {
+            return Err(at.bad("attempt", "is 0, the first is 1"));
+        }
+        Ok(StepQuestion {
+            deployment: at.text("deployment", &question.deployment)?,
+            step: at.text("step", &question.step)?,
+            attempt: question.attempt,
+            idem_key: question.idem_key,
+            fence: at.fence("fence", question.fence)?,
+            hold: Span::millis(question.hold_ms),
+        })
+    }
+}
+
+impl Message for StepAnswer {
+    const NAME: &'static str = "code.v1.StepAnswer";
+
+    fn encode(&self) -> Vec<u8> {
+        let (state, result) = match &self.state {
+            StepState::Running => (proto::StepState::Running, None),
+            StepState::Ended(result) => (proto::StepState::Ended, Some(pack(StepResult::NAME, result))),
+            StepState::Unknown => (proto::StepState::Unknown, None),
+            StepState::Dropped => (proto::StepState::Dropped, None),
+        };
+        proto::StepAnswer { runner: self.runner.clone(), state: state.into(), result }.encode_to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let at = At(Self::NAME);
+        let answer: proto::StepAnswer = check::frame(Self::NAME, bytes)?;
+        let state = match proto::StepState::try_from(answer.state) {
+            Ok(proto::StepState::Running) => StepState::Running,
+            Ok(proto::StepState::Ended) => {
+                StepState::Ended(unpack(StepResult::NAME, &at.some("result", answer.result)?)?)
+            }
+            Ok(proto::StepState::Unknown) => StepState::Unknown,
+            Ok(proto::StepState::Dropped) => StepState::Dropped,
+            Ok(proto::StepState::Unspecified) | Err(_) => {
+                return Err(at.bad("state", format_args!("{} is unknown", answer.state)));
+            }
+        };
+        Ok(StepAnswer { runner: answer.runner, state })
     }
 }
 
@@ -241,6 +306,32 @@ mod tests {
         frame.step = "a.>".into();
 
         assert!(StepReport::decode(&frame.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn an_answer_of_every_state_reads_back_as_it_was_and_an_unknown_one_is_refused() {
+        let result = Box::new(StepResult::new(Outcome::Failed, "error-rate 0.3, limit < 0.05"));
+        for state in [StepState::Running, StepState::Ended(result), StepState::Unknown, StepState::Dropped] {
+            let answer = StepAnswer { runner: "rep-7".into(), state };
+            assert_eq!(StepAnswer::decode(&answer.encode()).unwrap(), answer);
+        }
+        let unknown = proto::StepAnswer { runner: "rep-7".into(), state: 9, result: None };
+        assert!(StepAnswer::decode(&unknown.encode_to_vec()).is_err());
+        let no_result = proto::StepAnswer { runner: "rep-7".into(), state: 2, result: None };
+        assert!(StepAnswer::decode(&no_result.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn a_question_reads_back_as_it_was() {
+        let question = StepQuestion {
+            deployment: DeploymentId::derived("a"),
+            step: "03-web-scale".parse().unwrap(),
+            attempt: 2,
+            idem_key: "key".into(),
+            fence: Fence { lock: 4, epoch: 9 },
+            hold: Span::seconds(2),
+        };
+        assert_eq!(StepQuestion::decode(&question.encode()).unwrap(), question);
     }
 
     #[test]

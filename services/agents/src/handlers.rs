@@ -10,7 +10,7 @@ use chassis::Service;
 use model::{
     Code, DeploymentSpec, Fault, Token,
     command::{DriftReply, DriftRequest, Holding, HoldingsReply, HoldingsRequest, ReviewRequest, Reviews},
-    deployment::{StepJob, StepStop},
+    deployment::{StepAnswer, StepJob, StepQuestion, StepStop},
     route::RouteTable,
     step::Agent,
     view::Summary,
@@ -28,20 +28,21 @@ use crate::{
     http::Http,
     metrics::Counts,
     office::Office,
-    runner::{Runner, journal::Journal},
+    runner::{Runner, Running, journal::Journal},
     store::BusStore,
 };
 
 /// What all handlers share.
 pub(crate) struct Handlers {
     engine: Arc<Engine>,
-    runner: Runner,
+    pub(crate) runner: Runner,
 }
 
 type Ctx = Arc<Handlers>;
 
 impl Handlers {
-    pub(crate) fn new(service: &Service<AgentsConfig>, platforms: Platforms) -> Result<Handlers> {
+    /// What all handlers share, and the loop that runs the steps.
+    pub(crate) fn new(service: &Service<AgentsConfig>, platforms: Platforms) -> Result<(Handlers, Running)> {
         let engine = Arc::new(Engine {
             runner: service.replica.to_string(),
             config: Arc::clone(&service.config),
@@ -54,17 +55,32 @@ impl Handlers {
             office: Office::new(&service.config, &service.replica),
         });
         let journal = Journal::open(service.config.state_dir.join("steps"))?;
-        let runner = Runner::new(Arc::clone(&engine), journal, Counts::new(&service.metrics));
-        Ok(Handlers { engine, runner })
+        let (runner, running) = Runner::new(Arc::clone(&engine), journal, Counts::new(&service.metrics));
+        Ok((Handlers { engine, runner }, running.side_by_side()))
     }
 }
 
-pub(crate) async fn on_step(ctx: Ctx, job: StepJob, _: Meta) -> std::result::Result<(), Fault> {
-    ctx.runner.on_step(job).await
+/// An owner hands a step over.
+pub(crate) async fn on_step(ctx: Ctx, job: StepJob, _: Meta) -> std::result::Result<StepAnswer, Fault> {
+    ctx.runner.offer(job).await
+}
+
+/// An owner asks how a step goes that this runner has.
+pub(crate) async fn on_step_state(
+    ctx: Ctx,
+    asked: StepQuestion,
+    _: Meta,
+) -> std::result::Result<StepAnswer, Fault> {
+    ctx.runner.ask(asked).await
+}
+
+/// An owner asks who has a step.
+pub(crate) async fn on_step_find(ctx: Ctx, asked: StepQuestion) -> Option<StepAnswer> {
+    ctx.runner.seek(asked).await
 }
 
 pub(crate) async fn on_stop(ctx: Ctx, _: String, stop: StepStop) {
-    ctx.runner.on_stop(stop);
+    ctx.runner.stop(stop).await;
 }
 
 pub(crate) async fn tidy(ctx: Ctx) -> Result<()> {

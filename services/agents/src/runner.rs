@@ -1,76 +1,127 @@
-//! Runs one step: at least once, with its effects at most once per fence, and reported whatever happens.
+//! Runs steps: at least once, with its effects at most once per fence, and told of to whoever asks.
 //!
-//! The order makes a crash harmless at every point: *begun* is durable before the first effect, *ended* before the
-//! report, the report before the acknowledgement. A redelivered job finds how far the first run came: ended is
-//! reported again without effect; begun is run again by an agent that looks at what is before it acts.
+//! What is done with a step and in which order is in [`machine`]; here it is done: the journal on disk, the fences, the
+//! agents. One loop owns the machine; everything that takes time goes on beside it and ends with what came of it.
 
 pub mod journal;
-pub mod stops;
+pub mod machine;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::Arc,
     time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, OptionFuture},
+    stream::FuturesUnordered,
+};
 use model::{
-    Fault, Outcome, StepKind,
-    deployment::{StepJob, StepReport, StepStop},
+    Code, Fault, Outcome, StepKind,
+    deployment::{StepAnswer, StepJob, StepQuestion, StepStop},
     step::StepResult,
 };
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
 use tracing::{error, info, warn};
 
 use crate::{
     agents,
-    context::{Ctx, Engine},
+    context::{Ctx, Engine, Stop},
     error::Result,
     metrics::Counts,
 };
 use journal::Journal;
-use stops::Stops;
+use machine::{Input, Key, Machine, Moment, Output};
 
-/// A step that takes longer is reported as started.
-const SOON: Duration = Duration::from_millis(500);
-/// How often a running step may show itself.
+/// How often a running step may show itself, and how soon first.
 const SHOW: Duration = Duration::from_secs(1);
+const SHOW_FIRST: Duration = Duration::from_millis(500);
 /// How long a step that was told to stop may take to reach a safe point before it is dropped.
 const STOPPING: Duration = Duration::from_secs(8);
+/// What is told to the loop and not heard yet; more waits.
+const TOLD: usize = 4096;
 
-/// Runs the steps of all lanes of one process.
+type Answered = oneshot::Sender<std::result::Result<Option<StepAnswer>, Fault>>;
+
+/// What the loop is told.
+enum Told {
+    Offered(Box<StepJob>, Answered),
+    Asked(StepQuestion, Answered),
+    Sought(StepQuestion, Answered),
+    Stop(StepStop),
+    Leave(oneshot::Sender<()>),
+}
+
+/// The way to the loop that runs the steps of all lanes of one process. Cheap to clone.
+#[derive(Clone)]
 pub struct Runner {
+    told: mpsc::Sender<Told>,
     engine: Arc<Engine>,
     journal: Journal,
-    stops: Stops,
-    counts: Counts,
-    /// One run of a step at a time in this process.
-    busy: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Runner {
-    /// A runner over this journal.
-    pub fn new(engine: Arc<Engine>, journal: Journal, counts: Counts) -> Runner {
-        Runner { engine, journal, stops: Stops::default(), counts, busy: Mutex::default() }
+    /// A runner over this journal, and its loop, which has to run.
+    pub fn new(engine: Arc<Engine>, journal: Journal, counts: Counts) -> (Runner, Running) {
+        let (told, heard) = mpsc::channel(TOLD);
+        let config = Arc::clone(&engine.config);
+        let running = Running {
+            machine: Machine::new(engine.runner.clone(), |agent| config.concurrency_of(agent)),
+            work: Work { engine: engine.clone(), journal: journal.clone(), counts, spawned: false },
+            heard,
+            under_way: FuturesUnordered::new(),
+            stops: BTreeMap::new(),
+            askers: HashMap::new(),
+            tickets: 0,
+            began: Instant::now(),
+            left: None,
+        };
+        (Runner { told, engine, journal }, running)
     }
 
-    /// A job came. The error says that it must come again.
-    pub async fn on_step(&self, job: StepJob) -> std::result::Result<(), Fault> {
-        let busy = self.only_one(&job.idem_key);
-        let _alone = busy.lock().await;
-        self.run(&job).await.map_err(|error| {
-            warn!(deployment = %job.deployment, step = %job.step.id, error = chassis::chain(&error), "the step's job comes again");
-            error.into()
-        })
+    /// An owner hands a step over.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`]: too many wait. [`Code::Unavailable`]: the runner leaves.
+    pub async fn offer(&self, job: StepJob) -> std::result::Result<StepAnswer, Fault> {
+        let answer = self.tell(|answer| Told::Offered(Box::new(job), answer)).await?;
+        answer.ok_or_else(gone)
+    }
+
+    /// An owner asks how a step goes. Held until it ends or the question's hold is over.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`]: the journal cannot be read, or the runner is gone.
+    pub async fn ask(&self, question: StepQuestion) -> std::result::Result<StepAnswer, Fault> {
+        let answer = self.tell(|answer| Told::Asked(question, answer)).await?;
+        answer.ok_or_else(gone)
+    }
+
+    /// An owner asks who has a step; none: not this runner.
+    pub async fn seek(&self, question: StepQuestion) -> Option<StepAnswer> {
+        self.tell(|answer| Told::Sought(question, answer)).await.ok().flatten()
     }
 
     /// A stop was said.
-    pub fn on_stop(&self, stop: StepStop) {
-        self.stops.hear(stop);
+    pub async fn stop(&self, stop: StepStop) {
+        let _ = self.told.send(Told::Stop(stop)).await;
+    }
+
+    /// Takes nothing new; returns when what runs has ended and its end was fetched, or could have been.
+    pub async fn leave(&self) {
+        let (left, has_left) = oneshot::channel();
+        if self.told.send(Told::Leave(left)).await.is_ok() {
+            let _ = has_left.await;
+        }
     }
 
     /// Drops what can no longer be asked for.
@@ -82,38 +133,203 @@ impl Runner {
         Ok(())
     }
 
-    async fn run(&self, job: &StepJob) -> Result<()> {
-        let keeps = is_kept(&job.step.kind);
-        let entries = if keeps { self.journal.read(&job.idem_key).await? } else { Default::default() };
-        if let Some(result) = entries.result(job) {
-            return self.report(job, Some(result.clone())).await;
+    async fn tell(
+        &self,
+        told: impl FnOnce(Answered) -> Told,
+    ) -> std::result::Result<Option<StepAnswer>, Fault> {
+        let (answer, answered) = oneshot::channel();
+        self.told.send(told(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+fn gone() -> Fault {
+    Fault::new(Code::Unavailable, "the runner has stopped")
+}
+
+/// The loop.
+pub struct Running {
+    machine: Machine,
+    work: Work,
+    heard: mpsc::Receiver<Told>,
+    under_way: FuturesUnordered<BoxFuture<'static, Input>>,
+    /// How the steps that work are told to end early.
+    stops: BTreeMap<Key, Stop>,
+    askers: HashMap<u64, Answered>,
+    tickets: u64,
+    began: Instant,
+    left: Option<oneshot::Sender<()>>,
+}
+
+impl Running {
+    /// Steps run in tasks of their own, so that one that computes holds up no other.
+    pub fn side_by_side(mut self) -> Running {
+        self.work.spawned = true;
+        self
+    }
+
+    /// Runs until the runner has left. When it is dropped, so is everything that is under way, as a crash would.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn run(mut self) -> Result<()> {
+        loop {
+            if self.machine.has_left()
+                && let Some(left) = self.left.take()
+            {
+                let _ = left.send(());
+                return Ok(());
+            }
+            let at = self.machine.wake().map(|at| self.began + at);
+            let woken = OptionFuture::from(at.map(tokio::time::sleep_until));
+            tokio::select! {
+                Some(input) = self.under_way.next(), if !self.under_way.is_empty() => self.hear(input),
+                told = self.heard.recv() => match told {
+                    Some(told) => self.take(told),
+                    None => return Ok(()),
+                },
+                Some(()) = woken => self.hear(Input::Woke),
+            }
         }
-        let began = self.engine.now();
-        if began >= job.until {
-            info!(deployment = %job.deployment, step = %job.step.id, until = %job.until, "dropped a step that is over");
-            return Ok(());
+    }
+
+    fn now(&self) -> Moment {
+        Moment { wall: self.work.engine.now(), mono: self.began.elapsed() }
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Offered(job, answer) => {
+                let ticket = self.ticket(answer);
+                self.hear(Input::Offered(ticket, job));
+            }
+            Told::Asked(question, answer) => {
+                let ticket = self.ticket(answer);
+                self.hear(Input::Asked(ticket, question));
+            }
+            Told::Sought(question, answer) => {
+                let ticket = self.ticket(answer);
+                self.hear(Input::Sought(ticket, question));
+            }
+            Told::Stop(stop) => self.hear(Input::Stop(stop)),
+            Told::Leave(left) => {
+                self.left = Some(left);
+                self.hear(Input::Leave);
+            }
         }
-        let entered = self.stops.enter(job);
-        if entered.stop.cancel.is_cancelled() {
-            return Ok(());
+    }
+
+    fn ticket(&mut self, answer: Answered) -> u64 {
+        self.tickets += 1;
+        self.askers.insert(self.tickets, answer);
+        self.tickets
+    }
+
+    fn hear(&mut self, input: Input) {
+        if let Input::Worked(key, _) = &input {
+            self.stops.remove(key);
         }
-        if writes(&job.step.kind) && !self.journal.enter(job).await? {
-            info!(deployment = %job.deployment, step = %job.step.id, fence = %job.fence, "dropped a step whose time has passed");
-            return Ok(());
+        for output in self.machine.hear(input, self.now()) {
+            self.perform(output);
         }
-        if keeps {
-            self.journal.begin(job, began).await?;
-        }
-        let ctx = Ctx::new(Arc::clone(&self.engine), entered.stop.clone());
-        let Some(result) = self.watch(job, &ctx, entries.is_open()).await else {
-            info!(deployment = %job.deployment, step = %job.step.id, "stopped a step that no longer matters");
-            return Ok(());
+    }
+
+    fn perform(&mut self, output: Output) {
+        let work = self.work.clone();
+        let doing = match output {
+            Output::Answer(ticket, answer) => return self.answer(ticket, Ok(answer)),
+            Output::Refuse(ticket, fault) => return self.answer(ticket, Err(fault)),
+            Output::Cancel(key) => {
+                return self.stops.get(&key).into_iter().for_each(|stop| stop.cancel.cancel());
+            }
+            Output::Finish(key) => {
+                return self.stops.get(&key).into_iter().for_each(|stop| stop.finish.cancel());
+            }
+            Output::Read(key) => async move {
+                let entries = work.journal.read(&key.idem_key).await;
+                Input::Read(key, heard(entries))
+            }
+            .boxed(),
+            Output::Look(ticket, key, who) => async move {
+                let entries = work.journal.read(&key.idem_key).await;
+                Input::Looked(ticket, key, who, heard(entries))
+            }
+            .boxed(),
+            Output::Enter(key, job) => async move {
+                let passed = heard(work.journal.enter(&job).await);
+                if passed == Ok(false) {
+                    info!(deployment = %job.deployment, step = %job.step.id, fence = %job.fence, "dropped a step whose time has passed");
+                }
+                Input::Entered(key, passed)
+            }
+            .boxed(),
+            Output::Begin(key, job) => async move {
+                let began = work.engine.now();
+                Input::Begun(key, heard(work.journal.begin(&job, began).await))
+            }
+            .boxed(),
+            Output::End(key, job, began, result) => async move {
+                Input::Noted(key, heard(work.journal.end(&job, began, &result).await))
+            }
+            .boxed(),
+            Output::Work { key, job, again } => {
+                let stop = Stop::default();
+                self.stops.insert(key.clone(), stop.clone());
+                work.begin(key, job, again, stop)
+            }
         };
-        self.counts.ended(job.step.agent, result.outcome, self.engine.now().since(began));
-        if keeps {
-            self.journal.end(job, began, &result).await?;
+        self.under_way.push(doing);
+    }
+
+    fn answer(&mut self, ticket: u64, answer: std::result::Result<Option<StepAnswer>, Fault>) {
+        if let Some(asker) = self.askers.remove(&ticket) {
+            // Whoever no longer waits asks again.
+            let _ = asker.send(answer);
         }
-        self.report(job, Some(result)).await
+    }
+}
+
+/// Trouble with the disk is said here; the machine only needs to know that there was some.
+fn heard<T>(outcome: Result<T>) -> std::result::Result<T, ()> {
+    outcome.map_err(|error| warn!(cause = chassis::chain(&error), "a step is given back to its owner"))
+}
+
+/// What it takes to do a step.
+#[derive(Clone)]
+struct Work {
+    engine: Arc<Engine>,
+    journal: Journal,
+    counts: Counts,
+    spawned: bool,
+}
+
+impl Work {
+    fn begin(self, key: Key, job: Arc<StepJob>, again: bool, stop: Stop) -> BoxFuture<'static, Input> {
+        let spawned = self.spawned;
+        let lost = key.clone();
+        let work = async move {
+            let began = self.engine.now();
+            let ctx = Ctx::new(Arc::clone(&self.engine), stop);
+            let result = self.watch(&job, &ctx, again).await;
+            match &result {
+                Some(result) => {
+                    self.counts.ended(job.step.agent, result.outcome, self.engine.now().since(began));
+                }
+                None => {
+                    info!(deployment = %job.deployment, step = %job.step.id, "stopped a step that no longer matters");
+                }
+            }
+            Input::Worked(key, result.map(Box::new))
+        };
+        if !spawned {
+            return work.boxed();
+        }
+        let mut alone = JoinSet::new();
+        alone.spawn(work);
+        async move {
+            alone.join_next().await.and_then(std::result::Result::ok).unwrap_or(Input::Worked(lost, None))
+        }
+        .boxed()
     }
 
     /// Runs the agent; none when the step was stopped or its time is over.
@@ -121,9 +337,7 @@ impl Runner {
         let work: BoxFuture<'_, Result<StepResult>> = Box::pin(agents::run(job, ctx, again));
         let work = AssertUnwindSafe(work).catch_unwind();
         let mut work = std::pin::pin!(work);
-        let mut started = std::pin::pin!(tokio::time::sleep(SOON));
-        let mut said_started = false;
-        let mut show = tokio::time::interval_at(Instant::now() + SOON, SHOW);
+        let mut show = tokio::time::interval_at(Instant::now() + SHOW_FIRST, SHOW);
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut over = std::pin::pin!(self.engine.clock.sleep_until(job.until));
         loop {
@@ -143,12 +357,6 @@ impl Runner {
                     return None;
                 }
                 () = &mut over => return None,
-                () = &mut started, if !said_started => {
-                    said_started = true;
-                    if let Err(error) = self.report(job, None).await {
-                        warn!(step = %job.step.id, error = chassis::chain(&error), "could not say that the step started");
-                    }
-                }
                 _ = show.tick() => if let Some(progress) = ctx.take_shown() {
                     // Shown to people, never decided on: lost is lost.
                     let _ = self.engine.store.progress(&progress).await;
@@ -156,52 +364,6 @@ impl Runner {
             }
         }
     }
-
-    async fn report(&self, job: &StepJob, result: Option<StepResult>) -> Result<()> {
-        let outcome = result.as_ref().map_or("started".to_owned(), |result| result.outcome.to_string());
-        let message_id = format!("{}:{}:{}:{outcome}", job.idem_key, job.attempt, job.fence);
-        let report = StepReport {
-            deployment: job.deployment.clone(),
-            step: job.step.id.clone(),
-            attempt: job.attempt,
-            fence: job.fence,
-            runner: self.engine.runner.clone(),
-            result,
-        };
-        self.engine.store.report(&report, &message_id).await
-    }
-
-    fn only_one(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = busy.get(key).and_then(Weak::upgrade) {
-            return lock;
-        }
-        let lock = Arc::new(tokio::sync::Mutex::new(()));
-        busy.insert(key.to_owned(), Arc::downgrade(&lock));
-        lock
-    }
-}
-
-/// The step changes what runs or where traffic goes; the others may work on under a fence that was passed.
-fn writes(kind: &StepKind) -> bool {
-    match kind {
-        StepKind::Scale { .. }
-        | StepKind::SetWeight { .. }
-        | StepKind::RollBatch { .. }
-        | StepKind::Hook { .. } => true,
-        StepKind::Review
-        | StepKind::Pause { .. }
-        | StepKind::Analyse { .. }
-        | StepKind::Smoke { .. }
-        | StepKind::Validate
-        | StepKind::Certify => false,
-    }
-}
-
-/// A review touches nothing and ends at once: it is simply done again.
-fn is_kept(kind: &StepKind) -> bool {
-    !matches!(kind, StepKind::Review)
 }
 
 /// A result travels in one message: the worst findings first, no more than the journal takes.

@@ -16,8 +16,7 @@ pub struct OrchestratorConfig {
     pub silence: Span,
     /// How often everything that is not over is looked at without a cause. 100 ms to 1 h. Default 15 s.
     pub sweep: Span,
-    /// When a job is sent again that no runner has taken; then after twice as long, and so on. 100 ms to 1 h.
-    /// Default 60 s.
+    /// When experts that have not answered are asked again. 100 ms to 1 h. Default 60 s.
     pub resend: Span,
     /// How many ended deployments are kept for lists. 0 to 100000. Default 1000.
     pub remembered: usize,
@@ -30,7 +29,7 @@ pub struct OrchestratorConfig {
     /// Nothing that changes what runs is begun before the audit log has it on disk; the way back waits for nobody. Needs
     /// the audit service. Default false; the engine of `codectl up` sets it.
     pub audited: bool,
-    /// How many calls and reports are handled side by side. 1 to 4096. Default 256.
+    /// How many answers of experts are journalled side by side. 1 to 4096. Default 256.
     pub concurrency: usize,
 }
 

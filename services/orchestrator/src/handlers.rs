@@ -1,16 +1,16 @@
-//! Calls, reports and the inbox: load, decide, save, say.
+//! Calls, advice and the inbox: load, decide, save, say.
 
 use std::{sync::Arc, time::Duration};
 
 use bus::{AppendError, Attempt, CloudEvent, Entry, Failure, Meta, subjects};
 use model::{
-    Code, DeploymentId, DeploymentSpec, Fault, Fence, Plan, Record,
+    Code, DeploymentId, DeploymentSpec, Fault, Fence, Plan,
     command::{
         Command, DriftReply, DriftRequest, HistoryReply, HistoryRequest, HoldingsReply, HoldingsRequest,
         ListReply, ListRequest, PlanReply, PlanRequest, ReviewReply, ReviewRequest, StatusReply,
         StatusRequest, Submit, Submitted, TargetAction, TargetCommand, TargetView,
     },
-    deployment::{Mode, StepReport},
+    deployment::Mode,
     expert::{AdviceReport, Matter, PlanAdvice, passes},
     journal::{JournalReply, JournalRequest},
     plan::Snapshot,
@@ -23,6 +23,7 @@ use crate::{
         Context,
         compile::compile,
         decide,
+        replica::first_record,
         state::Deployment,
         target::{Target, Wish},
         way_back::way_back,
@@ -57,23 +58,13 @@ async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<
     let target = hub.targets.fresh(&spec.target_id()).await?;
     let now = hub.clock.now();
 
-    let mut record = Record {
-        id: id.to_string(),
-        version: 1,
-        writer: hub.me.to_string(),
-        at: now,
-        trace,
-        events: vec![decide::receive(&submit, spec)],
-    };
-    let mut state = Deployment::begin(&record, 0).map_err(Error::from)?;
-    if !hub.is_draining() {
-        // The same record carries what follows by itself, so that a request is one durable write.
-        record.events.extend(decide::advance(&state, Context { now, ..hub.context(&target) }));
-    }
+    let context = Context { now, ..hub.context(&target) };
+    let received = decide::receive(&submit, spec);
+    let record = first_record(&id, received, trace, context, hub.is_draining()).map_err(Error::from)?;
 
     match hub.bus.append(&subjects::deployment::JOURNAL, id.as_str(), &record, 0).await {
         Ok(seq) => {
-            state = Deployment::begin(&record, seq).map_err(Error::from)?;
+            let state = Deployment::begin(&record, seq).map_err(Error::from)?;
             hub.counted(&record.events);
             hub.adopt(&id, state);
             Ok(Submitted { deployment: id, repeated: false })
@@ -214,11 +205,6 @@ pub async fn on_history(hub: Ctx, request: HistoryRequest, _: Meta) -> Result<Hi
 /// Journals a person's command, or says why not.
 pub async fn on_command(hub: Ctx, command: Command, _: Meta) -> Result<model::command::Accepted, Fault> {
     hub.command(command).await
-}
-
-/// Journals how a step goes. Safe to repeat: a report of an attempt that no longer matters changes nothing.
-pub async fn on_report(hub: Ctx, report: StepReport, _: Meta) -> Result<(), Fault> {
-    hub.report(report).await
 }
 
 /// Journals what experts say. Safe to repeat: advice that is not waited for changes nothing.

@@ -1,12 +1,14 @@
 //! The pure heart: what a deployment does next, given its journal, its target's journal and the time.
 //!
-//! Values in, values out. No I/O, no clock, no randomness, no `async`. The shell in [`crate::drive`] journals the
-//! events and carries out the effects; the simulation in `tests/` does the same with every fault it can think of.
+//! Values in, values out. No I/O, no clock, no randomness, no `async`. [`replica`] is all that a replica does with one
+//! deployment; the shell in [`crate::drive`] and the simulation in `tests/` only do what it says and tell it what came of
+//! it.
 //!
 //! - [`compile`] turns a spec and what runs now into a plan.
 //! - [`state`] folds events into a deployment.
 //! - [`decide`] says which events follow.
 //! - [`effects`] says what should be under way outside.
+//! - [`replica`] brings both together with messages, time and what is asked for outside.
 //! - [`target`] is the other aggregate: lock, queue, snapshot, quarantine.
 //! - [`view`] and [`explain`] show it to people.
 
@@ -15,6 +17,7 @@ pub mod decide;
 pub mod diff;
 pub mod effects;
 pub mod explain;
+pub mod replica;
 pub mod state;
 pub mod target;
 pub mod view;

@@ -18,7 +18,6 @@ use chassis::{Clock, Tasks};
 use model::{
     Code, DeploymentId, Event, Fault, ReplicaId, Verdict,
     command::{Accepted, Command},
-    deployment::StepReport,
     expert::AdviceReport,
     view::{DeploymentView, Summary},
 };
@@ -32,7 +31,7 @@ use crate::{
     config::OrchestratorConfig,
     drive::{self, Inbox, News},
     error::{Attempt, Error},
-    heart::{Context, Policy, state::Deployment, target::Target, view},
+    heart::{Context, Policy, replica::Rules, state::Deployment, target::Target, view},
     metrics::Counts,
     store::{self, Targets},
 };
@@ -61,6 +60,8 @@ pub struct Hub {
     pub aside: Aside,
     /// Cancelled when the service stops.
     pub stopping: CancellationToken,
+    /// Where time that only passes is counted from.
+    pub began: Instant,
     tasks: Tasks,
     draining: AtomicBool,
     /// How far the journals were swept; one sweep at a time.
@@ -99,6 +100,7 @@ impl Hub {
         Hub {
             targets: Targets::new(bus.clone(), me.clone()),
             stopping: tasks.stopping(),
+            began: Instant::now(),
             roster: Mutex::new(Roster::new(config.remembered)),
             bus,
             me,
@@ -245,17 +247,6 @@ impl Hub {
         }
     }
 
-    /// Journals a runner's report. A deployment that is over or unknown needs none.
-    pub async fn report(self: &Arc<Self>, report: StepReport) -> Result<(), Fault> {
-        let id = report.deployment.clone();
-        match self.ask(&id, |answer| News::Report(Box::new(report), answer)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Ok(()),
-            Err(fault) if fault.code == Code::NotFound => Ok(()),
-            Err(fault) => Err(fault),
-        }
-    }
-
     /// Journals what experts say. A deployment that is over or unknown needs none.
     pub async fn advice(self: &Arc<Self>, report: AdviceReport) -> Result<(), Fault> {
         let id = report.deployment.clone();
@@ -270,6 +261,11 @@ impl Hub {
     /// What a decision may look at now.
     pub fn context<'a>(&'a self, target: &'a Target) -> Context<'a> {
         Context { now: self.clock.now(), me: &self.me, target, policy: self.policy() }
+    }
+
+    /// What holds for every deployment.
+    pub fn rules(&self) -> Rules {
+        Rules { me: self.me.clone(), policy: self.policy(), resend: self.config.resend.0 }
     }
 
     /// What the operator wants of every deployment.

@@ -1,7 +1,7 @@
 //! Decides: one event-sourced aggregate per deployment, one per target, any number of replicas.
 //!
-//! Answers the calls and hears the reports of `subjects::orchestrator`, writes the journals of deployments and
-//! targets, sends steps to the agents. What follows from what is in [`heart`], which does no I/O. It never touches a
+//! Answers the calls of `subjects::orchestrator`, writes the journals of deployments and targets, hands steps to the
+//! agents and asks how they go. What follows from what is in [`heart`], which does no I/O. It never touches a
 //! platform or a route itself, and never decides on anything but journals.
 
 pub mod config;
@@ -103,8 +103,7 @@ async fn live_among_others(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Re
 async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Error> {
     use subjects::orchestrator as ours;
     let rules = WorkRules { concurrency: hub.config.concurrency, ..WorkRules::default() };
-    service.work(&ours::REPORT, None, rules, hub.clone(), handlers::on_report).await?;
-    service.work(&ours::ADVICE, None, WorkRules::default(), hub.clone(), handlers::on_advice).await?;
+    service.work(&ours::ADVICE, None, rules, hub.clone(), handlers::on_advice).await?;
     service.answer(&ours::SUBMIT, hub.clone(), handlers::on_submit).await?;
     service.answer(&ours::PLAN, hub.clone(), handlers::on_plan).await?;
     service.answer(&ours::STATUS, hub.clone(), handlers::on_status).await?;

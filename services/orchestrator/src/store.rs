@@ -44,26 +44,11 @@ fn fold(entries: &[Entry<Event>]) -> Result<Option<Deployment>, Error> {
     Ok(Some(deployment))
 }
 
-/// Folds what the journal holds beyond what was folded; one look when there is nothing.
-pub async fn catch_up(bus: &Bus, deployment: &mut Deployment) -> Result<(), Error> {
-    let journal = &subjects::deployment::JOURNAL;
-    let entries = bus.load_after(journal, deployment.id.as_str(), deployment.seq).await;
-    for entry in entries.attempt("catch up with a deployment's journal")? {
-        deployment.fold(&entry.record, entry.seq)?;
-    }
-    Ok(())
-}
-
-/// One record that says `events`, on top of what `deployment` folded.
-pub fn record(deployment: &Deployment, events: Vec<Event>, writer: &ReplicaId, at: Timestamp) -> Record {
-    Record {
-        id: deployment.id.to_string(),
-        version: deployment.version + 1,
-        writer: writer.to_string(),
-        at,
-        trace: deployment.trace.clone(),
-        events,
-    }
+/// What the journal holds beyond this sequence.
+pub async fn load_after(bus: &Bus, id: &DeploymentId, seq: u64) -> Result<Vec<(Record, u64)>, Error> {
+    let entries = bus.load_after(&subjects::deployment::JOURNAL, id.as_str(), seq).await;
+    let entries = entries.attempt("catch up with a deployment's journal")?;
+    Ok(entries.into_iter().map(|entry| (entry.record, entry.seq)).collect())
 }
 
 impl bus::State for Target {

@@ -19,7 +19,7 @@ use owo_colors::OwoColorize;
 #[command(name = "matrix")]
 struct Arguments {
     /// Mixtures of faults per story, by this many seeds.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 100)]
     seeds: u64,
     /// Only this seed, with its faults; needs --scenario.
     #[arg(long, requires = "scenario")]

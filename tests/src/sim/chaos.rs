@@ -2,6 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+use agents::runner::machine;
+use orchestrator::heart::replica;
+
 use super::random::Random;
 
 /// Faults. Shares are of 100 000 opportunities.
@@ -106,51 +109,55 @@ impl Chaos {
     }
 }
 
-/// A piece of safety that is left out of the shell around the heart, to see that the harness notices.
+/// A piece of safety that is left out of the product, to see that the harness notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// Records are appended whatever was appended before.
-    SkipCas,
-    /// Neither runner nor platform compares fences.
-    SkipFence,
-    /// Only writes that change something raise the fence, not the beginning of a step.
-    LazyFence,
-    /// A runner says that it is done, and acknowledges, before it begins.
-    AckBeforeEffect,
-    /// After a lost race the old decision is appended behind the new record.
-    StaleCache,
-    /// Jobs are sent before the record that schedules them is durable.
-    SendBeforeJournal,
-    /// Traffic is moved without asking whether anyone healthy is there.
-    BlindTraffic,
-    /// A replica that lags behind the journal acknowledges a report that it does not understand yet.
-    LaggingReport,
+    /// Of the orchestrator.
+    Replica(replica::Bug),
+    /// Of the runner of agents.
+    Runner(machine::Bug),
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 8] = [
-        Planted::SkipCas,
-        Planted::SkipFence,
-        Planted::LazyFence,
-        Planted::AckBeforeEffect,
-        Planted::StaleCache,
-        Planted::SendBeforeJournal,
-        Planted::BlindTraffic,
-        Planted::LaggingReport,
+    pub const ALL: [Planted; 14] = [
+        Planted::Replica(replica::Bug::StaleAppend),
+        Planted::Replica(replica::Bug::SendBeforeJournal),
+        Planted::Replica(replica::Bug::BlindTarget),
+        Planted::Replica(replica::Bug::GiveUp),
+        Planted::Replica(replica::Bug::ForgetInherited),
+        Planted::Replica(replica::Bug::LeaveEarly),
+        Planted::Replica(replica::Bug::Unjournalled),
+        Planted::Replica(replica::Bug::TrustSilence),
+        Planted::Runner(machine::Bug::LazyFence),
+        Planted::Runner(machine::Bug::AnswerBeforeEffect),
+        Planted::Runner(machine::Bug::RunTwice),
+        Planted::Runner(machine::Bug::ForgetAttempt),
+        Planted::Runner(machine::Bug::StopTooMuch),
+        Planted::Runner(machine::Bug::TrustBegun),
     ];
 
     /// The name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Planted::SkipCas => "skip-cas",
-            Planted::SkipFence => "skip-fence",
-            Planted::LazyFence => "lazy-fence",
-            Planted::AckBeforeEffect => "ack-before-effect",
-            Planted::StaleCache => "stale-cache",
-            Planted::SendBeforeJournal => "send-before-journal",
-            Planted::BlindTraffic => "blind-traffic",
-            Planted::LaggingReport => "lagging-report",
+            Planted::Replica(bug) => match bug {
+                replica::Bug::StaleAppend => "stale-append",
+                replica::Bug::SendBeforeJournal => "send-before-journal",
+                replica::Bug::BlindTarget => "blind-target",
+                replica::Bug::GiveUp => "give-up",
+                replica::Bug::ForgetInherited => "forget-inherited",
+                replica::Bug::LeaveEarly => "leave-early",
+                replica::Bug::Unjournalled => "unjournalled",
+                replica::Bug::TrustSilence => "trust-silence",
+            },
+            Planted::Runner(bug) => match bug {
+                machine::Bug::LazyFence => "lazy-fence",
+                machine::Bug::AnswerBeforeEffect => "answer-before-effect",
+                machine::Bug::RunTwice => "run-twice",
+                machine::Bug::ForgetAttempt => "forget-attempt",
+                machine::Bug::StopTooMuch => "stop-too-much",
+                machine::Bug::TrustBegun => "trust-begun",
+            },
         }
     }
 }

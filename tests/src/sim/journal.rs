@@ -39,8 +39,7 @@ impl<E: Clone> Journal<E> {
         Ok(self.push(record))
     }
 
-    /// Appends whatever was there before: what an honest writer never does.
-    pub fn push(&mut self, record: Record<E>) -> u64 {
+    fn push(&mut self, record: Record<E>) -> u64 {
         let seq = self.order.len() as u64 + 1;
         let entries = self.of.entry(record.id.clone()).or_default();
         self.order.push((record.id.clone(), entries.len()));

@@ -1,24 +1,24 @@
 //! Moves virtual time from happening to happening, keeps the journals and what only the harness may know.
 
-mod mail;
+mod net;
 mod process;
 
 use std::{collections::BTreeMap, fmt};
 
 use model::{
-    DeploymentId, Event, Fence, Record, Timestamp, Verdict,
-    deployment::{StepJob, StepReport, StepStop},
-    expert::AdviceReport,
-    plan::Snapshot,
-    target::TargetEvent,
+    DeploymentId, Event, Fault, Record, Timestamp, Verdict, deployment::StepStop, expert::AdviceReport,
+    plan::Snapshot, target::TargetEvent,
 };
-use orchestrator::heart::{state::Deployment, target::Target};
+use orchestrator::heart::{
+    replica::{Question, Reply, Said},
+    state::Deployment,
+    target::Target,
+};
 
 use super::{
     Chaos, Harm, Run, Scenario, Victim, Violation, invariants,
     journal::Journal,
     orchestrator::Replica,
-    queue::WorkQueue,
     random::Random,
     runner::Runner,
     world::{Instance, InstanceKey, Route, World},
@@ -26,8 +26,6 @@ use super::{
 
 /// When the story begins, in milliseconds since 1970.
 pub(super) const BEGIN: i64 = 1_800_000_000_000;
-/// Replicas of the orchestrator.
-pub(super) const REPLICAS: usize = 3;
 /// Silence after which an owner counts as gone.
 pub(super) const SILENCE: i64 = 3_000;
 /// How often every replica looks at everything.
@@ -46,15 +44,6 @@ pub(super) enum Process {
 
 /// A process in one of its lives.
 type Life = (Process, u32);
-
-/// A queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Jobs to runners.
-    Jobs,
-    /// Reports to orchestrators.
-    Reports,
-}
 
 /// A stream of journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +71,20 @@ pub(super) enum Happening {
     Silence(usize),
     /// A replica looks at everything.
     Sweep(usize),
-    /// A message is due at a consumer.
-    Deliver(Lane, u64),
-    /// A runner does the next little thing of a task.
+    /// A question about a step reaches a runner, under a ticket.
+    Question(usize, u64, Box<Question>),
+    /// Word reaches who asked under this ticket.
+    Said(u64, Box<Said>),
+    /// A runner does the next thing on its list.
+    GoRunner(usize),
+    /// A runner set itself a timer.
+    RunnerTimer(usize, i64),
+    /// An agent does the next little thing of a task.
     Work(usize, u64),
     /// A runner hears that steps no longer matter.
     Stop(usize, Box<StepStop>),
-    /// Some replica hears what experts say.
-    Advice(Box<AdviceReport>),
+    /// Some replica hears what experts say, unless whoever was asked under this ticket has journalled it.
+    Advice(u64, Box<AdviceReport>),
     /// An instance becomes healthy, if it is still in this life.
     Healthy(InstanceKey, u64),
     /// A process begins again.
@@ -122,12 +117,17 @@ pub struct Simulation {
     pub(super) runners: Vec<Runner>,
     pub(super) deployments: Journal<Event>,
     pub(super) targets: Journal<TargetEvent>,
-    pub(super) jobs: WorkQueue<StepJob>,
-    pub(super) reports: WorkQueue<StepReport>,
+    /// Questions about steps that nobody has answered yet.
+    asking: BTreeMap<u64, net::Asking>,
+    /// What was answered to people, experts and replicas, by ticket.
+    pub(super) answers: BTreeMap<u64, Result<Reply, Fault>>,
+    pub(super) tickets: u64,
     pub(super) world: World,
     pub(super) truth: Truth,
     pub(super) submitted: Vec<bool>,
     pub(super) acted: Vec<bool>,
+    /// What people have asked and wait for: ticket, and since when.
+    pub(super) acting: Vec<Option<(u64, i64)>>,
     pub(super) watch: invariants::Watch,
     pub(super) violations: Vec<Violation>,
     pub(super) faults: usize,
@@ -144,16 +144,18 @@ impl Simulation {
             now: BEGIN,
             agenda: BTreeMap::new(),
             ticket: 0,
-            replicas: (0..REPLICAS).map(Replica::new).collect(),
-            runners: (0..scenario.runners).map(Runner::new).collect(),
+            replicas: (0..scenario.replicas).map(Replica::new).collect(),
+            runners: (0..scenario.runners).map(|index| Runner::new(index, chaos.planted)).collect(),
             deployments: Journal::default(),
             targets: Journal::default(),
-            jobs: WorkQueue::default(),
-            reports: WorkQueue::default(),
+            asking: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            tickets: 0,
             world: World { flaws: scenario.flaws.clone(), ..World::default() },
             truth: Truth::default(),
             submitted: vec![false; scenario.releases.len()],
             acted: vec![false; scenario.people.len()],
+            acting: vec![None; scenario.people.len()],
             watch: invariants::Watch::default(),
             violations: Vec::new(),
             faults: 0,
@@ -191,7 +193,7 @@ impl Simulation {
             self.append_target(vec![TargetEvent::Settled { snapshot }], "stage", BEGIN, 0, 0)
                 .expect("an empty journal");
         }
-        for index in 0..REPLICAS {
+        for index in 0..self.replicas.len() {
             let first = self.random.between(1, SWEEP);
             self.later(first, Some(Process::Replica(index)), Happening::Sweep(index));
         }
@@ -202,11 +204,11 @@ impl Simulation {
             self.later(1, None, Happening::Act(person));
         }
         for _ in 0..self.chaos.jumps {
-            let (index, at) = (self.random.below(REPLICAS), self.random.between(1, 60_000));
+            let (index, at) = (self.random.below(self.replicas.len()), self.random.between(1, 60_000));
             self.later(at, None, Happening::Jump(index));
         }
         for _ in 0..self.chaos.false_claims {
-            let (index, at) = (self.random.below(REPLICAS), self.random.between(1, 60_000));
+            let (index, at) = (self.random.below(self.replicas.len()), self.random.between(1, 60_000));
             self.later(at, Some(Process::Replica(index)), Happening::FalseClaim(index));
         }
     }
@@ -260,10 +262,13 @@ impl Simulation {
             Happening::Timer(index, id, at) => self.timer(index, id, at),
             Happening::Silence(index) => self.claim_from_the_silent(index, false),
             Happening::Sweep(index) => self.sweep(index),
-            Happening::Deliver(lane, number) => self.deliver(lane, number),
+            Happening::Question(runner, ticket, what) => self.question(runner, ticket, *what),
+            Happening::Said(ticket, said) => self.hear_said(ticket, *said),
+            Happening::GoRunner(index) => self.go_runner(index),
+            Happening::RunnerTimer(index, at) => self.runner_timer(index, at),
             Happening::Work(index, task) => self.work(index, task),
             Happening::Stop(index, stop) => self.hear_stop(index, &stop),
-            Happening::Advice(report) => self.hear_advice(report),
+            Happening::Advice(before, report) => self.hear_advice(before, report),
             Happening::Healthy(key, life) => {
                 if let Some(instance) =
                     self.world.instances.get_mut(&key).filter(|instance| instance.life == life)
@@ -317,12 +322,7 @@ impl Simulation {
     /// Appends by compare-and-set, lets the followers hear, and kills whom the plan kills at this record. `writer` is
     /// the replica, or no index for an append that arrives late.
     pub(super) fn append(&mut self, record: Record, expected: u64, writer: usize) -> Result<u64, ()> {
-        let skip = self.planted(super::Planted::SkipCas);
-        let seq = if skip {
-            self.deployments.push(record.clone())
-        } else {
-            self.deployments.append(record.clone(), expected).map_err(|_| ())?
-        };
+        let seq = self.deployments.append(record.clone(), expected).map_err(|_| ())?;
         let names: Vec<&str> = record.events.iter().map(Event::name).collect();
         self.note(format_args!(
             "{} v{} by {}: {}",
@@ -332,7 +332,7 @@ impl Simulation {
             names.join(" ")
         ));
         invariants::on_record(self, &record, seq);
-        self.tell(Stream::Deployments, seq);
+        self.publish(Stream::Deployments, seq);
         self.after_record(writer);
         Ok(seq)
     }
@@ -355,21 +355,17 @@ impl Simulation {
             trace: None,
             events,
         };
-        let seq = if self.planted(super::Planted::SkipCas) {
-            self.targets.push(record.clone())
-        } else {
-            self.targets.append(record.clone(), expected).map_err(|_| ())?
-        };
+        let seq = self.targets.append(record.clone(), expected).map_err(|_| ())?;
         self.note(format_args!("target v{} by {writer}: {:?}", record.version, Short(&record.events)));
         invariants::on_target_record(self, &record);
-        self.tell(Stream::Targets, seq);
+        self.publish(Stream::Targets, seq);
         let writer = self.replicas.iter().position(|replica| replica.name.as_str() == writer);
         self.after_record(writer.unwrap_or(usize::MAX));
         Ok(seq)
     }
 
-    fn tell(&mut self, stream: Stream, seq: u64) {
-        for index in 0..REPLICAS {
+    fn publish(&mut self, stream: Stream, seq: u64) {
+        for index in 0..self.replicas.len() {
             let delay = self.travel();
             self.later(delay, Some(Process::Replica(index)), Happening::Follow(index, stream, seq));
         }
@@ -384,7 +380,7 @@ impl Simulation {
         let due: Vec<_> = self.chaos.kills.iter().filter(|kill| kill.record == count).cloned().collect();
         for kill in due {
             let process = match kill.victim {
-                Victim::Writer if writer < REPLICAS => Process::Replica(writer),
+                Victim::Writer if writer < self.replicas.len() => Process::Replica(writer),
                 Victim::Writer => continue,
                 Victim::Runner => Process::Runner(
                     self.runners.iter().position(|runner| !runner.tasks.is_empty()).unwrap_or(0),
@@ -412,15 +408,6 @@ impl Simulation {
         let verdict =
             |id| self.truth.deployments.get(id).filter(|state: &&Deployment| state.is_closed())?.verdict;
         self.scenario.releases.iter().map(|release| verdict(&release.id)).collect()
-    }
-
-    pub(super) fn planted(&self, what: super::Planted) -> bool {
-        self.chaos.planted == Some(what)
-    }
-
-    /// The fence rule is in force.
-    pub(super) fn is_fenced(&self) -> bool {
-        !self.planted(super::Planted::SkipFence)
     }
 
     pub(super) fn violate(&mut self, rule: &'static str, harm: Harm, text: impl Into<String>) {
@@ -465,6 +452,3 @@ impl fmt::Debug for Short<'_> {
         Ok(())
     }
 }
-
-/// A fence that is lower than any real one.
-pub(super) const NO_FENCE: Fence = Fence { lock: 0, epoch: 0 };

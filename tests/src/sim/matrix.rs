@@ -113,9 +113,11 @@ pub fn undisturbed(scenario: &Scenario) -> Case {
     Case { scenario: scenario.clone(), seed: 0, chaos: Chaos::none(), arguments }
 }
 
-/// A mixture of faults. Every second seed has clocks that jump, in stories with deadlines that outlast the jumps.
+/// A mixture of faults. Every second seed has clocks that jump, in stories with deadlines that outlast the jumps; every
+/// other pair of seeds has two orchestrators and two runners.
 pub fn mixture(scenario: &Scenario, seed: u64) -> Case {
     let patient = seed % 2 == 1;
+    let scenario = &if seed % 4 >= 2 { scenario.clone().by_two() } else { scenario.clone() };
     let chaos = Chaos::drawn(seed, patient);
     let arguments = format!("--scenario {} --seed {seed}", scenario.name);
     let scenario = if patient { scenario.clone().patient() } else { scenario.clone() };
@@ -186,6 +188,9 @@ pub fn hunt(planted: Planted, seeds: u64) -> Caught {
         "rolling/good",
         "blue-green/abort",
         "canary/good",
+        "canary/flaky",
+        "canary/background",
+        "canary/supersede",
     ];
     let stories: Vec<Scenario> = names.iter().filter_map(|name| scenario::named(name)).collect();
     let mut tried = 0;

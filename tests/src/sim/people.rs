@@ -2,11 +2,14 @@
 //! told "moved on, look again" looks again.
 
 use model::{
-    Event, Phase, Record, StepKind, Timestamp,
+    Code, Phase, StepKind,
     command::{Action, Command, Submit},
-    deployment::Mode,
 };
-use orchestrator::heart::{decide, state::Deployment};
+use orchestrator::heart::{
+    Context, decide,
+    replica::{self, Ask, Input},
+    state::Deployment,
+};
 
 use super::{
     Simulation,
@@ -16,6 +19,8 @@ use super::{
 
 /// How often someone looks whether the moment has come, in milliseconds.
 const LOOK: i64 = 250;
+/// How long someone waits for an answer.
+const PATIENCE: i64 = 30_000;
 
 impl Simulation {
     /// Asks for a release once its moment has come. Asking again for the same gives the same.
@@ -33,12 +38,15 @@ impl Simulation {
             force: release.force.clone(),
             mode: release.mode,
         };
-        debug_assert!(matches!(release.mode, Mode::Apply | Mode::Rollback));
-        let events: Vec<Event> = vec![decide::receive(&submit, release.spec)];
-        let at = Timestamp(self.now + self.replicas[index].offset);
-        let (id, writer) = (release.id.to_string(), self.replicas[index].name.to_string());
+        let (target, policy) = (self.target_now(), self.policy());
+        let me = self.replicas[index].name.clone();
+        let context = Context { now: self.clock(index), me: &me, target: &target, policy };
+        let received = decide::receive(&submit, release.spec);
+        let record = replica::first_record(&release.id, received, None, context, false).expect("a request");
         self.submitted[place] = true;
-        let _ = self.append(Record { id, version: 1, writer, at, trace: None, events }, 0, index);
+        if self.append(record, 0, index).is_ok() && self.replicas[index].up {
+            self.adopt(index, &release.id);
+        }
     }
 
     /// Does what a person does once the moment has come, until it is accepted or refused for good.
@@ -55,6 +63,18 @@ impl Simulation {
             self.acted[place] = true;
             return self.later(person.delay, None, Happening::Act(place));
         }
+        if let Some((ticket, since)) = self.acting[place] {
+            match self.answers.remove(&ticket) {
+                Some(Ok(_)) => return self.note(format_args!("{} was heard", person.name)),
+                Some(Err(fault)) if fault.code == Code::Conflict && !fault.message.contains("look again") => {
+                    return self.note(format_args!("{} is refused: {fault}", person.name));
+                }
+                None if self.now - since < PATIENCE => return self.later(LOOK, None, Happening::Act(place)),
+                // What became of it is unknown, or it moved on meanwhile: whoever still wants it looks again.
+                Some(Err(_)) | None if self.is_past(&person.when, &person.action) => return,
+                Some(Err(_)) | None => self.acting[place] = None,
+            }
+        }
         let Some(index) = self.any_replica() else { return self.later(LOOK, None, Happening::Act(place)) };
         let Some(state) = self.truth.deployments.get(&id) else { return };
         let action = match &person.action {
@@ -65,12 +85,20 @@ impl Simulation {
             },
         };
         let expect = Some(state.version);
-        let command = Command { deployment: id, expect, by: person.name.to_owned(), action };
-        let accepted = self.command(index, &command);
-        self.note(format_args!("{} does {:?}: {accepted:?}", person.name, command.action));
-        if accepted.is_none() {
-            self.later(LOOK, None, Happening::Act(place));
+        let command = Command { deployment: id.clone(), expect, by: person.name.to_owned(), action };
+        self.note(format_args!("{} does {:?}", person.name, command.action));
+        if !self.replicas[index].deployments.contains_key(&id) {
+            self.adopt(index, &id);
         }
+        let ticket = self.next_ticket();
+        self.acting[place] = Some((ticket, self.now));
+        self.tell(index, &id, Input::Asked(ticket, Ask::Command(Box::new(command))));
+        self.later(LOOK, None, Happening::Act(place));
+    }
+
+    /// Who promotes a step that waits does not promote the next one by mistake.
+    fn is_past(&self, when: &When, action: &Wanted) -> bool {
+        matches!(action, Wanted::Do(Action::Promote { .. })) && !self.has_come(when)
     }
 
     fn has_come(&self, when: &When) -> bool {

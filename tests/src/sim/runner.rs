@@ -1,19 +1,29 @@
-//! A runner of agents: takes jobs, keeps a journal on its disk, looks at what is and drives it to what is asked, one
-//! small write at a time, so that it can die or be stopped between any two of them.
+//! A runner of agents: the machine that the product runs, and around it what the product's shell does, one small thing at
+//! a time: a journal on its disk, and agents that look at what is and drive it to what is asked, so that it can die or be
+//! stopped between any two of them.
 
 mod drive;
 
-use std::collections::BTreeMap;
-
-use model::{
-    Fence, GateResult, Outcome, StepKind,
-    deployment::{StepJob, StepReport, StepStop, StopKind},
-    step::StepResult,
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
 };
 
+use agents::runner::{
+    journal::{Entries, Entry},
+    machine::{Input, Key, Machine, Moment, Output},
+};
+use model::{
+    Fence, GateResult, Outcome, StepKind, Timestamp,
+    deployment::{StepJob, StepStop},
+    step::StepResult,
+};
+use orchestrator::heart::replica::Said;
+
 use super::{
-    Planted, Simulation,
-    kernel::{Happening, NO_FENCE, Process},
+    Harm, Planted, Simulation,
+    kernel::{BEGIN, Happening, Process},
     world::{Author, Effect, Flaw, Write},
 };
 
@@ -21,33 +31,39 @@ use drive::Next;
 
 /// How long a look at what has not changed waits for the next, in milliseconds.
 const LOOK: i64 = 250;
+/// Steps of one lane that a runner runs at once.
+const AT_ONCE: usize = 4;
 
 /// One runner. Its disk outlives it.
-#[derive(Debug)]
 pub(super) struct Runner {
     index: usize,
     pub(super) up: bool,
     pub(super) incarnation: u32,
     pub(super) paused: i64,
-    /// What it works on, by message.
+    machine: Machine,
+    todo: VecDeque<Output>,
+    going: bool,
+    timer: i64,
+    /// What its agents work on.
     pub(super) tasks: BTreeMap<u64, Task>,
+    next: u64,
     disk: Disk,
 }
 
 /// What a runner keeps durably.
 #[derive(Debug, Default)]
 struct Disk {
-    /// By idempotency key and attempt: begun, and how it ended.
-    entries: BTreeMap<(String, u32), Option<StepResult>>,
+    /// By the key that the attempts of a step share.
+    steps: BTreeMap<String, Entries>,
     /// The highest fence it worked under.
     highest: Fence,
 }
 
-/// One job under way.
+/// One step that an agent works on.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    pub(super) job: StepJob,
-    stage: Stage,
+    key: Key,
+    pub(super) job: Arc<StepJob>,
     /// When it was begun here.
     pub(super) began: i64,
     /// A write that was decided on and not made yet.
@@ -56,150 +72,163 @@ pub(super) struct Task {
     pub(super) finish: bool,
     /// Looks that a verification still needs.
     pub(super) looks: u32,
-    /// It has reported already, by the planted bug.
-    ghost: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Stage {
-    Begin,
-    Working,
-    Ended(StepResult),
-    Reported,
 }
 
 impl Runner {
-    pub(super) fn new(index: usize) -> Runner {
-        Runner { index, up: true, incarnation: 0, paused: 0, tasks: BTreeMap::new(), disk: Disk::default() }
+    pub(super) fn new(index: usize, planted: Option<Planted>) -> Runner {
+        Runner {
+            index,
+            up: true,
+            incarnation: 0,
+            paused: 0,
+            machine: machine(index, 0, planted),
+            todo: VecDeque::new(),
+            going: false,
+            timer: i64::MAX,
+            tasks: BTreeMap::new(),
+            next: 0,
+            disk: Disk::default(),
+        }
     }
 
     pub(super) fn die(&mut self) {
         self.up = false;
         self.paused = 0;
         self.tasks.clear();
+        self.todo.clear();
+        self.going = false;
+        self.timer = i64::MAX;
     }
 
-    pub(super) fn rise(&mut self) {
+    /// A restarted process is a new runner on the old disk.
+    pub(super) fn rise(&mut self, planted: Option<Planted>) {
         self.up = true;
         self.incarnation += 1;
+        self.machine = machine(self.index, self.incarnation, planted);
     }
 
-    fn name(&self) -> String {
-        format!("runner-{}-{}", self.index, self.incarnation)
+    pub(super) fn name(&self) -> String {
+        name(self.index, self.incarnation)
     }
 }
 
-/// The step changes something outside, so it needs the fence.
-fn writes(kind: &StepKind) -> bool {
-    matches!(
-        kind,
-        StepKind::Scale { .. }
-            | StepKind::SetWeight { .. }
-            | StepKind::RollBatch { .. }
-            | StepKind::Hook { .. }
-    )
+fn name(index: usize, incarnation: u32) -> String {
+    format!("runner-{index}-{incarnation}")
+}
+
+fn machine(index: usize, incarnation: u32, planted: Option<Planted>) -> Machine {
+    let bug = match planted {
+        Some(Planted::Runner(bug)) => Some(bug),
+        _ => None,
+    };
+    Machine::new(name(index, incarnation), |_| AT_ONCE).planted(bug)
 }
 
 impl Simulation {
-    /// A message was handed to the runner.
-    pub(super) fn take(&mut self, index: usize, message: u64, job: StepJob) {
-        let task = Task {
-            job,
-            stage: Stage::Begin,
-            began: self.now,
-            planned: None,
-            finish: false,
-            looks: 3,
-            ghost: false,
-        };
-        self.runners[index].tasks.insert(message, task);
-        self.work_later(index, message, 1);
-    }
-
-    fn work_later(&mut self, index: usize, message: u64, delay: i64) {
-        self.later(delay, Some(Process::Runner(index)), Happening::Work(index, message));
-    }
-
-    /// Steps that no longer matter are dropped; a background analysis that has run long enough judges.
-    pub(super) fn hear_stop(&mut self, index: usize, stop: &StepStop) {
+    /// Tells the machine of a runner; what it wants done goes on the list.
+    pub(super) fn tell_runner(&mut self, index: usize, input: Input) {
+        let mono = Duration::from_millis((self.now - BEGIN).max(0) as u64);
+        let now = Moment { wall: Timestamp(self.now), mono };
         let runner = &mut self.runners[index];
-        let mut dropped = Vec::new();
-        for (message, task) in &mut runner.tasks {
-            let job = &task.job;
-            if job.deployment != stop.deployment
-                || stop.step.as_ref().is_some_and(|step| *step != job.step.id)
-            {
-                continue;
-            }
-            match stop.kind {
-                StopKind::Cancel if job.fence < stop.below => dropped.push(*message),
-                StopKind::Finish if job.fence <= stop.below => task.finish = true,
-                StopKind::Cancel | StopKind::Finish => {}
+        runner.todo.extend(runner.machine.hear(input, now));
+        if let Some(at) = runner.machine.wake() {
+            let at = (BEGIN + at.as_millis() as i64 + 1).max(self.now + 1);
+            if runner.timer > at || runner.timer <= self.now {
+                runner.timer = at;
+                self.later(at - self.now, Some(Process::Runner(index)), Happening::RunnerTimer(index, at));
             }
         }
-        for message in dropped {
-            self.runners[index].tasks.remove(&message);
-            self.jobs.ack(message);
+        self.runner_goes_on(index);
+    }
+
+    pub(super) fn runner_timer(&mut self, index: usize, at: i64) {
+        if self.runners[index].timer == at {
+            self.runners[index].timer = i64::MAX;
+            self.tell_runner(index, Input::Woke);
         }
     }
 
-    /// One small thing of one task.
-    pub(super) fn work(&mut self, index: usize, message: u64) {
-        let Some(task) = self.runners[index].tasks.get(&message).cloned() else { return };
-        match task.stage.clone() {
-            Stage::Begin => self.begin(index, message, task),
-            Stage::Working => self.drive(index, message, task),
-            Stage::Ended(result) => self.say_how(index, message, task, result),
-            Stage::Reported => {
-                self.jobs.ack(message);
-                self.runners[index].tasks.remove(&message);
+    fn runner_goes_on(&mut self, index: usize) {
+        if !self.runners[index].going && !self.runners[index].todo.is_empty() {
+            self.runners[index].going = true;
+            let delay = self.random.between(0, 3);
+            self.later(delay, Some(Process::Runner(index)), Happening::GoRunner(index));
+        }
+    }
+
+    /// Does the next thing; what is asked of the disk and said to others is under way at once, so any may be next.
+    pub(super) fn go_runner(&mut self, index: usize) {
+        self.runners[index].going = false;
+        let place = self.random.below(self.runners[index].todo.len());
+        let Some(output) = self.runners[index].todo.remove(place) else { return };
+        self.do_for_runner(index, output);
+        if self.runners[index].up {
+            self.runner_goes_on(index);
+        }
+    }
+
+    fn do_for_runner(&mut self, index: usize, output: Output) {
+        let process = Process::Runner(index);
+        let input = match output {
+            Output::Answer(ticket, answer) => return self.runner_says(ticket, answer),
+            Output::Refuse(ticket, _) => return self.say(ticket, Said::Refused),
+            Output::Read(key) => {
+                let entries = self.runners[index].disk.steps.get(&key.idem_key).cloned().unwrap_or_default();
+                Input::Read(key, Ok(entries))
             }
-        }
+            Output::Look(ticket, key, who) => {
+                let entries = self.runners[index].disk.steps.get(&key.idem_key).cloned().unwrap_or_default();
+                Input::Looked(ticket, key, who, Ok(entries))
+            }
+            Output::Enter(key, job) => {
+                let passed = self.pass(index, job.fence);
+                if !passed {
+                    self.note(format_args!("runner {index} refuses {} under {}", job.step.id, job.fence));
+                }
+                Input::Entered(key, Ok(passed))
+            }
+            Output::Begin(key, _) => {
+                self.keep(index, &key, Timestamp(self.now), None);
+                if self.point(process, "begun") {
+                    return;
+                }
+                Input::Begun(key, Ok(()))
+            }
+            Output::Work { key, job, .. } => return self.begin_task(index, key, job),
+            Output::Cancel(key) => {
+                let working = self.runners[index].tasks.len();
+                self.runners[index].tasks.retain(|_, task| task.key != key);
+                if self.runners[index].tasks.len() == working {
+                    return;
+                }
+                Input::Worked(key, None)
+            }
+            Output::Finish(key) => {
+                let tasks = self.runners[index].tasks.values_mut();
+                return tasks.filter(|task| task.key == key).for_each(|task| task.finish = true);
+            }
+            Output::End(key, _, began, result) => {
+                if self.point(process, "before it is noted as ended") {
+                    return;
+                }
+                self.keep(index, &key, began, Some(*result));
+                if self.point(process, "noted as ended") {
+                    return;
+                }
+                Input::Noted(key, Ok(()))
+            }
+        };
+        self.tell_runner(index, input);
     }
 
-    fn set(&mut self, index: usize, message: u64, task: Task, delay: i64) {
-        self.runners[index].tasks.insert(message, task);
-        self.work_later(index, message, delay);
+    fn keep(&mut self, index: usize, key: &Key, started: Timestamp, result: Option<StepResult>) {
+        let entries = self.runners[index].disk.steps.entry(key.idem_key.clone()).or_default();
+        entries.note(key.attempt, key.fence, Entry { started, result });
     }
 
-    fn begin(&mut self, index: usize, message: u64, mut task: Task) {
-        let key = (task.job.idem_key.clone(), task.job.attempt);
-        if let Some(Some(result)) = self.runners[index].disk.entries.get(&key).cloned() {
-            // Done before: only say so again.
-            task.stage = Stage::Ended(result);
-            return self.set(index, message, task, 1);
-        }
-        if writes(&task.job.step.kind) && !self.pass(index, task.job.fence) {
-            self.note(format_args!("runner {index} refuses {} under {}", task.job.step.id, task.job.fence));
-            self.runners[index].tasks.remove(&message);
-            return self.jobs.ack(message);
-        }
-        self.runners[index].disk.entries.insert(key, None);
-        if self.point(Process::Runner(index), "begun") {
-            return;
-        }
-        self.note(format_args!("runner {index} begins {} attempt {}", task.job.step.id, task.job.attempt));
-        self.send_report(index, &task, None);
-        task.stage = Stage::Working;
-        if self.planted(Planted::AckBeforeEffect) && writes(&task.job.step.kind) {
-            let done = StepResult::new(Outcome::Succeeded, "done");
-            self.send_report(index, &task, Some(done));
-            self.jobs.ack(message);
-            task.ghost = true;
-        }
-        let delay = self.random.between(1, 20);
-        self.set(index, message, task, delay);
-    }
-
-    /// The fence rule at the beginning of a step that writes: raised on the own disk and on the platform, even when
-    /// there will be nothing to write, so that a late job of an earlier step can undo nothing.
+    /// The fence rule at the beginning of a step that writes: raised on the own disk and on the platform, even when there
+    /// will be nothing to write, so that a late step of an earlier wave can undo nothing.
     fn pass(&mut self, index: usize, fence: Fence) -> bool {
-        if !self.is_fenced() {
-            return true;
-        }
-        if self.planted(Planted::LazyFence) {
-            return fence >= self.world.highest;
-        }
         let disk = &mut self.runners[index].disk;
         if fence < disk.highest {
             return false;
@@ -208,68 +237,81 @@ impl Simulation {
         self.world.enter(fence)
     }
 
-    fn drive(&mut self, index: usize, message: u64, mut task: Task) {
-        if self.now > task.job.until.0 + 7_200_000 {
-            // Nobody waits for it any more, whatever clocks say.
-            self.jobs.ack(message);
-            self.runners[index].tasks.remove(&message);
-            return;
+    fn begin_task(&mut self, index: usize, key: Key, job: Arc<StepJob>) {
+        if self.runners[index].tasks.values().any(|task| task.key.idem_key == key.idem_key) {
+            let text = format!("runner {index} runs {} beside itself", job.step.id);
+            self.violate("beside", Harm::Duplicate, text);
         }
-        if let Some(write) = task.planned.take() {
-            return self.carry_out(index, message, task, write);
-        }
-        match self.next(&mut task) {
-            Next::Wait => self.set(index, message, task, LOOK),
-            Next::Later(delay) => self.set(index, message, task, delay),
-            Next::Write(write) => {
-                task.planned = Some(write);
-                let delay = self.random.between(1, 30);
-                self.set(index, message, task, delay);
-            }
-            Next::Done(_) if task.ghost => {
-                self.runners[index].tasks.remove(&message);
-            }
-            Next::Done(result) => {
-                if self.point(Process::Runner(index), "before it is noted as ended") {
-                    return;
-                }
-                let key = (task.job.idem_key.clone(), task.job.attempt);
-                self.runners[index].disk.entries.insert(key, Some(result.clone()));
-                if self.point(Process::Runner(index), "noted as ended") {
-                    return;
-                }
-                task.stage = Stage::Ended(result);
-                self.set(index, message, task, 1);
-            }
+        self.note(format_args!("runner {index} begins {} attempt {}", job.step.id, job.attempt));
+        let task = Task { key, job, began: self.now, planned: None, finish: false, looks: 3 };
+        let runner = &mut self.runners[index];
+        runner.next += 1;
+        let number = runner.next;
+        let delay = self.random.between(1, 20);
+        self.set(index, number, task, delay);
+    }
+
+    /// Steps that no longer matter are dropped; a background analysis that has run long enough judges.
+    pub(super) fn hear_stop(&mut self, index: usize, stop: &StepStop) {
+        self.tell_runner(index, Input::Stop(stop.clone()));
+    }
+
+    fn set(&mut self, index: usize, number: u64, task: Task, delay: i64) {
+        self.runners[index].tasks.insert(number, task);
+        self.later(delay, Some(Process::Runner(index)), Happening::Work(index, number));
+    }
+
+    fn end_task(&mut self, index: usize, number: u64, result: Option<StepResult>) {
+        if let Some(task) = self.runners[index].tasks.remove(&number) {
+            self.tell_runner(index, Input::Worked(task.key, result.map(Box::new)));
         }
     }
 
-    fn carry_out(&mut self, index: usize, message: u64, mut task: Task, write: Write) {
+    /// One small thing of one task.
+    pub(super) fn work(&mut self, index: usize, number: u64) {
+        let Some(mut task) = self.runners[index].tasks.get(&number).cloned() else { return };
+        if self.now >= task.job.until.0 {
+            // Its time is over.
+            return self.end_task(index, number, None);
+        }
+        if let Some(write) = task.planned.take() {
+            return self.carry_out_write(index, number, task, write);
+        }
+        match self.next(&mut task) {
+            Next::Wait => self.set(index, number, task, LOOK),
+            Next::Later(delay) => self.set(index, number, task, delay),
+            Next::Write(write) => {
+                task.planned = Some(write);
+                let delay = self.random.between(1, 30);
+                self.set(index, number, task, delay);
+            }
+            Next::Done(result) => self.end_task(index, number, Some(result)),
+        }
+    }
+
+    fn carry_out_write(&mut self, index: usize, number: u64, mut task: Task, write: Write) {
         if self.point(Process::Runner(index), "before a write") {
             return;
         }
         if self.runners[index].paused > self.now {
             // Stopped with the write in hand: it goes on with it.
             task.planned = Some(write);
-            return self.set(index, message, task, 1);
+            return self.set(index, number, task, 1);
         }
         if self.errs(&write) {
             let result = StepResult::new(Outcome::Errored, "the platform did not do it");
-            let key = (task.job.idem_key.clone(), task.job.attempt);
-            self.runners[index].disk.entries.insert(key, Some(result.clone()));
-            task.stage = Stage::Ended(result);
-            return self.set(index, message, task, 1);
+            return self.end_task(index, number, Some(result));
         }
         let effect = self.write(&task, write);
         if self.point(Process::Runner(index), "after a write") {
             return;
         }
         if effect == Effect::Refused {
-            self.runners[index].tasks.remove(&message);
-            return self.jobs.ack(message);
+            let result = StepResult::new(Outcome::Errored, "a higher fence was seen");
+            return self.end_task(index, number, Some(result));
         }
         let delay = self.random.between(1, 20);
-        self.set(index, message, task, delay);
+        self.set(index, number, task, delay);
     }
 
     fn errs(&mut self, write: &Write) -> bool {
@@ -311,8 +353,7 @@ impl Simulation {
             Write::Start((module, ..)) | Write::Stop((module, ..)) => self.world.of_module(module),
             Write::Route(..) | Write::Hook(_) => (0, 0),
         };
-        let fenced = self.is_fenced();
-        let effect = self.world.write(self.now, author, write.clone(), fenced);
+        let effect = self.world.write(self.now, author, write.clone());
         self.note(format_args!("{:?} for {} under {}: {write:?}", effect, job.step.id, job.fence));
         if let (Write::Start(key), Effect::Took) = (&write, effect) {
             let life = self.world.instances.get(key).map_or(0, |instance| instance.life);
@@ -321,33 +362,6 @@ impl Simulation {
         }
         super::invariants::on_write(self, before);
         effect
-    }
-
-    fn say_how(&mut self, index: usize, message: u64, mut task: Task, result: StepResult) {
-        self.send_report(index, &task, Some(result));
-        if self.point(Process::Runner(index), "reported") {
-            return;
-        }
-        task.stage = Stage::Reported;
-        self.set(index, message, task, 1);
-    }
-
-    fn send_report(&mut self, index: usize, task: &Task, result: Option<StepResult>) {
-        let job = &task.job;
-        let runner = self.runners[index].name();
-        let kind = if result.is_some() { "ended" } else { "began" };
-        // A runner that is asked again says it again: the window must not swallow it.
-        let message_id = format!("{}-{}-{kind}-{runner}-{}", job.idem_key, job.attempt, self.now);
-        let report = StepReport {
-            deployment: job.deployment.clone(),
-            step: job.step.id.clone(),
-            attempt: job.attempt,
-            fence: job.fence,
-            runner,
-            result,
-        };
-        debug_assert!(report.fence >= NO_FENCE);
-        self.report(report, &message_id);
     }
 }
 

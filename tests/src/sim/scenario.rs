@@ -31,6 +31,8 @@ pub struct Scenario {
     pub panel: Option<model::expert::Action>,
     /// How long experts may take.
     pub advice: Span,
+    /// Replicas of the orchestrator there are.
+    pub replicas: usize,
     /// Runners of agents there are.
     pub runners: usize,
     /// How long all of it may take, in virtual milliseconds, faults included.
@@ -92,6 +94,12 @@ pub enum Wanted {
 }
 
 impl Scenario {
+    /// The same story on two orchestrators and two runners, as a small installation has them.
+    pub fn by_two(mut self) -> Scenario {
+        (self.replicas, self.runners) = (2, 2);
+        self
+    }
+
     /// The same story with deadlines that no clock jump of an hour reaches.
     pub fn patient(mut self) -> Scenario {
         let specs = self.releases.iter_mut().map(|release| &mut release.spec);

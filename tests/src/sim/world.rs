@@ -177,8 +177,8 @@ impl World {
     }
 
     /// Writes, and notes it. The platform is atomic per write: fence, check and effect are one.
-    pub fn write(&mut self, at: i64, author: Author, write: Write, fenced: bool) -> Effect {
-        let effect = if fenced && author.fence < self.highest { Effect::Refused } else { self.apply(&write) };
+    pub fn write(&mut self, at: i64, author: Author, write: Write) -> Effect {
+        let effect = if author.fence < self.highest { Effect::Refused } else { self.apply(&write) };
         if effect == Effect::Took {
             self.highest = self.highest.max(author.fence);
         }

@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use bus::{WorkRules, subjects::orchestrator::REPORT};
+use bus::{Job, WorkRules};
 use model::{Code, Fault, Outcome, deployment::StepReport, step::StepResult};
 use testkit::{TestNats, eventually, nats, never};
 
 use crate::{LONG, report};
+
+/// A job like any other.
+const REPORT: Job<StepReport> = Job::new("orchestrator", "report");
 
 fn quick() -> WorkRules {
     WorkRules {

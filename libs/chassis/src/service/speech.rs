@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use bus::{Attempt, Call, CloudEvent, Error, Event, Failure, Job, Message, Meta, Signal, WorkRules};
+use bus::{
+    Addressed, Attempt, Call, CloudEvent, Error, Event, Failure, Job, Message, Meta, Signal, WorkRules,
+};
 use futures::StreamExt;
 use ground::Backoff;
 use model::Fault;
@@ -54,6 +56,28 @@ impl<C> Service<C> {
         let serving = self.bus.answer(call, at_once, with(ctx, handler)).await;
         let serving = serving.attempt(format!("answer {}", call.subject()))?;
         self.hold(call.subject(), serving);
+        Ok(())
+    }
+
+    /// Answers a call to one name, shared with others who answer to it, by at most so many handlers at once.
+    pub async fn answer_to<Req, Rep, X, H, F, E>(
+        &self,
+        call: &Addressed<Req, Rep>,
+        at_once: usize,
+        ctx: X,
+        handler: H,
+    ) -> Result<(), Failure>
+    where
+        Req: Message + Send + 'static,
+        Rep: Message + Send + 'static,
+        X: Clone + Send + Sync + 'static,
+        H: Fn(X, Req, Meta) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Rep, E>> + Send + 'static,
+        E: Into<Fault>,
+    {
+        let serving = self.bus.answer_to(call, at_once, with(ctx, handler)).await;
+        let serving = serving.attempt(format!("answer {}", call.subject()))?;
+        self.hold(call.subject().to_owned(), serving);
         Ok(())
     }
 

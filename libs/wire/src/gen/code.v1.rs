@@ -189,6 +189,34 @@ pub struct StepReport {
     #[prost(message, optional, tag = "6")]
     pub result: ::core::option::Option<Document>,
 }
+/// Asks a runner how one attempt of a step goes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StepQuestion {
+    #[prost(string, tag = "1")]
+    pub deployment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub step: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub attempt: u32,
+    #[prost(string, tag = "4")]
+    pub idem_key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub fence: ::core::option::Option<Fence>,
+    /// For how many milliseconds the answer may be held while the step runs.
+    #[prost(uint64, tag = "6")]
+    pub hold_ms: u64,
+}
+/// What a runner answers about one attempt of a step.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StepAnswer {
+    #[prost(string, tag = "1")]
+    pub runner: ::prost::alloc::string::String,
+    #[prost(enumeration = "StepState", tag = "2")]
+    pub state: i32,
+    /// code.v1.StepResult; only when it ended.
+    #[prost(message, optional, tag = "3")]
+    pub result: ::core::option::Option<Document>,
+}
 /// What a running step shows of itself. Never decided on.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StepProgress {
@@ -227,6 +255,45 @@ pub struct StepStop {
     pub below: ::core::option::Option<Fence>,
     #[prost(enumeration = "StopKind", tag = "4")]
     pub kind: i32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StepState {
+    Unspecified = 0,
+    /// The runner has it.
+    Running = 1,
+    /// It ended as the result says.
+    Ended = 2,
+    /// The runner neither has it nor has its end.
+    Unknown = 3,
+    /// The runner will not do it.
+    Dropped = 4,
+}
+impl StepState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STEP_STATE_UNSPECIFIED",
+            Self::Running => "STEP_STATE_RUNNING",
+            Self::Ended => "STEP_STATE_ENDED",
+            Self::Unknown => "STEP_STATE_UNKNOWN",
+            Self::Dropped => "STEP_STATE_DROPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STEP_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "STEP_STATE_RUNNING" => Some(Self::Running),
+            "STEP_STATE_ENDED" => Some(Self::Ended),
+            "STEP_STATE_UNKNOWN" => Some(Self::Unknown),
+            "STEP_STATE_DROPPED" => Some(Self::Dropped),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -35,9 +35,19 @@ pub struct Entry {
 pub struct Entries(BTreeMap<String, Entry>);
 
 impl Entries {
-    /// The result of this attempt, if it ended.
-    pub fn result(&self, job: &StepJob) -> Option<&StepResult> {
-        self.0.get(&name(job.attempt, job.fence))?.result.as_ref()
+    /// The result of this attempt under this fence, if it ended.
+    pub fn result(&self, attempt: u32, fence: Fence) -> Option<&StepResult> {
+        self.0.get(&name(attempt, fence))?.result.as_ref()
+    }
+
+    /// How any attempt ended: what only a planted bug asks for.
+    pub(super) fn any_end(&self) -> Option<&StepResult> {
+        self.0.values().find_map(|entry| entry.result.as_ref())
+    }
+
+    /// Notes an attempt over whatever was noted of it.
+    pub fn note(&mut self, attempt: u32, fence: Fence, entry: Entry) {
+        self.0.insert(name(attempt, fence), entry);
     }
 
     /// Some attempt was begun and has no end: the runner died over it, or was stopped.
@@ -97,10 +107,10 @@ impl Journal {
     }
 
     async fn note(&self, job: &StepJob, entry: Entry) -> Result<()> {
-        let (path, key) = (self.path(&job.idem_key), name(job.attempt, job.fence));
+        let (path, attempt, fence) = (self.path(&job.idem_key), job.attempt, job.fence);
         blocking(move || {
             let mut entries = read(&path)?;
-            entries.0.insert(key, entry);
+            entries.note(attempt, fence, entry);
             write(&path, &entries)
         })
         .await

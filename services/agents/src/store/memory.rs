@@ -9,7 +9,7 @@ use model::{
     DeploymentId, Digest, Record,
     audit::{AuditAppend, AuditAwaited, AuditProof, AuditReceipts},
     certificate::CertificateEntry,
-    deployment::{StepProgress, StepReport},
+    deployment::StepProgress,
     route::RouteTable,
 };
 use parking_lot::Mutex;
@@ -28,11 +28,9 @@ pub(crate) struct Shared {
     pub(crate) values: BTreeMap<String, Value>,
     pub(crate) evidence: BTreeMap<String, Vec<u8>>,
     pub(crate) history: Vec<Record>,
-    pub(crate) reports: Vec<(String, StepReport)>,
     pub(crate) progress: Vec<StepProgress>,
     /// Every table that was ever written, in order.
     pub(crate) tables: Vec<RouteTable>,
-    pub(crate) reports_fail: u32,
     pub(crate) certificates: BTreeMap<String, (CertificateEntry, u64)>,
     pub(crate) keys: Vec<TrustedKey>,
     /// None: nobody keeps an audit log.
@@ -185,20 +183,6 @@ impl LogClient for MemoryStore {
 
 #[async_trait]
 impl Reports for MemoryStore {
-    async fn report(&self, report: &StepReport, message_id: &str) -> Result<()> {
-        tokio::task::yield_now().await;
-        self.with(|shared| {
-            if shared.reports_fail > 0 {
-                shared.reports_fail -= 1;
-                return Err(Error::trouble("the report was not taken"));
-            }
-            shared.reports.push((message_id.to_owned(), report.clone()));
-            Ok(())
-        })?;
-        tokio::task::yield_now().await;
-        Ok(())
-    }
-
     async fn progress(&self, progress: &StepProgress) -> Result<()> {
         self.with(|shared| shared.progress.push(progress.clone()));
         Ok(())

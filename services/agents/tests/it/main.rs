@@ -9,12 +9,12 @@ use std::{
 };
 
 use agents::AgentsConfig;
-use bus::{Bus, WorkRules, subjects};
+use bus::{Bus, subjects};
 use chassis::Service;
 use model::{
     DeploymentId, DeploymentSpec, Digest, Fence, Outcome, Span, Step, StepKind, Timestamp, Token,
     command::{DriftRequest, ReviewRequest},
-    deployment::{StepJob, StepReport, StepStop, StopKind},
+    deployment::{StepAnswer, StepJob, StepQuestion, StepState, StepStop, StopKind},
     plan::Plan,
     route::RouteTable,
     step::{Agent, Stage},
@@ -24,29 +24,51 @@ use testkit::{TestNats, eventually};
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// The agents, their broker, and everything they reported.
+/// The agents, their broker, and everything they answered about their steps.
 struct Cluster {
     nats: TestNats,
     platform: ScriptedPlatform,
-    reports: Arc<Mutex<Vec<StepReport>>>,
+    answers: Arc<Mutex<Vec<(Token, StepState)>>>,
     folder: tempfile::TempDir,
-    _hearing: bus::Serving,
+    owners: Mutex<tokio::task::JoinSet<()>>,
 }
 
 async fn cluster() -> Cluster {
     let nats = testkit::nats().await;
-    let reports: Arc<Mutex<Vec<StepReport>>> = Arc::default();
-    let heard = Arc::clone(&reports);
-    let hearing = nats
-        .bus
-        .work(&subjects::orchestrator::REPORT, None, WorkRules::default(), move |report: StepReport, _| {
-            heard.lock().unwrap().push(report);
-            std::future::ready(Ok(()))
-        })
-        .await
-        .unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    Cluster { nats, platform: ScriptedPlatform::new(), reports, folder, _hearing: hearing }
+    Cluster {
+        nats,
+        platform: ScriptedPlatform::new(),
+        answers: Arc::default(),
+        folder: tempfile::tempdir().unwrap(),
+        owners: Mutex::default(),
+    }
+}
+
+/// Hands a step over and asks how it goes until it ends, and hands it over again when nobody has it: as an owner does.
+async fn own(bus: Bus, job: StepJob, answers: Arc<Mutex<Vec<(Token, StepState)>>>) {
+    let question = StepQuestion {
+        deployment: job.deployment.clone(),
+        step: job.step.id.clone(),
+        attempt: job.attempt,
+        idem_key: job.idem_key.clone(),
+        fence: job.fence,
+        hold: Span::seconds(1),
+    };
+    let lane = subjects::agents::STEP.to(job.step.agent.as_str()).unwrap();
+    loop {
+        let mut answer = bus.call_to(&lane, &job, Duration::from_secs(1)).await;
+        while let Ok(StepAnswer { runner, state }) = answer {
+            answers.lock().unwrap().push((job.step.id.clone(), state.clone()));
+            match state {
+                StepState::Ended(_) | StepState::Dropped => return,
+                StepState::Unknown => break,
+                StepState::Running => {}
+            }
+            let name = subjects::agents::STEP_STATE.to(&runner).unwrap();
+            answer = bus.call_to(&name, &question, Duration::from_secs(2)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 impl Cluster {
@@ -60,21 +82,28 @@ impl Cluster {
         service
     }
 
-    async fn send(&self, job: &StepJob) {
-        let id = format!("{}-{}-{}", job.idem_key, job.attempt, job.fence);
-        self.nats.bus.send(&subjects::agents::STEP, Some(job.step.agent.as_str()), job, &id).await.unwrap();
+    fn send(&self, job: &StepJob) {
+        let owner = own(self.nats.bus.clone(), job.clone(), self.answers.clone());
+        self.owners.lock().unwrap().spawn(owner);
+    }
+
+    fn last(&self, step: &Token) -> Option<StepState> {
+        let answers = self.answers.lock().unwrap();
+        answers.iter().rev().find(|(of, _)| of == step).map(|(_, state)| state.clone())
+    }
+
+    async fn until(&self, step: &Token, what: &str, wanted: impl Fn(&StepState) -> bool) -> StepState {
+        eventually(what, LONG, || async {
+            let last = self.last(step);
+            last.clone().filter(|state| wanted(state)).ok_or_else(|| format!("{last:?}"))
+        })
+        .await
     }
 
     async fn outcome(&self, step: &Token) -> Outcome {
-        eventually("the step is reported", LONG, || async {
-            let reports = self.reports.lock().unwrap();
-            let ended = reports
-                .iter()
-                .filter(|report| report.step == *step)
-                .find_map(|report| report.result.as_ref());
-            ended.map(|result| result.outcome).ok_or_else(|| format!("{reports:?}"))
-        })
-        .await
+        let ended = self.until(step, "the step ends", |state| matches!(state, StepState::Ended(_))).await;
+        let StepState::Ended(result) = ended else { unreachable!("it ended") };
+        result.outcome
     }
 }
 
@@ -120,12 +149,12 @@ fn scale(epoch: u64, count: u32) -> StepJob {
 }
 
 #[tokio::test]
-async fn a_step_goes_from_its_lane_to_the_platform_and_back_as_a_report() {
+async fn a_step_goes_from_its_lane_to_the_platform_and_its_end_is_told_to_who_asks() {
     let cluster = cluster().await;
     let _runner = cluster.runner("one").await;
     let job = scale(1, 2);
 
-    cluster.send(&job).await;
+    cluster.send(&job);
 
     assert_eq!(cluster.outcome(&job.step.id).await, Outcome::Succeeded);
     assert_eq!(cluster.platform.ledger().done(WriteKind::Start), 2);
@@ -133,21 +162,21 @@ async fn a_step_goes_from_its_lane_to_the_platform_and_back_as_a_report() {
     let (table, _) = cluster.nats.bus.bucket(&subjects::buckets::ROUTES).get(&key).await.unwrap().unwrap();
     assert_eq!(table.endpoints.values().map(Vec::len).sum::<usize>(), 2);
     let review = self::job(Agent::Security, Stage::Check, 2, StepKind::Review);
-    cluster.send(&review).await;
+    cluster.send(&review);
     assert_eq!(cluster.outcome(&review.step.id).await, Outcome::Succeeded);
 }
 
-/// Killed after ever longer times; the job comes again to the next runner.
+/// Killed after ever longer times; the step goes to the next runner.
 #[tokio::test]
 async fn a_killed_runner_leaves_nothing_that_the_next_one_does_twice() {
     let cluster = cluster().await;
     let job = scale(1, 3);
-    cluster.send(&job).await;
+    cluster.send(&job);
     for (number, life) in [5, 40, 120, 300].into_iter().enumerate() {
         let runner = cluster.runner(&format!("dies-{number}")).await;
         tokio::time::sleep(Duration::from_millis(life)).await;
         runner.crash();
-        if cluster.reports.lock().unwrap().iter().any(|report| report.result.is_some()) {
+        if matches!(cluster.last(&job.step.id), Some(StepState::Ended(_))) {
             break;
         }
     }
@@ -165,28 +194,18 @@ async fn a_stop_reaches_a_step_that_runs() {
     let _runner = cluster.runner("one").await;
     cluster.platform.script(|script| script.set_never_ready(&spec().modules[0].name, None, true));
     let job = scale(1, 1);
-    cluster.send(&job).await;
-    eventually("the step says that it started", LONG, || async {
-        let started = !cluster.reports.lock().unwrap().is_empty();
-        if started { Ok(()) } else { Err("nothing reported") }
-    })
-    .await;
+    cluster.send(&job);
+    cluster.until(&job.step.id, "the step runs", |state| *state == StepState::Running).await;
 
     let below = Fence { lock: 1, epoch: 2 };
     let stop = StepStop { deployment: job.deployment.clone(), step: None, below, kind: StopKind::Cancel };
     cluster.nats.bus.signal(&subjects::agents::STOP, job.deployment.as_str(), &stop).await.unwrap();
     cluster.platform.script(|script| script.set_never_ready(&spec().modules[0].name, None, false));
     let next = scale(3, 1);
-    cluster.send(&next).await;
+    cluster.send(&next);
 
     assert_eq!(cluster.outcome(&next.step.id).await, Outcome::Succeeded);
-    let silent = cluster
-        .reports
-        .lock()
-        .unwrap()
-        .iter()
-        .all(|report| report.step != job.step.id || report.result.is_none());
-    assert!(silent, "a cancelled step reports nothing");
+    cluster.until(&job.step.id, "it was dropped", |state| *state == StepState::Dropped).await;
 }
 
 #[tokio::test]

@@ -545,7 +545,7 @@ pub fn on_report(state: &Deployment, report: &StepReport) -> Vec<Event> {
     }
     let (step, attempt, runner) = (report.step.clone(), report.attempt, report.runner.clone());
     match &report.result {
-        None if stand.runner.is_some() => Vec::new(),
+        None if stand.runner.as_ref() == Some(&runner) => Vec::new(),
         None => vec![Event::StepStarted { step, attempt, runner }],
         Some(result) => vec![Event::StepFinished { step, attempt, runner, result: result.clone() }],
     }

@@ -2,7 +2,7 @@
 //! effects, so an owner that takes over begins with exactly what its predecessor left open.
 
 use model::{
-    Fence, Phase, StepKind,
+    Digest, Fence, Phase, Step, StepKind,
     command::{Action, Command, ReviewReply},
     deployment::{CauseKind, StepJob, StepStop, StopKind},
     expert::{AdviceJob, Matter},
@@ -11,12 +11,16 @@ use model::{
     step::Stage,
 };
 
-use super::{Context, decide, state::Deployment, target::Wish};
+use super::{
+    Context, decide,
+    state::{Deployment, StepState},
+    target::Wish,
+};
 
 /// One thing the owner sees to. Repeating it does no harm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The job is in the agents' queue.
+    /// A runner has the step.
     Send(Box<StepJob>),
     /// Runners know that these steps no longer matter, or that they are to finish.
     Stop(StepStop),
@@ -33,8 +37,16 @@ pub fn effects(state: &Deployment, context: Context<'_>) -> Vec<Effect> {
     if state.is_closed() || state.owner.as_ref() != Some(context.me) {
         return Vec::new();
     }
-    let mut effects = jobs(state);
-    effects.extend(stops(state));
+    let jobs = open(state).map(|(step, stand)| Effect::Send(Box::new(job(state, step, stand))));
+    jobs.chain(others(state, context)).collect()
+}
+
+/// All effects but the jobs of the steps that are [`open`].
+pub fn others(state: &Deployment, context: Context<'_>) -> Vec<Effect> {
+    if state.is_closed() || state.owner.as_ref() != Some(context.me) {
+        return Vec::new();
+    }
+    let mut effects = stops(state);
     effects.extend(advice(state).map(|job| Effect::Advise(Box::new(job))));
     effects.extend(wishes(state, context).into_iter().map(Effect::Wish));
     effects.extend(decide::rivals(state, context).into_iter().map(|rival| {
@@ -48,33 +60,33 @@ pub fn effects(state: &Deployment, context: Context<'_>) -> Vec<Effect> {
     effects
 }
 
-fn jobs(state: &Deployment) -> Vec<Effect> {
-    let Some(plan) = &state.plan_digest else { return Vec::new() };
-    let open = state.open_stage();
-    let mut jobs = Vec::new();
-    for step in state.all_steps().filter(|step| Some(step.stage) == open) {
-        let Some(stand) = state.steps.get(&step.id).filter(|stand| stand.is_open()) else { continue };
-        if matches!(step.kind, StepKind::Pause { .. }) {
-            continue;
-        }
-        let extend = match &step.kind {
-            StepKind::Analyse { analysis, .. } if stand.inconclusive > 0 => Some(analysis.duration),
-            _ => None,
-        };
-        jobs.push(Effect::Send(Box::new(StepJob {
-            deployment: state.id.clone(),
-            step: step.clone(),
-            attempt: stand.attempt,
-            idem_key: stand.idem_key.clone(),
-            fence: stand.fence,
-            until: stand.until.unwrap_or_default(),
-            spec: Box::new(state.spec.clone()),
-            baseline: state.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
-            plan: plan.clone(),
-            extend,
-        })));
+/// The steps that a runner has to do now, each with its attempt.
+pub fn open(state: &Deployment) -> impl Iterator<Item = (&Step, &StepState)> {
+    let open = state.open_stage().filter(|_| state.plan_digest.is_some());
+    state
+        .all_steps()
+        .filter(move |step| Some(step.stage) == open && !matches!(step.kind, StepKind::Pause { .. }))
+        .filter_map(|step| Some((step, state.steps.get(&step.id).filter(|stand| stand.is_open())?)))
+}
+
+/// What a runner is told to do.
+pub fn job(state: &Deployment, step: &Step, stand: &StepState) -> StepJob {
+    let extend = match &step.kind {
+        StepKind::Analyse { analysis, .. } if stand.inconclusive > 0 => Some(analysis.duration),
+        _ => None,
+    };
+    StepJob {
+        deployment: state.id.clone(),
+        step: step.clone(),
+        attempt: stand.attempt,
+        idem_key: stand.idem_key.clone(),
+        fence: stand.fence,
+        until: stand.until.unwrap_or_default(),
+        spec: Box::new(state.spec.clone()),
+        baseline: state.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
+        plan: state.plan_digest.clone().unwrap_or_else(|| Digest::of(&state.plan)),
+        extend,
     }
-    jobs
 }
 
 /// The question has the deployment's id, so that asking again gives the recorded answer.

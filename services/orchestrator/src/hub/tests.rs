@@ -6,10 +6,9 @@ use std::{sync::Arc, time::Duration};
 use bus::{AppendError, Beat, Entry, subjects};
 use chassis::Service;
 use model::{
-    Code, DeploymentId, DeploymentSpec, Event, Outcome, Phase, Record, ReplicaId, Span, Timestamp, Verdict,
+    Code, DeploymentId, DeploymentSpec, Event, Phase, Record, ReplicaId, Span, Timestamp, Verdict,
     command::{Action, Command, Submit},
-    deployment::{Cause, CauseKind, Mode, StepReport},
-    step::StepResult,
+    deployment::{Cause, CauseKind, Mode},
     target::TargetEvent,
 };
 use testkit::{TestNats, eventually, nats};
@@ -17,7 +16,7 @@ use testkit::{TestNats, eventually, nats};
 use super::Hub;
 use crate::{
     Config,
-    heart::{Context, Policy, decide, state::Deployment, target::Target, view},
+    heart::{Context, Policy, decide, replica, state::Deployment, target::Target, view},
     metrics::Counts,
     store,
 };
@@ -70,7 +69,7 @@ impl Elsewhere {
     }
 
     async fn write(&mut self, nats: &TestNats, events: Vec<Event>) -> Entry<Event> {
-        let record = store::record(&self.state, events, &self.owner, now());
+        let record = replica::record(&self.state, events, &self.owner, now());
         let journal = &subjects::deployment::JOURNAL;
         let seq = nats.bus.append(journal, self.id.as_str(), &record, self.state.seq).await.unwrap();
         self.state.fold(&record, seq).unwrap();
@@ -103,28 +102,6 @@ fn now() -> Timestamp {
 
 async fn journal(nats: &TestNats, id: &DeploymentId) -> Deployment {
     store::load(&nats.bus, id).await.unwrap().unwrap()
-}
-
-#[tokio::test]
-async fn a_report_of_an_attempt_that_was_not_heard_of_yet_is_journalled() {
-    let nats = nats().await;
-    let hub = replica(&nats, Config::default()).await;
-    let mut there = Elsewhere::begin(&nats, "shop").await;
-    hub.adopt(&there.id, there.state.clone());
-    there.advance(&nats).await;
-    let (step, stand) = there.state.steps.iter().next().unwrap();
-
-    let report = StepReport {
-        deployment: there.id.clone(),
-        step: step.clone(),
-        attempt: stand.attempt,
-        fence: stand.fence,
-        runner: "runner".into(),
-        result: Some(StepResult::new(Outcome::Succeeded, "fine")),
-    };
-    hub.report(report).await.unwrap();
-
-    assert!(journal(&nats, &there.id).await.state_of(step).is_done());
 }
 
 #[tokio::test]

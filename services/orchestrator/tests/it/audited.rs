@@ -60,9 +60,9 @@ async fn the_way_back_does_not_wait_for_the_audit_log() {
     let _agents = agents_that(&nats.bus, move |job, _| {
         if job.step.id.as_str().contains("weight-50") {
             full.store(true, Ordering::Relaxed);
-            return Does::Reports(Outcome::Failed);
+            return Does::Ends(Outcome::Failed);
         }
-        Does::Reports(Outcome::Succeeded)
+        Does::Ends(Outcome::Succeeded)
     })
     .await;
     let _one = orchestrator_with(&nats, audited()).await;

@@ -126,7 +126,7 @@ async fn a_lock_is_above_every_fence_that_agents_have_seen_although_the_journal_
     let seen = fences.clone();
     let _agents = agents_that(&nats.bus, move |job, _| {
         seen.lock().unwrap().push(job.fence.lock);
-        Does::Reports(Outcome::Succeeded)
+        Does::Ends(Outcome::Succeeded)
     })
     .await;
     let holdings = |_: HoldingsRequest, _: Meta| async {

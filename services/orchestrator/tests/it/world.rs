@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use bus::{Bus, Meta, Serving, WorkRules, subjects};
+use bus::{Bus, Meta, Serving, subjects};
 use chassis::Service;
 use model::{
     DeploymentId, Outcome, Phase, Verdict,
     command::{Action, Command, HistoryRequest, StatusRequest, Submit},
-    deployment::{Mode, StepJob, StepReport},
+    deployment::{Mode, StepAnswer, StepJob, StepQuestion, StepState},
     step::{Agent, StepResult},
     view::{DeploymentView, StepStatus},
 };
@@ -45,20 +45,25 @@ strategy:
 }
 
 /// What an agent does with a step.
+#[derive(Clone)]
 pub enum Does {
-    /// Reports this outcome.
-    Reports(Outcome),
-    /// Reports that it began, and no more.
+    /// Says that it ended so.
+    Ends(Outcome),
+    /// Takes it and works on it for ever.
     Begins,
-    /// Loses the job.
+    /// Takes it and dies over it: it knows nothing of it when it is asked.
+    Dies,
+    /// Takes it, ends it so, and its word that it did is lost.
+    EndsUnheard(Outcome),
+    /// Loses the question.
     Nothing,
 }
 
 /// Agents that do as told: they count what they were asked for, and under which trace.
 pub struct Agents {
-    /// How often each step of each deployment was asked for.
+    /// How often each step of each deployment was handed over.
     pub seen: Arc<Mutex<BTreeMap<String, u32>>>,
-    /// The traceparents of the jobs.
+    /// The traceparents of what was handed over.
     pub traces: Arc<Mutex<Vec<Option<String>>>>,
     _lanes: Vec<Serving>,
 }
@@ -67,52 +72,88 @@ pub struct Agents {
 pub async fn agents(bus: &Bus, failing: Option<&'static str>) -> Agents {
     agents_that(bus, move |job, _| {
         let failed = failing.is_some_and(|failing| job.step.id.as_str().contains(failing));
-        Does::Reports(if failed { Outcome::Failed } else { Outcome::Succeeded })
+        Does::Ends(if failed { Outcome::Failed } else { Outcome::Succeeded })
     })
     .await
 }
 
-/// Agents that are told for each job, by how often it came, what to do.
+/// The name of the agents' runner.
+const RUNNER: &str = "obedient";
+
+/// Agents that are told for each step, by how often it came, what to do.
 pub async fn agents_that(
     bus: &Bus,
     told: impl Fn(&StepJob, u32) -> Does + Clone + Send + Sync + 'static,
 ) -> Agents {
     let (seen, traces) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(Mutex::new(Vec::new())));
+    // What became of each attempt, for who asks later.
+    let ended: Arc<Mutex<BTreeMap<String, Does>>> = Arc::default();
     let mut lanes = Vec::new();
     for agent in Agent::ALL {
-        let (bus_, seen, traces, told) = (bus.clone(), seen.clone(), traces.clone(), told.clone());
+        let (seen, traces, told, ended) = (seen.clone(), traces.clone(), told.clone(), ended.clone());
         let handler = move |job: StepJob, meta: Meta| {
-            let (bus, seen, traces, told) = (bus_.clone(), seen.clone(), traces.clone(), told.clone());
+            traces.lock().unwrap().push(meta.trace);
+            let times = {
+                let mut seen = seen.lock().unwrap();
+                let times = seen.entry(format!("{} {}", job.deployment, job.step.id)).or_insert(0);
+                *times += 1;
+                *times
+            };
+            let does = told(&job, times);
+            let lost = matches!(does, Does::Nothing | Does::EndsUnheard(_));
+            if !matches!(does, Does::Nothing) {
+                ended.lock().unwrap().insert(attempt(&job.idem_key, job.attempt), does.clone());
+            }
             async move {
-                traces.lock().unwrap().push(meta.trace);
-                let times = {
-                    let mut seen = seen.lock().unwrap();
-                    let times = seen.entry(format!("{} {}", job.deployment, job.step.id)).or_insert(0);
-                    *times += 1;
-                    *times
+                if lost {
+                    std::future::pending::<()>().await;
+                }
+                let state = match does {
+                    Does::Ends(outcome) => ended_so(outcome),
+                    _ => StepState::Running,
                 };
-                let result = match told(&job, times) {
-                    Does::Reports(outcome) => Some(StepResult::new(outcome, "as told")),
-                    Does::Begins => None,
-                    Does::Nothing => return Ok(()),
-                };
-                let id = format!("{}-{}-{}-{times}", job.idem_key, job.attempt, result.is_some());
-                let report = StepReport {
-                    deployment: job.deployment.clone(),
-                    step: job.step.id.clone(),
-                    attempt: job.attempt,
-                    fence: job.fence,
-                    runner: "obedient".into(),
-                    result,
-                };
-                bus.send(&subjects::orchestrator::REPORT, None, &report, &id).await?;
-                Ok(())
+                Ok(StepAnswer { runner: RUNNER.to_owned(), state })
             }
         };
-        let lane = Some(agent.as_str());
-        lanes.push(bus.work(&subjects::agents::STEP, lane, WorkRules::default(), handler).await.unwrap());
+        let lane = subjects::agents::STEP.to(agent.as_str()).unwrap();
+        lanes.push(bus.answer_to(&lane, 64, handler).await.unwrap());
     }
+    let known = ended.clone();
+    let state = move |question: StepQuestion, _| {
+        let known = known.lock().unwrap().get(&attempt(&question.idem_key, question.attempt)).cloned();
+        async move {
+            let state = match known {
+                Some(Does::Ends(outcome) | Does::EndsUnheard(outcome)) => ended_so(outcome),
+                Some(Does::Begins) => {
+                    tokio::time::sleep(question.hold.0).await;
+                    StepState::Running
+                }
+                Some(Does::Dies | Does::Nothing) | None => StepState::Unknown,
+            };
+            Ok(StepAnswer { runner: RUNNER.to_owned(), state })
+        }
+    };
+    let name = subjects::agents::STEP_STATE.to(RUNNER).unwrap();
+    lanes.push(bus.answer_to(&name, 256, state).await.unwrap());
+    let find = move |question: StepQuestion, _| {
+        let known = ended.lock().unwrap().get(&attempt(&question.idem_key, question.attempt)).cloned();
+        let state = known.and_then(|does| match does {
+            Does::Ends(outcome) | Does::EndsUnheard(outcome) => Some(ended_so(outcome)),
+            Does::Begins => Some(StepState::Running),
+            Does::Dies | Does::Nothing => None,
+        });
+        std::future::ready(state.map(|state| StepAnswer { runner: RUNNER.to_owned(), state }))
+    };
+    lanes.push(bus.answer_if_known(&subjects::agents::STEP_FIND, find).await.unwrap());
     Agents { seen, traces, _lanes: lanes }
+}
+
+fn attempt(key: &str, attempt: u32) -> String {
+    format!("{key} {attempt}")
+}
+
+fn ended_so(outcome: Outcome) -> StepState {
+    StepState::Ended(Box::new(StepResult::new(outcome, "as told")))
 }
 
 pub async fn orchestrator(nats: &TestNats) -> Service<Config> {

@@ -3,10 +3,7 @@
 use model::{Event, Record};
 use orchestrator::heart::state::Deployment;
 
-use crate::sim::{
-    Harm, Simulation,
-    kernel::{Process, REPLICAS},
-};
+use crate::sim::{Harm, Simulation, kernel::Process};
 
 /// Folds the record into what the harness knows.
 pub(super) fn take_in(sim: &mut Simulation, record: &Record<Event>, seq: u64) {
@@ -28,17 +25,18 @@ pub(super) fn take_in(sim: &mut Simulation, record: &Record<Event>, seq: u64) {
 
 /// All replicas that are up hold the same.
 pub(super) fn check(sim: &mut Simulation) {
-    let up: Vec<usize> = (0..REPLICAS).filter(|index| sim.life(Process::Replica(*index)).0).collect();
+    let up: Vec<usize> =
+        (0..sim.replicas.len()).filter(|index| sim.life(Process::Replica(*index)).0).collect();
     for index in up {
         let replica = &sim.replicas[index];
-        let other =
-            sim.truth.deployments.iter().find(|(id, state)| replica.deployments.get(*id) != Some(*state));
+        let held = |id: &model::DeploymentId| replica.deployments.get(id).map(|machine| machine.state());
+        let other = sim.truth.deployments.iter().find(|(id, state)| held(id) != Some(*state));
         let text = match other {
             Some((id, state)) => {
-                let found = replica.deployments.get(id).map(|state| (state.version, state.phase));
+                let found = held(id).map(|state| (state.version, state.phase));
                 format!("replica {index} holds {id} at {found:?}, not at v{} {}", state.version, state.phase)
             }
-            None if replica.target != sim.truth.target => format!("replica {index} holds another target"),
+            None if *replica.target != sim.truth.target => format!("replica {index} holds another target"),
             None => continue,
         };
         sim.violate("fold", Harm::Wrong, text);

@@ -1,6 +1,6 @@
 //! Processes die, are stopped, and come back.
 
-use super::{Happening, Process, REPLICAS, SILENCE, Simulation, Stream};
+use super::{Happening, Process, SILENCE, Simulation, Stream};
 
 impl Simulation {
     /// Whether it is up, its incarnation, and until when it is stopped.
@@ -52,7 +52,7 @@ impl Simulation {
             })
         };
         match process {
-            Process::Replica(me) => others(REPLICAS, Process::Replica, me),
+            Process::Replica(me) => others(self.replicas.len(), Process::Replica, me),
             Process::Runner(me) => others(self.runners.len(), Process::Runner, me),
         }
     }
@@ -92,7 +92,7 @@ impl Simulation {
 
     fn listen_for_silence(&mut self, process: Process) {
         let Process::Replica(silent) = process else { return };
-        for index in (0..REPLICAS).filter(|index| *index != silent) {
+        for index in (0..self.replicas.len()).filter(|index| *index != silent) {
             let delay = SILENCE + self.random.between(10, 500);
             self.later(delay, Some(Process::Replica(index)), Happening::Silence(index));
         }
@@ -100,7 +100,7 @@ impl Simulation {
 
     pub(in crate::sim) fn restart(&mut self, process: Process) {
         match process {
-            Process::Runner(index) => self.runners[index].rise(),
+            Process::Runner(index) => self.runners[index].rise(self.chaos.planted),
             Process::Replica(index) => {
                 self.replicas[index].rise(self.now);
                 let (deployments, targets) = (self.deployments.head(), self.targets.head());

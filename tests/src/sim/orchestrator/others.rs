@@ -1,13 +1,20 @@
-//! What a replica does because of others: it claims from the silent, looks at everything, journals a person's command.
+//! What a replica does because of others: it claims from the silent, looks at everything, hears people and experts.
 
 use model::{
-    DeploymentId, Record, ReplicaId,
-    command::Command,
+    DeploymentId, Fault, ReplicaId,
     expert::{AdviceJob, AdviceReport, PlanAdvice},
 };
-use orchestrator::heart::{decide, state::Deployment, target::Wish};
+use orchestrator::heart::{
+    replica::{Ask, Input, Reply},
+    target::Wish,
+};
 
-use super::{Happening, Process, REPLICAS, SILENCE, SWEEP, Simulation, Then, Todo};
+use super::{Happening, Process, SILENCE, SWEEP, Simulation};
+
+/// For how long everything is looked at after all is over, in milliseconds: longer than a replica is stopped.
+const STRAGGLERS: i64 = 120_000;
+/// How soon what experts say is delivered again that nobody has journalled.
+const AGAIN: i64 = 5_000;
 
 impl Simulation {
     /// Claims what belongs to replicas that were silent for too long; `deaf` believes that of all others.
@@ -16,17 +23,18 @@ impl Simulation {
             return;
         }
         let me = self.replicas[index].name.clone();
-        let orphans: Vec<DeploymentId> = self.replicas[index]
+        let orphans: Vec<(DeploymentId, ReplicaId)> = self.replicas[index]
             .deployments
             .values()
+            .map(|machine| machine.state())
             .filter(|state| !state.is_closed())
-            .filter(|state| {
-                state.owner.as_ref().is_some_and(|owner| *owner != me && (deaf || self.is_silent(owner)))
-            })
-            .map(|state| state.id.clone())
+            .filter_map(|state| Some((state.id.clone(), state.owner.clone()?)))
+            .filter(|(_, owner)| *owner != me && (deaf || self.is_silent(owner)))
             .collect();
-        for id in orphans {
-            self.add(index, Todo::Claim(id));
+        for (id, owner) in orphans {
+            self.note(format_args!("replica {index} claims {id}"));
+            let ticket = self.next_ticket();
+            self.tell(index, &id, Input::Asked(ticket, Ask::Claim(owner)));
         }
     }
 
@@ -37,71 +45,45 @@ impl Simulation {
         })
     }
 
-    pub(in crate::sim) fn claim(&mut self, index: usize, id: &DeploymentId) {
-        let me = self.replicas[index].name.clone();
-        let Some(state) = self.replicas[index].deployments.get(id) else { return };
-        let events = decide::claim(state, &me);
-        if !events.is_empty() {
-            self.note(format_args!("replica {index} claims {id}"));
-            self.decide(index, id, events, Then::Turn);
-        }
-    }
-
     /// Looks at everything: liveness does not depend on any single message.
     pub(in crate::sim) fn sweep(&mut self, index: usize) {
-        if self.is_over() {
+        // Whoever was stopped with a wish in hand may still bring a deployment that is over back to the target.
+        if self.is_over() && self.ended.is_none_or(|ended| self.now > ended + STRAGGLERS) {
             return;
         }
         let ids: Vec<String> = self.deployments.ids().cloned().collect();
         for id in ids {
+            let Some(last) = self.deployments.last(&id).cloned() else { continue };
             let id: DeploymentId = id.parse().expect("an id");
-            let head = self.deployments.last(id.as_str()).map_or(0, |last| last.record.version);
-            if self.replicas[index].deployments.get(&id).is_none_or(|state| state.version < head) {
-                self.reload(index, &id);
+            match self.replicas[index].deployments.get(&id).map(|machine| machine.state().version) {
+                None => self.adopt(index, &id),
+                Some(version) if version < last.record.version => {
+                    self.tell(index, &id, Input::Record(Box::new(last.record), last.seq));
+                }
+                Some(_) => {}
             }
-            self.turn_soon(index, &id);
         }
         self.claim_from_the_silent(index, false);
-        // Locks and places of deployments that are over are given back.
         let target = self.target_now();
+        self.heard_target(index, target.clone());
+        // Locks and places of deployments that are over are given back.
         for id in target.holder.iter().map(|(holder, _)| holder).chain(&target.queue) {
-            if self.replicas[index].deployments.get(id).is_some_and(Deployment::is_closed) {
+            let closed =
+                self.replicas[index].deployments.get(id).is_some_and(|machine| machine.state().is_closed());
+            if closed {
                 self.wish(index, &Wish::Leave(id.clone()));
             }
         }
         self.later(SWEEP, Some(Process::Replica(index)), Happening::Sweep(index));
     }
 
-    /// A person's command at this replica, decided on the journal as it is. None: the replica or the race was lost, ask
-    /// again; Some(false): refused.
-    pub(in crate::sim) fn command(&mut self, index: usize, command: &Command) -> Option<bool> {
-        let id = &command.deployment;
-        self.reload(index, id);
-        let decided =
-            self.with_context(index, id, |state, context| decide::on_command(state, command, context))?;
-        let events = match decided {
-            Ok(events) if events.is_empty() => return Some(true),
-            Ok(events) => events,
-            Err(fault) => {
-                self.note(format_args!("refused: {fault}"));
-                return Some(false);
-            }
-        };
-        let state = self.replicas[index].deployments.get(id)?;
-        let record = Record {
-            id: id.to_string(),
-            version: state.version + 1,
-            writer: self.replicas[index].name.to_string(),
-            at: self.clock(index),
-            trace: None,
-            events,
-        };
-        let seq = state.seq;
-        self.append(record, seq, index).ok().map(|_| true)
+    /// Whoever asked under this ticket is answered.
+    pub(super) fn answered(&mut self, ticket: u64, reply: Result<Reply, Fault>) {
+        self.answers.insert(ticket, reply);
     }
 
     /// The panel answers after a while, more than once if it is asked more than once; or it never does.
-    pub(in crate::sim) fn consult(&mut self, job: &AdviceJob) {
+    pub(super) fn consult(&mut self, job: &AdviceJob) {
         let Some(action) = self.scenario.panel else { return };
         let advice = PlanAdvice {
             question: job.matter.question.clone(),
@@ -123,41 +105,34 @@ impl Simulation {
         let report =
             AdviceReport { deployment: job.deployment.clone(), plan: job.matter.plan.digest(), advice };
         let delay = self.random.between(1, 3_000) + self.travel();
-        self.later(delay, None, Happening::Advice(Box::new(report)));
+        self.later(delay, None, Happening::Advice(0, Box::new(report)));
     }
 
     /// Some replica journals what experts say; until one has, it is delivered again.
-    pub(in crate::sim) fn hear_advice(&mut self, report: Box<AdviceReport>) {
-        let journalled = self.any_replica().is_some_and(|index| self.journal_advice(index, &report));
-        if !journalled && !self.is_over() {
-            let delay = self.random.between(1_000, 5_000);
-            self.later(delay, None, Happening::Advice(report));
+    pub(in crate::sim) fn hear_advice(&mut self, before: u64, report: Box<AdviceReport>) {
+        if matches!(self.answers.get(&before), Some(Ok(_))) || self.is_over() {
+            return;
         }
-    }
-
-    fn journal_advice(&mut self, index: usize, report: &AdviceReport) -> bool {
-        self.reload(index, &report.deployment);
-        let Some(state) = self.replicas[index].deployments.get(&report.deployment) else { return false };
-        let events = decide::on_advice(state, report);
-        if events.is_empty() {
-            return true;
+        let ticket = self.next_ticket();
+        if let Some(index) = self.any_replica() {
+            let id = report.deployment.clone();
+            if !self.replicas[index].deployments.contains_key(&id) {
+                self.adopt(index, &id);
+            }
+            self.tell(index, &id, Input::Asked(ticket, Ask::Advice(report.clone())));
         }
-        let record = Record {
-            id: report.deployment.to_string(),
-            version: state.version + 1,
-            writer: self.replicas[index].name.to_string(),
-            at: self.clock(index),
-            trace: None,
-            events,
-        };
-        let seq = state.seq;
-        self.append(record, seq, index).is_ok()
+        self.later(AGAIN, None, Happening::Advice(ticket, report));
     }
 
     /// Any replica that is ready.
     pub(in crate::sim) fn any_replica(&mut self) -> Option<usize> {
         let ready: Vec<usize> =
-            (0..REPLICAS).filter(|index| self.is_ready(Process::Replica(*index))).collect();
+            (0..self.replicas.len()).filter(|index| self.is_ready(Process::Replica(*index))).collect();
         if ready.is_empty() { None } else { Some(ready[self.random.below(ready.len())]) }
+    }
+
+    pub(in crate::sim) fn next_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
     }
 }

@@ -10,7 +10,7 @@ use model::{
 
 use super::{Task, judged};
 use crate::sim::{
-    Planted, Simulation,
+    Simulation,
     world::{Flaw, Write},
 };
 
@@ -90,7 +90,7 @@ impl Simulation {
             let needed = if back { 1 } else { self.world.needed(module, revision, *share) };
             self.world.healthy(module, revision) >= needed
         });
-        if !carried && !self.planted(Planted::BlindTraffic) {
+        if !carried {
             return Next::Wait;
         }
         let route = self.world.route(module);

@@ -101,6 +101,7 @@ pub fn story(
         ends: vec![end],
         panel: None,
         advice: "5m".parse().expect("a span"),
+        replicas: 3,
         runners: 3,
         limit: LIMIT,
     }

@@ -5,35 +5,37 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use model::Outcome;
 
 use super::*;
-use crate::{
-    metrics::Counts,
-    runner::{Runner, journal::Journal},
-};
+use model::deployment::StepState;
+
+use crate::runner::tests::{carried, runner_in};
+
+/// One runner does the step; none when the loop ended before.
+async fn run(world: &World, folder: &std::path::Path, job: &StepJob) -> StepState {
+    let (runner, running) = runner_in(world, folder);
+    tokio::select! {
+        ended = carried(&runner, job) => ended,
+        _ = running.run() => unreachable!("the loop ends when it is told to"),
+    }
+}
 
 /// Runs the job and drops everything at the `polls`-th look at it; true when it had ended before.
 async fn killed_after(world: &World, folder: &std::path::Path, job: &StepJob, polls: usize) -> bool {
-    let runner = runner(world, folder);
-    let mut work = pin!(runner.on_step(job.clone()));
+    let mut work = pin!(run(world, folder, job));
     let mut left = polls;
     let limited = poll_fn(|context| {
         if left == 0 {
             return Poll::Ready(false);
         }
         left -= 1;
-        work.as_mut().poll(context).map(|ended| ended.is_ok())
+        work.as_mut().poll(context).map(|_| true)
     });
     world.beside(limited).await
 }
 
-fn runner(world: &World, folder: &std::path::Path) -> Runner {
-    let journal = Journal::open(folder).unwrap();
-    Runner::new(Arc::clone(&world.engine), journal, Counts::new(&chassis::Metrics::default()))
-}
-
-fn outcomes(world: &World) -> Vec<Outcome> {
-    world.store.with(|shared| {
-        shared.reports.iter().filter_map(|(_, report)| Some(report.result.as_ref()?.outcome)).collect()
-    })
+#[track_caller]
+fn assert_succeeded(state: &StepState, points: usize) {
+    let StepState::Ended(result) = state else { panic!("killed at point {points}: {state:?}") };
+    assert_eq!(result.outcome, Outcome::Succeeded, "killed at point {points}: {}", result.reason);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,15 +46,11 @@ async fn an_instance_is_never_started_twice_wherever_the_runner_dies() {
         let job = scale(1, "two", 2);
         let ended = killed_after(&world, folder.path(), &job, points).await;
 
-        world.beside(runner(&world, folder.path()).on_step(job)).await.unwrap();
+        let state = world.beside(run(&world, folder.path(), &job)).await;
 
         assert!(world.platform.ledger().duplicates().is_empty(), "killed at point {points}");
         assert_eq!(world.table().endpoints[&revision(&spec("two"))].len(), 2, "killed at point {points}");
-        let outcomes = outcomes(&world);
-        assert!(
-            !outcomes.is_empty() && outcomes.iter().all(|outcome| *outcome == Outcome::Succeeded),
-            "{outcomes:?}"
-        );
+        assert_succeeded(&state, points);
         if ended {
             break;
         }
@@ -72,13 +70,10 @@ async fn shares_are_as_asked_wherever_the_runner_dies() {
         let job = weight(4, 40, true);
         let ended = killed_after(&world, folder.path(), &job, points).await;
 
-        world.beside(runner(&world, folder.path()).on_step(job)).await.unwrap();
+        let state = world.beside(run(&world, folder.path(), &job)).await;
 
         assert_eq!(world.table().weights.of(&revision(&spec("two"))), 40, "killed at point {points}");
-        assert!(
-            outcomes(&world).iter().all(|outcome| *outcome == Outcome::Succeeded),
-            "killed at point {points}"
-        );
+        assert_succeeded(&state, points);
         if ended {
             break;
         }
@@ -87,18 +82,15 @@ async fn shares_are_as_asked_wherever_the_runner_dies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ended_step_is_reported_again_without_an_effect() {
+async fn an_ended_step_is_told_of_again_by_the_next_runner_without_an_effect() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     let job = scale(1, "two", 1);
-    world.beside(runner(&world, folder.path()).on_step(job.clone())).await.unwrap();
+    let first = world.beside(run(&world, folder.path(), &job)).await;
     let writes = world.platform.ledger().writes.len();
     world.platform.script(|script| script.lost = true);
 
-    world.beside(runner(&world, folder.path()).on_step(job)).await.unwrap();
+    let second = world.beside(run(&world, folder.path(), &job)).await;
 
     assert_eq!(world.platform.ledger().writes.len(), writes);
-    let reports = world.store.with(|shared| shared.reports.clone());
-    let ended: Vec<_> = reports.iter().filter(|(_, report)| report.result.is_some()).collect();
-    assert_eq!(ended.len(), 2);
-    assert_eq!(ended[0], ended[1], "the same result under the same message id");
+    assert_eq!(first, second);
 }
