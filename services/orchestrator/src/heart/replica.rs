@@ -23,7 +23,7 @@ use ground::{Backoff, Jitter};
 use model::{Code, DeploymentId, Event, Fault, Fence, Phase, Record, ReplicaId, StepId, Timestamp};
 
 use super::{
-    Context, decide,
+    Context, decide, effects,
     state::{BadJournal, Deployment},
     target::Target,
     view,
@@ -211,7 +211,9 @@ impl Replica {
         }
         let at = decide::wake_at(&self.state);
         let is_due = at.is_some_and(|at| at <= now.wall);
-        let timers = self.errands.iter().filter_map(|(step, errand)| errand.wake(self.noted(step)));
+        // One whose step is open but not to be done now, as when a person has to look first, is due for nothing.
+        let timers = effects::open(&self.state)
+            .filter_map(|(step, _)| self.errands.get(&step.id)?.wake(self.noted(&step.id)));
         let is_told = self.saying || self.said == Some(self.state.phase);
         let word = (!is_told).then_some(self.rests.1 + REST);
         let wait = timers.chain(self.effects_at).chain(word).map(after).min().unwrap_or(IDLE).min(IDLE);
