@@ -160,10 +160,10 @@ pub fn every_kill(scenario: &Scenario) -> Vec<Case> {
     cases
 }
 
-/// Kills in pairs: every third record, and one to six records later.
+/// Kills in pairs: every second record, and one to six records later.
 pub fn double_kills(scenario: &Scenario) -> Vec<Case> {
     let records = undisturbed(scenario).run().records;
-    (1..=records).step_by(3).map(|first| double_kill(scenario, first, first + 1 + first % 6)).collect()
+    (1..=records).step_by(2).map(|first| double_kill(scenario, first, first + 1 + first % 6)).collect()
 }
 
 /// The seed that catches a planted bug, the story, and what was noticed first.
