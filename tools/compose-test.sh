@@ -199,7 +199,7 @@ modules:
           - setWeight: 20
           - analysis:
               duration: 10s
-              metrics: [{name: errors, provider: errorRate, success: "< 0.01", interval: 2s}]
+              metrics: [{name: errors, provider: errorRate, success: "< 0.05", interval: 2s}]
           - pause: {} # until the faults are over and this test says promote
           - setWeight: 60
           - pause: {duration: 3s}
