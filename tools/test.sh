@@ -12,8 +12,7 @@ usage: tools/test.sh [--no-verify] [TEST-FILTER...]
   TEST-FILTER     runs only the tests whose names contain it
 
 environment:
-  CI=true           sets up all that any test uses (tools/setup.sh --all); a test that is skipped fails then, and the
-                    fuzz targets run for a minute each
+  CI=true           sets up all that any test uses (tools/setup.sh --all); a test that is skipped fails then
   CODE_NATS_SERVER  the nats-server to test with; default .tools/bin/nats-server
 USAGE
 }
@@ -75,13 +74,6 @@ fi
 # From cargo's own runner one line per program: "test result: ok. 3 passed; 0 failed; 1 ignored; ..."
 sum() { plain | sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" | awk '{ total += $1 } END { print total + 0 }'; }
 passed=$((${passed:-0} + $(sum passed))) failed=$((${failed:-0} + $(sum failed))) skipped=$((${skipped:-0} + $(sum ignored)))
-
-# A minute for each: a fault that they find is one that a stranger's bytes can cause.
-if [ "${CI:-}" = true ] && [ ${#filters[@]} = 0 ]; then
-  echo "+ tools/fuzz.sh --seconds 60"
-  if tools/fuzz.sh --seconds 60; then passed=$((passed + 1))
-  else failed=$((failed + 1)); wrong+=("fuzz targets"); fi
-fi
 
 # The cluster as containers: what cargo cannot run. Left out with a filter, and loudly where there is no engine.
 if [ ${#filters[@]} = 0 ]; then
