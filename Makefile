@@ -58,7 +58,7 @@ load: ## load an engine, and the data plane beside nginx
 	cargo run --release --package loadtests -- $(ARGS)
 
 verifier: ## verifiers in Python, written from the docs, on changed certificates and logs: do they agree with ours?
-	cargo nextest run --package certificate --package ledger --run-ignored only --no-capture another_verifier
+	cargo nextest run --package certificate --package ledger --no-capture another_verifier
 
 images: ## build the container images
 	tools/images.sh $(ARGS)

@@ -114,14 +114,16 @@ fn copy_with(to: &std::path::Path, broken: &PathBuf, bytes: &[u8]) {
 
 /// `make verifier`: a verifier that was written from the documentation says the same of damaged logs.
 #[test]
-#[ignore = "needs Python with cryptography: make verifier"]
 fn another_verifier_says_the_same_of_damaged_logs() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let python = [root.join(".tools/py/bin/python"), "python3".into()].into_iter().find(|python| {
         let asked = std::process::Command::new(python).args(["-c", "import cryptography"]).status();
         asked.is_ok_and(|status| status.success())
     });
-    let python = python.expect("no Python with the package cryptography: tools/setup.sh --all makes one");
+    let Some(python) = python else {
+        testkit::skip("no Python with the package cryptography", "tools/setup.sh --all makes one");
+        return;
+    };
     let (World { policy, text, .. }, home, files) = (&*WORLD, tempfile::tempdir().unwrap(), files());
     fs::write(home.path().join("policy"), text).unwrap();
     let mut runner = proptest::test_runner::TestRunner::deterministic();

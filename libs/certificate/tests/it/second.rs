@@ -106,12 +106,14 @@ async fn signed(office: &Office, told: &Deployment, records: &[Record]) -> Vec<u
 }
 
 #[tokio::test]
-#[ignore = "needs Python with cryptography: make verifier"]
 async fn another_verifier_says_the_same_of_a_thousand_changed_certificates() {
     let python = [from_root(".tools/py/bin/python"), "python3".into()].into_iter().find(|python| {
         Command::new(python).args(["-c", "import cryptography"]).status().is_ok_and(|status| status.success())
     });
-    let python = python.expect("no Python with the package cryptography: tools/setup.sh --all makes one");
+    let Some(python) = python else {
+        testkit::skip("no Python with the package cryptography", "tools/setup.sh --all makes one");
+        return;
+    };
     let (office, log) = (Office::open(), Log::new());
     let (plain, with_log) = (office.ready(), log.trust(&office));
     let mut random = StdRng::seed_from_u64(8);
