@@ -36,9 +36,9 @@ target=$name.docker.greeter
 scratch=$(mktemp -d)
 servers=
 replicas=2
-# Statically linked, so it runs here as well as in its image.
-case "$profile" in dev) folder=debug ;; *) folder=$profile ;; esac
-codectl_program=${CODECTL:-target-static/x86_64-unknown-linux-gnu/$folder/codectl}
+# The one that is in its image runs here as well.
+case "$profile" in dev) folder=${CARGO_TARGET_DIR:-target}/debug ;; *) folder=target-static/x86_64-unknown-linux-gnu/$profile ;; esac
+codectl_program=${CODECTL:-$folder/codectl}
 
 say() { printf 'compose-test: %4d s  %s\n' "$SECONDS" "$*"; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -56,8 +56,8 @@ clean_up() {
   trap - EXIT INT TERM
   if [ "$finished" = no ]; then
     echo; echo "compose-test: did not come to its end; the newest deployment, then the last lines of each service:"
-    timeout 20 "$codectl_program" --nats "$servers" status || true
-    timeout 20 "$codectl_program" --nats "$servers" history || true
+    timeout 20 "$codectl_program" --nats "$servers" --nats-key "$scratch/operator.nk" status || true
+    timeout 20 "$codectl_program" --nats "$servers" --nats-key "$scratch/operator.nk" history || true
     compose logs --no-color --tail 25 2>/dev/null || true
     docker ps --all --filter "label=code.target-name=$target" 2>/dev/null || true
   fi
@@ -98,7 +98,7 @@ try:
     print(urllib.request.urlopen(sys.argv[1], timeout=2).read().decode())
 except OSError:
     sys.exit(1)' "$1"; }
-codectl() { "$codectl_program" --nats "$servers" --as compose-test --output json "$@" 2>"$scratch/codectl.log"; }
+codectl() { "$codectl_program" --nats "$servers" --nats-key "$scratch/operator.nk" --as compose-test --output json "$@" 2>"$scratch/codectl.log"; }
 container() {
   docker ps --all --quiet --filter "label=com.docker.compose.project=$name" --filter "label=com.docker.compose.service=$1"
 }
@@ -214,13 +214,21 @@ background+=($!)
 
 say "starting 3 nats, 2 orchestrators, agents, traffic as $name"
 compose up --detach >"$scratch/up.log" 2>&1 || { cat "$scratch/up.log"; exit 1; }
+# The operator's key, and one for whoever publishes the first release: out of the volumes, as docs/compose.md shows.
+compose run --rm keys access publisher add compose-test --keys /state/all --configuration /state/access/access.conf \
+  --to /state/keys/operator/publisher.nk >"$scratch/publisher.log" 2>&1 || { cat "$scratch/publisher.log"; exit 1; }
+for key in operator publisher; do
+  docker cp "$(container keys | tail -n 1)":"/state/keys/operator/$key.nk" "$scratch/$key.nk" >/dev/null
+  chmod 600 "$scratch/$key.nk"
+done
+compose kill -s HUP nats-1 nats-2 nats-3 >/dev/null 2>&1
 for server in nats-1 nats-2 nats-3; do await 60 "$server to be well" server_is_well "$server"; done
 await 90 "the engine to answer" engine_answers
 started=$SECONDS
 
 # ---- version 1, by an event from any NATS client -------------------------------------------------
 say "version 1 by a CloudEvent over plain NATS"
-python3 compose/publish.py "127.0.0.1:${ports[0]},127.0.0.1:${ports[1]},127.0.0.1:${ports[2]}" "$scratch/v1.yaml" "$name" >"$scratch/answer" \
+python3 compose/publish.py "127.0.0.1:${ports[0]},127.0.0.1:${ports[1]},127.0.0.1:${ports[2]}" compose-test "$scratch/publisher.nk" "$scratch/v1.yaml" "$name" >"$scratch/answer" \
   || { cat "$scratch/answer"; exit 1; }
 first=$(json 'd["deployment"]' <"$scratch/answer")
 await 120 "version 1 to be over" is_over "$first"

@@ -6,9 +6,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<USAGE
-usage: tools/fuzz.sh [--seconds N] [TARGET...]
+usage: tools/fuzz.sh [--seconds N] [--jobs N] [TARGET...]
 
   --seconds N   how long each target runs; default 60
+  --jobs N      how many run side by side; default one per core
   TARGET        some of: $(targets | paste -sd' '); default all
 
 What a target found is kept in target/fuzz/found/; what reached new code, in target/fuzz/corpus/, where the next run
@@ -17,10 +18,11 @@ USAGE
 }
 targets() { (cd tests/fuzz/targets && ls ./*.rs) | sed 's|^\./||; s|\.rs$||'; }
 
-seconds=60 wanted=()
+seconds=60 jobs=$(nproc) wanted=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --seconds) seconds=${2:-}; shift $(($# > 1)) ;;
+    --jobs) jobs=${2:-}; shift $(($# > 1)) ;;
     -h | --help) usage; exit 0 ;;
     -*) echo "fuzz: unknown option $1" >&2; usage >&2; exit 2 ;;
     *)
@@ -30,6 +32,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || { echo "fuzz: --seconds ${seconds:-(none)} is not a number of seconds" >&2; exit 2; }
+[[ $jobs =~ ^[1-9][0-9]*$ ]] || { echo "fuzz: --jobs ${jobs:-(none)} is not a number of targets" >&2; exit 2; }
 [ ${#wanted[@]} -gt 0 ] || mapfile -t wanted < <(targets)
 
 machine=$(rustc -vV | sed -n 's/^host: //p')
@@ -43,13 +46,11 @@ cp Cargo.lock tests/fuzz/Cargo.lock
 echo "+ cargo build --manifest-path tests/fuzz/Cargo.toml --release"
 RUSTFLAGS=$flags cargo build --quiet --manifest-path tests/fuzz/Cargo.toml --release --target "$machine" --target-dir "$folder"
 
-found=()
-mkdir -p "$folder/found"
-for target in "${wanted[@]}"; do
-  corpus=$folder/corpus/$target
+# Runs one target and says what came of it; status 1 when it found something.
+fuzz() {
+  local target=$1 corpus=$folder/corpus/$1 log=$folder/$1.log seeds=() runs edges
   mkdir -p "$corpus"
-  seeds=(); [ ! -d "tests/fuzz/seeds/$target" ] || seeds=("tests/fuzz/seeds/$target")
-  log=$folder/$target.log
+  [ ! -d "tests/fuzz/seeds/$target" ] || seeds=("tests/fuzz/seeds/$target")
   if "$folder/$machine/release/$target" "$corpus" "${seeds[@]}" -max_total_time="$seconds" -max_len=16384 -timeout=10 \
       -rss_limit_mb=1024 -artifact_prefix="$folder/found/$target-" -verbosity=1 -print_final_stats=1 >"$log" 2>&1; then
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
@@ -58,9 +59,19 @@ for target in "${wanted[@]}"; do
   else
     printf 'fuzz: %-12s FOUND something, the end of %s:\n' "$target" "$log" >&2
     grep -E 'panicked|ERROR|assertion|left:|right:|Test unit' "$log" | head -n 8 >&2 || tail -n 20 "$log" >&2
-    found+=("$target")
+    return 1
   fi
+}
+
+found=() running=()
+mkdir -p "$folder/found"
+# The oldest ends first, since each runs for the same time.
+collect() { local pid=${running[0]%:*} target=${running[0]#*:}; running=("${running[@]:1}"); wait "$pid" || found+=("$target"); }
+for target in "${wanted[@]}"; do
+  [ ${#running[@]} -lt "$jobs" ] || collect
+  fuzz "$target" & running+=("$!:$target")
 done
+while [ ${#running[@]} -gt 0 ]; do collect; done
 if [ ${#found[@]} -gt 0 ]; then
   printf 'fuzz: FAILED:'; printf ' [%s]' "${found[@]}"; echo "; the inputs are in $folder/found"
   exit 1

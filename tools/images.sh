@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Builds the container images: static programs, each alone on an empty image. Says what it does.
+# Builds the container images: static programs, each alone on an empty image; for a test, those of the workspace with
+# the libraries they load. Says what it does.
 # A second run with nothing changed builds nothing and gives the same images.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 SERVICES=(orchestrator agents traffic experts consensus audit witness codectl greeter nats)
 TARGET=x86_64-unknown-linux-gnu
-TARGET_DIR=target-static # apart from target/: other flags would rebuild everything there, again and again
+STATIC_DIR=target-static # apart from target/: other flags would rebuild everything there, again and again
 
 usage() {
   cat <<USAGE
 usage: tools/images.sh [--profile image|dev] [SERVICE...]
 
-  --profile   how the programs are built: image (default; optimised, stripped) or dev (quick to build, large)
+  --profile   how the programs are built: image (default; static, optimised, stripped) or dev (those of \`make build\`,
+              large, with the libraries of this machine: quick, for tests here)
   SERVICE     some of: ${SERVICES[*]}; default all
 
 environment:
@@ -38,8 +40,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 case "$profile" in
-  image) folder=image ;;
-  dev) folder=debug ;;
+  image) folder=$STATIC_DIR/$TARGET/image ;;
+  dev) folder=${CARGO_TARGET_DIR:-target}/debug ;;
   *) echo "images: unknown profile ${profile:-(none)}: image or dev" >&2; exit 2 ;;
 esac
 [ ${#wanted[@]} -gt 0 ] || wanted=("${SERVICES[@]}")
@@ -57,17 +59,29 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 
 # Paths of this machine do not belong into programs: the same sources give the same program wherever they lie.
-compile() {
+compile_static() {
   local packages=() service
   # The witness is a second program of the audit service.
   for service in "$@"; do packages+=(--package "${service/#witness/audit}"); done
   local flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/code --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-  local command=(cargo build --locked --profile "$profile" --target "$TARGET" --target-dir "$TARGET_DIR" "${packages[@]}")
+  local command=(cargo build --locked --profile image --target "$TARGET" --target-dir "$STATIC_DIR" "${packages[@]}")
   echo "+ RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=…' ${command[*]}"
-  # Without line tables a dev build is quicker and a third of the size; what panics is found by its message.
-  export CARGO_PROFILE_DEV_DEBUG=0
   # The target is named, else the flags would also meet procedural macros, which cannot be static.
   RUSTFLAGS=$flags "${command[@]}"
+}
+
+# With the features of every other build here, so that nothing is compiled twice.
+compile_dev() {
+  local programs=() service
+  for service in "$@"; do programs+=(--bin "$service"); done
+  echo "+ cargo build --locked --workspace ${programs[*]}"
+  cargo build --locked --workspace "${programs[@]}"
+}
+
+# What a program loads when it starts, at the places where it looks: loader and libraries of this machine.
+libraries() {
+  local program=$1 root=$2 file
+  ldd "$program" | grep -oE '/[^ ]+' | sort -u | while read -r file; do install -D -m 755 "$file" "$root$file"; done
 }
 
 # A stream of the folder with nothing of this machine in it: no owner, no times, one order.
@@ -80,14 +94,19 @@ pack() {
 }
 
 service_image() {
-  local service=$1 root=$context/$1 program=$TARGET_DIR/$TARGET/$folder/$1
+  local service=$1 root=$context/$1 program=$folder/$1
   local authorities=/etc/ssl/certs/ca-certificates.crt
   mkdir -p "$root/rootfs/etc/ssl/certs" "$root/state"
   # Compose lets codectl prepare these volumes: they take their owner over from the image.
-  [ "$service" != codectl ] || mkdir -p "$root"/state/{audit,witness,trust}
+  [ "$service" != codectl ] || mkdir -p "$root"/state/{audit,witness,trust,all,access} \
+    "$root"/state/keys/{orchestrator,agents,traffic,experts,consensus,audit,provisioner,operator,system}
   install -m 755 "$program" "$root/rootfs/app"
+  if [ "$profile" = dev ]; then
+    libraries "$program" "$root/rootfs"
+    # Line tables are most of its size, and nobody reads them in there.
+    strip --strip-debug "$root/rootfs/app"
   # A program with an interpreter would not start: there is no loader in the image.
-  if LC_ALL=C readelf --program-headers "$root/rootfs/app" 2>/dev/null | grep -q INTERP; then
+  elif LC_ALL=C readelf --program-headers "$root/rootfs/app" 2>/dev/null | grep -q INTERP; then
     echo "images: $program is not static" >&2; return 1
   fi
   printf 'code:x:10001:10001:code:/state:/sbin/nologin\n' >"$root/rootfs/etc/passwd"
@@ -113,7 +132,7 @@ for service in "${wanted[@]}"; do [ "$service" = nats ] || programs+=("$service"
 compiled=0
 if [ ${#programs[@]} -gt 0 ]; then
   began=$SECONDS
-  compile "${programs[@]}"
+  case "$profile" in image) compile_static "${programs[@]}" ;; dev) compile_dev "${programs[@]}" ;; esac
   compiled=$((SECONDS - began))
 fi
 began=$SECONDS

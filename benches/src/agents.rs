@@ -10,10 +10,7 @@ use model::{
     step::{Agent, StepResult},
 };
 
-use crate::watch::Watch;
-
-/// The label of a spec that names the step to fail, by a part of its id.
-pub const FAILS: &str = "load-fails";
+use crate::watch::{FAILS, Watch};
 
 /// Agents on all lanes; they end when this is dropped.
 pub struct Obedient(#[allow(dead_code, reason = "held to be dropped")] Vec<Serving>);

@@ -8,7 +8,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "benches")]
 struct Arguments {
-    /// Which ones: bus, gate_rates, opinions, certificates, audit_load, deployments, start, asking, proxy_vs_nginx. Default
+    /// Which ones: bus, gate_rates, corpora, opinions, certificates, audit_load, deployments, start, asking, proxy_vs_nginx. Default
     /// all.
     programs: Vec<String>,
     /// Fewer and smaller rounds.

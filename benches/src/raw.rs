@@ -1,6 +1,6 @@
 //! The raw NATS client: the baseline of the bus' figures. The only file outside of `bus` that names it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use async_nats::jetstream::{
@@ -28,8 +28,10 @@ pub struct Raw {
 
 impl Raw {
     /// Connects.
-    pub async fn connect(url: &str) -> Result<Raw> {
-        let client = async_nats::connect(url).await.with_context(|| format!("connecting to {url}"))?;
+    pub async fn connect(url: &str, key: &Path) -> Result<Raw> {
+        let seed = std::fs::read_to_string(key).with_context(|| format!("reading {}", key.display()))?;
+        let options = async_nats::ConnectOptions::with_nkey(seed.trim().to_owned());
+        let client = options.connect(url).await.with_context(|| format!("connecting to {url}"))?;
         Ok(Raw { jetstream: jetstream::new(client.clone()), client })
     }
 

@@ -16,55 +16,28 @@ use crate::{figure::Measured, machine::Machine, output};
 pub struct Program {
     /// Its name.
     pub name: &'static str,
-    /// The package it is in.
-    pub package: &'static str,
     /// What it measures.
     pub about: &'static str,
 }
 
 /// All of them, in the order they are run.
-pub const PROGRAMS: [Program; 9] = [
+pub const PROGRAMS: [Program; 10] = [
+    Program { name: "bus", about: "calls, jobs and journal appends against the raw NATS client" },
+    Program { name: "gate_rates", about: "false alarms and found regressions of the gates' judges" },
     Program {
-        name: "bus",
-        package: "benches",
-        about: "calls, jobs and journal appends against the raw NATS client",
-    },
-    Program {
-        name: "gate_rates",
-        package: "benches",
-        about: "false alarms and found regressions of the gates' judges",
+        name: "corpora",
+        about: "secrets that are masked, what the Compose import says in silence, contract breaks that are found",
     },
     Program {
         name: "opinions",
-        package: "benches",
         about: "what an opinion costs, the kernels against the peak, the methods on votes with a known truth",
     },
-    Program {
-        name: "certificates",
-        package: "benches",
-        about: "certificates verified and made per second, and their size",
-    },
-    Program {
-        name: "audit_load",
-        package: "benches",
-        about: "facts accepted and included per second, a million leaves checked",
-    },
-    Program {
-        name: "deployments",
-        package: "benches",
-        about: "deployments per second, journal writes, memory",
-    },
-    Program {
-        name: "start",
-        package: "benches",
-        about: "the whole engine's start against a bare nats-server's",
-    },
-    Program {
-        name: "asking",
-        package: "benches",
-        about: "processor time and memory of asking an expert, against LiteLLM",
-    },
-    Program { name: "proxy_vs_nginx", package: "loadtests", about: "the data plane against nginx" },
+    Program { name: "certificates", about: "certificates verified and made per second, and their size" },
+    Program { name: "audit_load", about: "facts accepted and included per second, a million leaves checked" },
+    Program { name: "deployments", about: "deployments per second, journal writes, memory" },
+    Program { name: "start", about: "the whole engine's start against a bare nats-server's" },
+    Program { name: "asking", about: "processor time and memory of asking an expert, against LiteLLM" },
+    Program { name: "proxy_vs_nginx", about: "the data plane against nginx" },
 ];
 
 /// What a report holds.
@@ -134,18 +107,18 @@ fn read(file: &Path) -> Result<Measured> {
     serde_json::from_slice(&text).with_context(|| format!("understanding {}", file.display()))
 }
 
-/// The same profile as ours, so that the programs lie beside us.
+/// The same profile as ours, so that the programs lie beside us. All packages are looked at, so that the features of what
+/// they depend on are those of every other build of the workspace, and little is compiled twice.
 fn build(programs: &[Program]) -> Result<()> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet"]);
+    command.args(["build", "--quiet", "--workspace"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
     for program in programs {
-        command.args(["--package", program.package]);
         command.args(["--bin", program.name]);
         if program.name == "start" {
-            command.args(["--package", "codectl", "--bin", "codectl"]);
+            command.args(["--bin", "codectl"]);
         }
     }
     output::line("building what is missing");

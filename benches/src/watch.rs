@@ -18,6 +18,9 @@ use model::{
     deployment::Mode,
 };
 use parking_lot::{Mutex, MutexGuard};
+
+/// The label of a spec that names the step to fail, by a part of its id.
+pub const FAILS: &str = "load-fails";
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::rounds::Times;
@@ -152,13 +155,11 @@ impl Client {
     /// Asks for a deployment. `key` is new in this run.
     pub async fn submit(&self, key: &str, document: String, plan: Option<Digest>) -> Result<Under> {
         let key = format!("{}-{key}", self.run);
-        let initiator = "bench".to_owned();
         // Known before it is asked for, so that nothing of it is missed.
-        let id = DeploymentId::derived(&format!("{initiator}\n{key}"));
+        let id = DeploymentId::derived(&format!("{}\n{key}", self.bus.principal().as_text()));
         let seen = self.watch.expect(&id);
         let under = Under { id, client: self.clone(), seen };
-        let submit =
-            Submit { document, initiator, request_id: Some(key), plan, force: None, mode: Mode::Apply };
+        let submit = Submit { document, request_id: Some(key), plan, force: None, mode: Mode::Apply };
         let submitted =
             self.bus.call(&subjects::orchestrator::SUBMIT, &submit, ASK).await.context("submitting")?;
         if submitted.deployment != under.id {
@@ -198,7 +199,7 @@ impl Under {
     /// Withdraws it.
     pub async fn abort(&self) -> Result<()> {
         let action = Action::Abort { reason: "the load says so".to_owned() };
-        let command = Command { deployment: self.id.clone(), expect: None, by: "bench".to_owned(), action };
+        let command = Command { deployment: self.id.clone(), expect: None, action };
         self.client.bus.call(&subjects::orchestrator::COMMAND, &command, ASK).await.context("aborting")?;
         Ok(())
     }
@@ -252,7 +253,7 @@ impl<'a> Release<'a> {
         }
         text.push_str("      - setWeight: 50\n");
         if let Some(part) = self.fails {
-            text.push_str(&format!("labels: {{{}: {part}}}\n", crate::agents::FAILS));
+            text.push_str(&format!("labels: {{{}: {part}}}\n", FAILS));
         }
         if self.supersedes {
             text.push_str("whenBusy: supersede\n");

@@ -98,7 +98,11 @@ async fn e2e_a_plan_shows_the_advice_before_anyone_decides() {
 
     let advice = plan.advice.unwrap();
     assert_ne!(advice.action, Action::Approve);
-    assert!(plan.obstacles.iter().any(|one| one.contains("would hold it back")), "{:?}", plan.obstacles);
+    assert!(
+        plan.obstacles.iter().any(|one| one.contains("experts must approve and do not")),
+        "{:?}",
+        plan.obstacles
+    );
     assert_eq!(quiet.advice, None);
 }
 

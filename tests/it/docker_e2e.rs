@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const RATE: u32 = 80;
 
 fn setting() -> Setting {
-    Setting { platforms: vec!["docker".to_owned()], ..Setting::default() }
+    Setting { platforms: vec![agents::config::Driver::Docker], ..Setting::default() }
 }
 
 fn shop(cluster: &Cluster, version: &str, strategy: Value) -> Value {
@@ -155,4 +155,59 @@ async fn docker_e2e_a_daemon_that_is_lost_in_a_canary_costs_the_release_and_not_
     assert_eq!((counts.failed(), counts.ended), (0, counts.sent), "{counts:?}");
     cluster.is_back_on("docker", "1.0.0").await;
     assert_eq!(cluster.target("docker", "ann", TargetAction::Show {}).await.holder, None);
+}
+
+/// The check of `web` is a program in its container: it reads from the environment where `db` is and asks there.
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_e2e_a_container_reaches_its_peer_where_its_environment_says() {
+    if !docker::is_there() {
+        return;
+    }
+    let _alone = docker::alone();
+    let cluster = Cluster::with(setting()).await;
+    let image = docker::image_of("sample", &platform::scenarios::sample::program());
+    let db = cluster.container("db", "1.0.0");
+    let mut web = cluster.container("web", "1.0.0");
+    web["run"] = json!({"image": image.name, "digest": image.digest, "command": ["/sample", "serve", "8080"], "user": "10001"});
+    web["dependsOn"] = json!([{"module": "db"}]);
+    web["health"]["probe"] = json!({"command": ["/sample", "ask", "CODE_PEER_DB"]});
+    let mut spec = cluster.release("docker", vec![db, web]);
+    spec["strategy"] = at_once();
+
+    cluster.promote(&spec).await;
+
+    let target = format!("label=code.target={}", cluster.target_id("docker").token());
+    let id = docker::docker(&["ps", "--quiet", "--filter", &target, "--filter", "label=code.module=web"]);
+    let given = docker::docker(&["inspect", "--format", "{{json .Config.Env}}", id.lines().next().unwrap()]);
+    for peer in ["CODE_PEER_DB=db:8080", "CODE_PEER_DB_HTTP=db:8080", "CODE_PEER_WEB=web:8080"] {
+        assert!(given.contains(&format!("\"{peer}\"")), "no {peer} in {given}");
+    }
+    assert!(!given.contains("127.0.0.1"), "{given}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_e2e_a_foreign_container_at_a_name_we_want_is_named_and_left() {
+    if !docker::is_there() {
+        return;
+    }
+    let _alone = docker::alone();
+    let cluster = Cluster::with(setting()).await;
+    cluster.promote(&shop(&cluster, "1.0.0", at_once())).await;
+    let next = shop(&cluster, "2.0.0", at_once());
+    let module: model::spec::Module = serde_json::from_value(next["modules"][0].clone()).unwrap();
+    let wanted = platform::instance_id(&cluster.target_id("docker"), &module.name, &module.revision(), 0);
+    let foreign = docker::docker(&["create", "--name", &wanted, &docker::greeter().name, "/greeter"]);
+    assert_eq!(cluster.drift("docker").await.drifts, [], "it is nothing of the target's");
+
+    let view = cluster.deploy(&next).await;
+
+    let left = docker::docker(&["inspect", "--format", "{{.Id}}", &wanted]);
+    docker::docker(&["rm", "--force", &wanted]);
+    assert_eq!(view.summary.verdict, Some(Verdict::RolledBack), "{}", told(&view));
+    assert!(told(&view).contains(&wanted) && told(&view).contains("without our labels"), "{}", told(&view));
+    assert_eq!((left.trim(), foreign.trim().is_empty()), (foreign.trim(), false));
+    cluster.is_back_on("docker", "1.0.0").await;
+    assert_eq!(cluster.drift("docker").await.drifts, []);
+    // Once it is gone, so is the trouble: the release is not the worse for it.
+    cluster.promote(&shop(&cluster, "3.0.0", at_once())).await;
 }

@@ -132,14 +132,14 @@ async fn a_person_who_does_not_come_costs_the_release_and_not_the_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_only_instance_that_dies_in_the_canary_costs_its_share_for_a_while_and_then_the_release() {
-    let (view, counts) = is_taken_back_counted(CauseKind::Errored, |spec| {
+    let (view, counts) = is_taken_back_counted(CauseKind::Failed, |spec| {
         spec["strategy"] = json!({"canary": {"steps": [{"setWeight": 10}, {"pause": {"duration": "3s"}}, {"setWeight": 50}]}});
         spec["modules"][0]["environment"]["GREETER_CRASH_AFTER"] = "1500ms".into();
         spec["deadlines"]["step"] = "20s".into();
     })
     .await;
 
-    names(&view, &["has no healthy instance"]);
+    names(&view, &["ended while it was on trial"]);
     assert_eq!((counts.lost, counts.ended), (0, counts.sent), "{counts:?}");
     assert!(counts.errors * 10 < counts.ended, "more than the share on trial: {counts:?}");
 }

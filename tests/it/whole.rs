@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use code_tests::cluster::{Cluster, Setting, at_once, canary, rolling, steps_begun, submit, told};
 use model::{
-    Code, Digest, Phase, Verdict,
+    Code, Digest, Phase, Principal, Verdict,
     command::{Action, Submit, TargetAction},
     deployment::{CauseKind, Mode},
 };
@@ -124,7 +124,7 @@ async fn an_approval_counts_for_exactly_one_plan_and_not_from_who_asked() {
         waiting.explanation
     );
 
-    let approve = |plan: &Digest| Action::Approve { plan: plan.clone() };
+    let approve = |plan: &Digest| Action::Approve { plan: plan.clone(), signed: None };
     let own = cluster.command(&id, "ann", None, approve(&plan)).await.unwrap_err();
     let stranger = cluster.command(&id, "mallory", None, approve(&plan)).await.unwrap_err();
     let other = Digest::of_bytes(b"another plan");
@@ -139,7 +139,7 @@ async fn an_approval_counts_for_exactly_one_plan_and_not_from_who_asked() {
         "{wrong}"
     );
     assert_eq!(view.summary.verdict, Some(Verdict::Promoted), "{}", told(&view));
-    assert_eq!(view.approvals, ["bob"]);
+    assert_eq!(view.approvals, [Principal::stated("bob").unwrap()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn an_older_release_comes_back_without_gates_and_without_a_lost_request() 
         .until(&first, "it waits for approval", |view| view.summary.phase == Phase::AwaitingApproval)
         .await;
     let (plan, _) = waiting.plan.unwrap();
-    cluster.command(&first, "bob", None, Action::Approve { plan }).await.unwrap();
+    cluster.command(&first, "bob", None, Action::Approve { plan, signed: None }).await.unwrap();
     cluster.closed(&first).await;
     cluster.promote(&cluster.shop("2.0.0", at_once())).await;
     let load = cluster.load(100);

@@ -25,19 +25,20 @@ use std::{
 };
 
 use agents::AgentsConfig;
-use bus::subjects;
+use bus::{Bus, subjects};
 use chassis::{Running, Service, start_in_process};
 use futures::StreamExt;
 use model::{DeploymentId, Span};
 use platform::{Platform, ScriptedPlatform};
 use tempfile::TempDir;
-use testkit::{TestNats, nats};
+use testkit::TestNats;
 use tokio::time::Instant;
 
 pub use ask::{ASK, PATIENCE, open_pause, submit, told};
 pub use journal::{owners, steps_begun, verdict_to_way_back};
 pub use load::{Counts, Load};
 pub use release::{analysis, at_once, blue_green, canary, rolling};
+pub(crate) use {clean::kill_whatever_mentions, load::versions, release::behaving};
 
 /// Nobody else in this process gets this port; below the kernel's own range and beside that of the instances.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
@@ -48,7 +49,7 @@ pub struct Setting {
     /// Orchestrators in this process.
     pub orchestrators: usize,
     /// The platforms of the agents.
-    pub platforms: Vec<String>,
+    pub platforms: Vec<agents::config::Driver>,
     /// Where the agents reach Docker.
     pub docker_endpoint: String,
     /// Where files that specs name as secrets lie.
@@ -67,7 +68,7 @@ impl Default for Setting {
     fn default() -> Setting {
         Setting {
             orchestrators: 1,
-            platforms: vec!["process".to_owned()],
+            platforms: vec![agents::config::Driver::Process],
             docker_endpoint: "unix:///var/run/docker.sock".to_owned(),
             secrets_dir: None,
             scripted: None,
@@ -80,8 +81,10 @@ impl Default for Setting {
 
 /// One engine.
 pub struct Cluster {
-    /// Its nats-server, and a client's connection to it.
+    /// Its nats-server.
     pub nats: TestNats,
+    /// The connection of ann, an operator, who asks for releases.
+    pub ann: Bus,
     /// Orchestrators in this process, first started first.
     pub orchestrators: Vec<Running>,
     /// The agents, while they run.
@@ -113,8 +116,10 @@ impl Cluster {
         let _ = tracing_subscriber::fmt().with_env_filter(lines).with_test_writer().try_init();
         let folder = TempDir::with_prefix("code-test-").unwrap();
         let unique = DeploymentId::new().to_string();
+        let nats = Box::pin(testkit::nats()).await;
         let mut cluster = Cluster {
-            nats: nats().await,
+            ann: Box::pin(nats.connect_operator("ann")).await,
+            nats,
             orchestrators: Vec::new(),
             agents: None,
             traffic: None,
@@ -127,14 +132,14 @@ impl Cluster {
             folder,
         };
         if cluster.setting.hands {
-            cluster.start_traffic().await;
-            cluster.start_agents().await;
+            Box::pin(cluster.start_traffic()).await;
+            Box::pin(cluster.start_agents()).await;
         }
         if cluster.setting.experts {
-            cluster.start_experts().await;
+            Box::pin(cluster.start_experts()).await;
         }
         for _ in 0..cluster.setting.orchestrators {
-            cluster.start_orchestrator().await;
+            Box::pin(cluster.start_orchestrator()).await;
         }
         cluster
     }
@@ -151,7 +156,7 @@ impl Cluster {
 
     /// One more orchestrator in this process.
     pub async fn start_orchestrator(&mut self) {
-        let bus = self.nats.connect("orchestrator").await;
+        let bus = self.nats.connect_service("orchestrator").await;
         let mut config = orchestrator::Config::default();
         if let Some(advice) = self.setting.advice {
             config.advice = advice.parse().unwrap();
@@ -165,29 +170,35 @@ impl Cluster {
         let config = AgentsConfig {
             state_dir: self.agents_dir(),
             platforms: self.setting.platforms.clone(),
-            docker_endpoint: self.setting.docker_endpoint.clone(),
+            docker: agents::config::DockerDriver {
+                endpoint: self.setting.docker_endpoint.clone(),
+                ..agents::config::DockerDriver::default()
+            },
             secrets_dir: self.setting.secrets_dir.clone(),
+            // As `codectl up` does.
+            egress_allow: vec!["loopback".to_owned()],
             drain: Span::seconds(2),
             ..AgentsConfig::default()
         };
         let scripted = self.setting.scripted.clone();
         let start = |service: Service<AgentsConfig>| async move {
+            agents::output::keep_with(program("agents"));
             let mut platforms = agents::platforms::of(&service.config, &service.clock)?;
             if let Some(scripted) = scripted {
                 platforms.insert("scripted".to_owned(), Arc::new(scripted) as Arc<dyn Platform>);
             }
             agents::start_with(service, platforms).await
         };
-        let bus = self.nats.connect("agents").await;
+        let bus = self.nats.connect_service("agents").await;
         self.agents = Some(Box::pin(start_in_process(config, bus, start)).await.unwrap());
     }
 
     /// Rules as experts, and a consensus worker.
     pub async fn start_experts(&mut self) {
-        let bus = self.nats.connect("consensus").await;
+        let bus = self.nats.connect_service("consensus").await;
         let config = consensus::ConsensusConfig { threads: 1, pin: false };
         self.experts.push(Box::pin(start_in_process(config, bus, consensus::start)).await.unwrap());
-        let bus = self.nats.connect("experts").await;
+        let bus = self.nats.connect_service("experts").await;
         let config = experts::ExpertsConfig::default();
         self.experts.push(Box::pin(start_in_process(config, bus, experts::start)).await.unwrap());
     }
@@ -199,18 +210,25 @@ impl Cluster {
             drain: Span::seconds(2),
             ..traffic::TrafficConfig::default()
         };
-        let bus = self.nats.connect("traffic").await;
+        let bus = self.nats.connect_service("traffic").await;
         self.traffic = Some(Box::pin(start_in_process(config, bus, traffic::start)).await.unwrap());
+    }
+
+    /// Ends the data plane in order, and starts another one on the same folder.
+    pub async fn restart_traffic(&mut self) {
+        if let Some(running) = self.traffic.take() {
+            running.stop(Duration::from_secs(10)).await;
+        }
+        self.start_traffic().await;
     }
 
     /// An orchestrator as a process of its own; gives its replica id once it beats.
     pub async fn spawn_orchestrator(&mut self) -> String {
-        let mut beats = self.nats.bus.listen(&subjects::orchestrator::BEAT, None).await.unwrap();
+        let mut beats = self.ann.listen(&subjects::orchestrator::BEAT, None).await.unwrap();
         let path = self.folder().join(format!("orchestrator-{}.log", DeploymentId::new()));
         let log = fs::File::create(&path).unwrap();
         let mut child = Command::new(program("orchestrator"))
-            .env("CODE_NATS_URL", self.nats.server.url())
-            .envs(small_streams())
+            .envs(self.nats.environment())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -219,7 +237,8 @@ impl Cluster {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
             let heard = tokio::time::timeout(Duration::from_millis(200), beats.next()).await;
-            if let Ok(Some((_, beat))) = heard {
+            if let Ok(Some(beat)) = heard {
+                let beat = beat.message;
                 let replica = beat.replica.to_string();
                 let in_process = self.orchestrators.iter().any(|running| *running.replica() == beat.replica);
                 if !in_process && !self.beaten.contains(&replica) {
@@ -243,10 +262,9 @@ impl Cluster {
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.folder().join("agents.log")).unwrap();
         let child = Command::new(program("agents"))
-            .env("CODE_NATS_URL", self.nats.server.url())
             .env("CODE_AGENTS_STATE_DIR", self.agents_dir())
             .env("CODE_AGENTS_DRAIN", "2s")
-            .envs(small_streams())
+            .envs(self.nats.environment())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -290,7 +308,7 @@ impl Drop for Cluster {
             let _ = child.wait();
         }
         clean::kill_whatever_mentions(self.folder.path());
-        if self.setting.platforms.iter().any(|platform| platform == "docker") {
+        if self.setting.platforms.contains(&agents::config::Driver::Docker) {
             docker::remove_all_of(&self.environment);
         }
     }
@@ -305,16 +323,8 @@ pub fn program(name: &str) -> PathBuf {
     })
 }
 
-/// All services agree on the size of the streams: a process is told what the test's own connection has.
-fn small_streams() -> BTreeMap<String, String> {
-    let limits = serde_json::to_value(bus::StreamLimits::small()).unwrap();
-    let fields = limits.as_object().unwrap().iter();
-    fields
-        .map(|(name, size)| (format!("CODE_NATS_LIMITS__{}", name.to_uppercase()), size.to_string()))
-        .collect()
-}
-
-fn free_port() -> u16 {
+/// A port for a data plane that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
     let first = 10_000 + (std::process::id() % 500) as u16 * 18;
     for _ in 0..9_000 {
         let port = 10_000 + (first - 10_000 + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % 9_000;

@@ -13,4 +13,5 @@
 )]
 
 pub mod cluster;
+pub mod rounds;
 pub mod sim;

@@ -1,655 +1,660 @@
 #!/usr/bin/env python3
-"""A second verifier of certificates, written from docs/certificate.md and docs/audit.md: it shares no code with the product.
+"""certificate.py TRUST NOW FILE... : verifies deployment certificates, from docs/certificate.md and docs/approvals.md alone."""
+import base64
+import math
+import re
+import sys
+import traceback
 
-certificate.py TRUST NOW FILE...   prints `FILE valid` or `FILE invalid: FIELD: why` for each; NOW is in milliseconds since 1970
+from common import Bad, Proof, canonical, digest, digest_text, read_canonical, read_json
+from certificate_base import SKEW, Trust, condition, differ, equal, exact, instant, open_envelope, plain, rfc3339, short, span
+from approvals import name_of
+from story import Story, target_of
 
-Needs the Python package `cryptography` for the signatures. Everything else is the standard library.
-"""
-import base64, binascii, hashlib, json, re, sys
-from datetime import datetime, timezone
-from pathlib import Path
-
-import notes
-from notes import Refused, public_key, refuse, verify_signature
-
-SKEW = 300_000
-STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://code.example/attestation/deployment/v1"
-SUMMARY = "https://slsa.dev/verification_summary/v1"
-ALGORITHMS = {"ecdsa-p256-sha256", "ml-dsa-65"}
-BEFORE = ("check", "execute", "verify")
-ENDINGS = {"promoted": "PROMOTED", "rolled_back": "ROLLED_BACK", "rejected": "REJECTED", "cancelled": "CANCELLED",
-           "superseded": "SUPERSEDED", "needs_human": "NEEDS_HUMAN"}
-INPUTS = {"architect": "resource-plan", "integrator": "contract-review", "toolsmith": "tool-check", "security": "security-review",
-          "tester": "test-result", "deployer": "deployment-log", "performance": "measurements", "validator": "end-state",
-          "guardian": "alert-rules", "certifier": "deployment-record"}
+FIELDS = ("deployment", "target", "mode", "ending", "cause", "missing", "initiator", "forced", "received", "ended", "issued", "spec", "plan",
+          "baseline", "policy", "approvals", "artifacts", "steps", "gates", "findings", "experts", "interventions", "observed", "inputs",
+          "journal", "audit", "certifier")
+ENDINGS = ("PROMOTED", "UNPROVEN", "ROLLED_BACK", "REJECTED", "CANCELLED", "SUPERSEDED", "NEEDS_HUMAN")
+STATEMENT = "https://in-toto.io/Statement/v1"
+DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
-def sha256(data): return "sha256:" + hashlib.sha256(data).hexdigest()
-def canonical(value): return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-def digest(value): return sha256(canonical(value))
-def is_digest(text): return isinstance(text, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", text) is not None
-
-
-def pairs(found):
-    """An object whose keys are there once."""
-    keys = [key for key, _ in found]
-    if len(set(keys)) != len(keys): raise ValueError("a key stands there twice")
-    return dict(found)
-
-
-def constant(text): raise ValueError(f"{text} is no JSON")
-
-
-def read(text, field):
-    try: return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
-    except (ValueError, RecursionError) as error: refuse(field, f"cannot be read: {error}")
-
-
-def strict(text, field):
-    """A text without blanks, whose keys are sorted."""
-    def grown(found):
-        keys = [key.encode() for key, _ in found]
-        if any(one >= two for one, two in zip(keys, keys[1:])): raise ValueError("the keys do not grow")
-        return dict(found)
-    within = escaped = False
-    for char in text:
-        if not within and char in " \t\r\n": refuse(field, "has blanks")
-        if char == '"' and not escaped: within = not within
-        escaped = within and char == "\\" and not escaped
-    try: return json.loads(text, object_pairs_hook=grown, parse_constant=constant)
-    except (ValueError, RecursionError) as error: refuse(field, f"cannot be read: {error}")
-
-
-def fields(value, names, field):
-    if not isinstance(value, dict): refuse(field, "is no object")
-    for name in names:
-        if name not in value: refuse(field, f"lacks {name}")
-    for name in value:
-        if name not in names: refuse(field, f"has the unknown {name}")
+def is_text(value, where):
+    if not isinstance(value, str):
+        raise Bad(where, "is no text")
     return value
 
 
-def base64_of(text, field):
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError, TypeError): refuse(field, "is no standard base64")
-    if base64.b64encode(data).decode() != text: refuse(field, "is no standard base64")
-    return data
+def is_digest(value, where, null=False):
+    if value is None and null:
+        return None
+    if not isinstance(value, str) or not DIGEST.fullmatch(value):
+        raise Bad(where, f"{short(value)} is no digest")
+    return value
 
 
-def instant(millis):
-    text = datetime.fromtimestamp(millis // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{millis % 1000:03}Z"
+def is_count(value, where):
+    if type(value) is not int or not 0 <= value < 1 << 64:
+        raise Bad(where, f"{short(value)} is no count")
+    return value
 
 
-def millis(text, field):
-    if not isinstance(text, str) or not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text):
-        refuse(field, "is no instant")
-    try: at = datetime.strptime(text[:-5], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    except ValueError: refuse(field, "is no instant")
-    return int(at.timestamp()) * 1000 + int(text[-4:-1])
+PRINCIPAL = re.compile("(unauthenticated|signer|publisher|engine|event-source):.+", re.DOTALL)
+STAGES = ("check", "execute", "verify", "finish", "rollback")
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+VOTES = ("approve", "reject", "needs_change", "abstain")
 
 
-def span(text):
-    units = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "day": 86_400_000, "days": 86_400_000}
-    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", text))
+def check_shape(p):
+    """Nested fields of the statement have the types that they must have, and no unknown fields (the top is checked before)."""
+    def text(value, where, null=False):
+        if not (null and value is None):
+            is_text(value, where)
+
+    def who(value, where):
+        if not PRINCIPAL.fullmatch(is_text(value, where)):
+            raise Bad(where, f"{value!r} does not begin with a known kind")
+
+    who(p["initiator"], "initiator")
+    text(p["forced"], "forced", null=True)
+    if p["cause"] is not None:
+        for field in ("kind", "text"):
+            text(p["cause"][field], f"cause.{field}")
+        for field in ("step", "gate"):
+            text(p["cause"][field], f"cause.{field}", null=True)
+    for i, a in enumerate(p["approvals"]):
+        who(a["by"], f"approvals[{i}].by")
+        is_digest(a["plan"], f"approvals[{i}].plan")
+    for i, a in enumerate(p["interventions"]):
+        who(a["by"], f"interventions[{i}].by")
+    for i, a in enumerate(p["artifacts"]):
+        is_digest(a["digest"], f"artifacts[{i}].digest", null=True)
+        text(a["version"], f"artifacts[{i}].version")
+        text(a["name"], f"artifacts[{i}].name")
+    ids = set()
+    for i, step in enumerate(p["steps"]):
+        where = f"steps[{i}]"
+        for field in ("id", "stage", "agent", "what", "reason"):
+            text(step[field], f"{where}.{field}")
+        for field in ("idempotencyKey", "runner", "outcome", "skippedBy"):
+            text(step[field], f"{where}.{field}", null=True)
+        if step["stage"] not in STAGES:
+            raise Bad(f"{where}.stage", f"{step['stage']!r} is not known")
+        if step["id"] in ids:
+            raise Bad(f"{where}.id", "stands there twice")
+        ids.add(step["id"])
+        is_count(step["attempts"], f"{where}.attempts")
+        is_digest(step["evidence"], f"{where}.evidence", null=True)
+        if step["fence"] is not None:
+            exact(step["fence"], ("lock", "epoch"), f"{where}.fence")
+            is_count(step["fence"]["lock"], f"{where}.fence.lock")
+            is_count(step["fence"]["epoch"], f"{where}.fence.epoch")
+        if step["skippedBy"] is not None:
+            who(step["skippedBy"], f"{where}.skippedBy")
+    for i, gate in enumerate(p["gates"]):
+        where = f"gates[{i}]"
+        text(gate["gate"], f"{where}.gate")
+        text(gate["outcome"], f"{where}.outcome")
+        text(gate["limit"], f"{where}.limit", null=True)
+        text(gate["text"], f"{where}.text", null=True)
+        if "evidence" in gate:
+            is_digest(gate["evidence"], f"{where}.evidence")
+        if gate["samples"] is not None:
+            is_count(gate["samples"], f"{where}.samples")
+        if gate["measured"] is not None and not finite(gate["measured"]):
+            raise Bad(f"{where}.measured", "is no number")
+    for i, f in enumerate(p["findings"]):
+        where = f"findings[{i}]"
+        for field in ("rule", "message"):
+            text(f[field], f"{where}.{field}")
+        for field in ("module", "waived"):
+            text(f[field], f"{where}.{field}", null=True)
+        if f["severity"] not in SEVERITIES:
+            raise Bad(f"{where}.severity", f"{short(f['severity'])} is not known")
+    text(p["experts"]["source"], "experts.source")
+    text(p["experts"]["summary"], "experts.summary")
+    opinion = p["experts"]["opinion"]
+    if opinion is not None:
+        is_digest(opinion["consultation"], "experts.opinion.consultation", null=True)
+        is_count(opinion["counted"], "experts.opinion.counted")
+        if not finite(opinion["effective"]):
+            raise Bad("experts.opinion.effective", "is no number")
+        if opinion["action"] not in ("approve", "reject", "needs_change", "escalate"):
+            raise Bad("experts.opinion.action", f"{short(opinion['action'])} is not known")
+        for i, v in enumerate(opinion["votes"]):
+            for field in ("expert", "family", "status"):
+                text(v[field], f"experts.opinion.votes[{i}].{field}")
+            if v["vote"] is not None and v["vote"] not in VOTES:
+                raise Bad(f"experts.opinion.votes[{i}].vote", f"{short(v['vote'])} is not known")
+    for i, each in enumerate(p["inputs"]):
+        is_digest(each["digest"], f"inputs[{i}].digest")
 
 
-def number(value):
-    """At most four digits behind the point."""
-    text = f"{value:.4f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+# ---------------------------------------------------------------- what a promotion must show
+
+class Gaps(list):
+    """What a promotion lacks: (text or None when the documentation does not say how it reads, ours)."""
+
+    def add(self, ours, text=None):
+        self.append((text, ours))
 
 
-# --- whom to trust
-
-class Trust:
-    def __init__(self, text):
-        file = fields(read(text, "trust"), ["keys", "log"], "trust")
-        self.keys = {}
-        for key in file["keys"]:
-            fields(key, ["id", "algorithm", "publicKey", "validFrom", "validUntil", "revoked"], "trust.keys")
-            if key["id"] in self.keys: refuse("trust.keys", f"{key['id']} is listed twice")
-            key["key"], fingerprint = public_key(key["algorithm"], key["publicKey"])
-            if fingerprint != key["id"]: refuse("trust.keys", f"{key['id']} is not the digest of its key")
-            self.keys[key["id"]] = key
-        self.policy = notes.Policy(file["log"]) if file["log"] is not None else None
-
-
-def signed(envelope, place, kinds, trust):
-    fields(envelope, ["payload", "payloadType", "signatures"], place)
-    if envelope["payloadType"] != "application/vnd.in-toto+json": refuse(f"{place}.payloadType", "is another")
-    if len(envelope["signatures"]) != len(kinds): refuse(f"{place}.signatures", "are not as many as there must be")
-    payload = base64_of(envelope["payload"], f"{place}.payload")
-    kind = envelope["payloadType"].encode()
-    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
-    keys = []
-    for at, (signature, algorithm) in enumerate(zip(envelope["signatures"], kinds)):
-        field = f"{place}.signatures[{at}]"
-        fields(signature, ["keyid", "sig"], field)
-        key = trust.keys.get(signature["keyid"])
-        if key is None or key["algorithm"] != algorithm: refuse(f"{field}.keyid", "is no trusted key of this kind")
-        if not verify_signature(algorithm, key["key"], base64_of(signature["sig"], f"{field}.sig"), message):
-            refuse(f"{field}.sig", "does not fit")
-        keys.append(key)
-    return payload, keys
+def limit_of(metric):
+    parts = []
+    success, failure = metric.get("success"), metric.get("failure")
+    if success is not None and failure is not None:
+        parts.append(f"{success}, fails at {failure}")
+    elif success is not None:
+        parts.append(success)
+    elif failure is not None:
+        parts.append(f"fails at {failure}")
+    baseline = metric.get("baseline")
+    if baseline is not None:
+        sign = {"increase": "+", "decrease": "-", "either": "\u00b1"}[baseline.get("bad", "increase")]
+        parts.append(f"baseline {sign}{plain(float(baseline.get('tolerance', 0.25)) * 100)} %")
+    return " and ".join(parts)
 
 
-# --- what follows from the spec and the plan
-
-def policy_of(spec, gate):
-    modules = [{"module": module["name"], "analysis": module.get("analysis"), "smoke": module.get("smoke", []),
-                "strategy": module.get("strategy") or spec["strategy"]} for module in spec["modules"]]
-    rules = {"gates": spec["gates"], "waivers": spec.get("waivers", []), "modules": modules}
-    approvals = spec["gates"].get("approvals") or {}
-    strict_first = ["off", "advise", "require"]
-    return {"digest": digest(rules), "approvals": approvals.get("required", 0), "approvers": approvals.get("from", []),
-            "experts": max(gate, spec["gates"]["experts"], key=strict_first.index)}
+def finite(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def revision_of(module):
-    made_of = [[module["run"], module["resources"], module.get("ports", []), module.get("health")],
-               [module.get("environment", {}), module.get("config", []), module.get("secrets", []), module.get("volumes", []),
-                module.get("openapi")]]
-    return digest(made_of)[7:19]
+def traffic_gaps(step, gates, gaps):
+    name = step["id"]
+    if len(gates) != 1 or gates[0]["gate"] != "traffic-share":
+        return gaps.add(f"step {name} does not have exactly the gate traffic-share",
+                        f"step {name} has no gate traffic-share: nothing was measured" if not gates else None)
+    gate = gates[0]
+    if gate["outcome"] != "succeeded":
+        gaps.add(f"step {name}: the gate traffic-share is not good")
+    if not finite(gate["measured"]):
+        return gaps.add(f"step {name}: nothing measured")
+    if type(gate["samples"]) is not int or gate["samples"] < 1:
+        return gaps.add(f"step {name}: too few samples")
+    for share in set((step.get("weights") or {}).values()):
+        if type(share) is not int or not 0 <= share <= 100:
+            return gaps.add(f"step {name}: {share} is no share")
+        p = share / 100
+        tolerance = max(5.0, 300 * math.sqrt(p * (1 - p) / gate["samples"]))
+        if gate["limit"] == f"{share} \u00b1 {tolerance:.1f} %":
+            if not share - tolerance <= gate["measured"] <= share + tolerance:
+                gaps.add(f"step {name}: {gate['measured']} is beyond {gate['limit']}")
+            return None
+    gaps.add(f"step {name}: the limit {gate['limit']} is none of the step")
 
 
-def artifacts_of(spec):
-    found = []
-    for module in spec["modules"]:
-        run = module["run"]
-        image = run.get("image")
-        pinned = image.rpartition("@")[2] if image and "@" in image else None
-        found.append({
-            "module": module["name"], "version": module["version"],
-            "revision": revision_of(module),
-            "name": image or ((run.get("entrypoint") or []) + (run.get("command") or []) + [""])[0],
-            "digest": run.get("digest") or (pinned if is_digest(pinned) else None)})
-    return found
+def smoke_gaps(step, module, gates, gaps):
+    name, tests = step["id"], (module or {}).get("smoke") or []
+    if [g["gate"] for g in gates] != [f"smoke {t['path']}" for t in tests]:
+        here = {g["gate"] for g in gates}
+        lost = [t["path"] for t in tests if f"smoke {t['path']}" not in here]
+        for path in lost:
+            gaps.add(f"step {name} lacks smoke {path}", f"step {name} has no gate smoke {path}: nothing was measured")
+        if not lost:
+            gaps.add(f"step {name} does not have exactly the gates of its smoke tests")
+        return
+    for gate, test in zip(gates, tests):
+        if gate["outcome"] != "succeeded" or gate["limit"] != "== 0" or not finite(gate["measured"]) or gate["measured"] != 0:
+            gaps.add(f"step {name}: {gate['gate']} is not good")
+        elif type(gate["samples"]) is not int or gate["samples"] < test.get("times", 1):
+            gaps.add(f"step {name}: {gate['gate']} has too few samples")
 
 
-def describe(step):
-    kind, module = step["do"], step.get("module")
-    if kind == "review": return f"{step['agent']} reviews the plan"
-    if kind == "scale":
-        if step["count"] == 0: return f"remove {module} {step['revision']}"
-        return f"run {step['count']} × {module} {step['revision']}"
-    if kind == "set-weight":
-        if not step["weights"]: return f"no traffic to {module}"
-        return f"traffic of {module} to " + ", ".join(f"{name} {step['weights'][name]}%" for name in sorted(step["weights"]))
-    if kind == "roll-batch": return f"roll {module}: {step['new_count']} × {step['to']}, {step['old_count']} old"
-    if kind == "pause": return f"pause {step['duration']}" if step.get("duration") else "wait for promote"
-    if kind == "analyse": return f"watch {module} in the background" if step["background"] else f"analyse {module}"
-    if kind == "smoke": return f"smoke test {module}"
-    if kind == "hook":
-        _, named, name = step["id"].partition("-hook-")
-        return f"hook {name}" if named else f"hook {step['index']}"
-    if kind == "certify": return "collect gates and evidence"
-    if step["agent"] == "performance": return "measure against the last release"
-    if step["agent"] == "guardian": return "write alert rules and soak"
-    return "compare what runs with the last release" if step["stage"] == "rollback" else "compare what runs with the plan"
-
-
-# --- the statement, told again
-
-def story(records, field):
-    """What the events give."""
-    it = {"plan": None, "baseline": None, "back": [], "attempts": {}, "approvals": [], "until": None, "gate": "off",
-          "advised": ("off", "", None), "done": [], "cause": None, "phase": None, "verdict": None}
-    if not isinstance(records, list) or not records: refuse(field, "has no records")
-    for at, record in enumerate(records):
-        if record["version"] != at + 1 or record["id"] != records[0]["id"]: refuse(field, "has a gap")
-    events = [(event, record["at"]) for record in records for event in record["events"]]
-    if not events or events[0][0]["event"] != "received": refuse(field, "does not begin with what was asked for")
-    it["received"], it["received_at"] = events[0]
-    for event, at in events:
-        name = event["event"]
-        by = lambda what: it["done"].append({"what": what, "by": event["by"], "at": instant(at)})
-        if name == "planned": it["plan"], it["baseline"] = event["plan"], event.get("baseline")
-        elif name == "advice_asked": it["gate"] = max(it["gate"], event["gate"], key=["off", "advise", "require"].index)
-        elif name == "advised": it["advised"] = (event["source"], event["summary"], event.get("advice"))
-        elif name == "approval_awaited": it["until"] = instant(event["until"])
-        elif name == "approved":
-            it["approvals"].append({"by": event["by"], "plan": event["plan"], "at": instant(at), "until": it["until"]})
-        elif name == "step_scheduled":
-            fence = {"lock": event["fence"]["lock"], "epoch": event["fence"]["epoch"]}
-            it["attempts"][event["step"], event["attempt"]] = {"scheduled": at, "key": event["idem_key"], "fence": fence}
-        elif name == "step_started":
-            it["attempts"].setdefault((event["step"], event["attempt"]), {})["runner"] = event["runner"]
-        elif name == "step_finished":
-            attempt = it["attempts"].setdefault((event["step"], event["attempt"]), {})
-            if "result" not in attempt: attempt.update(finished=at, runner=event["runner"], result=event["result"])
-        elif name in ("paused", "resumed", "record_skipped"): by(name)
-        elif name == "promote_requested": by("promoted_in_full" if event["full"] else "promoted")
-        elif name == "rollback_retried":
-            by(name)
-            back = {step["id"] for step in it["back"]}
-            it["attempts"] = {key: value for key, value in it["attempts"].items() if key[0] not in back}
-        elif name == "rollback_began": it["back"], it["cause"] = event["steps"], event["cause"]
-        elif name == "human_needed": it["cause"] = it["cause"] or event["cause"]
-        elif name in ("promoted", "rolled_back"): it["phase"] = (ENDINGS[name], at)
-        elif name in ("decided", "closed"):
-            it["verdict"] = it["verdict"] or (ENDINGS[event["verdict"]], at)
-            it["cause"] = event.get("cause") or it["cause"]
-    return it
-
-
-def told_again(it, facts, spec, journal):
-    """Every field that follows from the journal."""
-    ending, ended = it["verdict"] or it["phase"] or refuse("journal.records", "has no ending yet")
-    ended, received, plan = max(ended, it["received_at"]), it["received"], it["plan"]
-    turned_back = ending not in ("PROMOTED", "UNPROVEN")
-    steps = (plan["steps"] if plan else []) + it["back"]
-    attempts = lambda step: sorted((key[1], value) for key, value in it["attempts"].items() if key[0] == step["id"])
-    told_steps, gates, findings, inputs = [], [], [], []
-    for kind in ("sbom", "provenance", "vulnerabilities", "test-result"):
-        label = spec.get("labels", {}).get(f"code/{kind}")
-        if is_digest(label): inputs.append({"kind": kind, "name": f"code/{kind}", "digest": label})
-    for step in steps:
-        all = attempts(step)
-        count, last = all[-1] if all else (0, {})
-        result = last.get("result") or {}
-        when = lambda name: instant(last[name]) if last.get(name) is not None else None
-        told_steps.append({
-            "id": step["id"], "stage": step["stage"], "agent": step["agent"], "what": describe(step), "attempts": count,
-            "idempotencyKey": last.get("key"), "fence": last.get("fence"), "runner": last.get("runner"),
-            "scheduled": when("scheduled"), "finished": when("finished"), "outcome": result.get("outcome"),
-            "reason": result.get("reason", ""), "evidence": result.get("evidence")})
-        for attempt, known in all:
-            for gate in (known.get("result") or {}).get("gates", []):
-                gates.append({"step": step["id"], "attempt": attempt, "gate": gate["gate"], "outcome": gate["outcome"],
-                              "measured": gate.get("measured"), "limit": gate.get("limit", ""), "samples": gate.get("samples", 0),
-                              "text": gate["text"], "at": instant(gate["at"])})
-        for found in result.get("findings", []):
-            findings.append({"step": step["id"], "rule": found["rule"], "severity": found["severity"],
-                             "module": found.get("module"), "message": found["message"], "waived": found.get("waived")})
-        if result.get("evidence"):
-            inputs.append({"kind": INPUTS[step["agent"]], "name": step["id"], "digest": result["evidence"]})
-    source, summary, advice = it["advised"]
-    opinion = advice and {
-        "action": advice["action"], "reason": advice["reason"], "counted": advice["votes"], "effective": advice["effectiveVotes"],
-        "votes": [{"expert": voice["expert"], "family": voice["family"], "status": voice["status"], "vote": voice.get("stance")}
-                  for voice in advice["voices"]],
-        "consultation": advice.get("consultation")}
-    baseline = it["baseline"] and digest(it["baseline"]["spec"])
-    observed = facts["observed"]
-    if observed is not None:
-        expected = {"PROMOTED": digest(spec), "ROLLED_BACK": baseline}
-        if ending not in expected: refuse("predicate.observed", "nothing is expected to run")
-        if observed["expected"] != expected[ending]: refuse("predicate.observed.expected", "is not what should run")
-    return {
-        "deployment": journal[0]["id"], "target": {"environment": spec["environment"], "platform": spec["target"], "name": spec["name"]},
-        "mode": received["mode"], "ending": ending, "cause": cause(it["cause"], ending, ended) if turned_back else None,
-        "initiator": received["initiator"], "forced": received.get("force"), "received": instant(it["received_at"]),
-        "ended": instant(ended), "spec": digest(spec), "plan": plan and digest(plan), "baseline": baseline,
-        "policy": policy_of(spec, it["gate"]), "approvals": it["approvals"],
-        "artifacts": artifacts_of(spec), "steps": told_steps, "gates": gates, "findings": findings,
-        "experts": {"source": source, "summary": summary, "opinion": opinion}, "interventions": it["done"], "inputs": inputs}
-
-
-def cause(found, ending, ended):
-    if found is None:
-        text = f"{ending} without a cause in the journal"
-        return {"kind": "operator", "step": None, "gate": None, "text": text, "at": instant(ended)}
-    gate = found.get("gate")
-    if gate:
-        measured = f": measured {number(gate['measured'])}" if gate.get("measured") is not None else ""
-        limit = f", limit {gate['limit']}" if gate.get("limit") else ""
-        gate = f"{gate['gate']} {gate['outcome']}{measured}{limit} ({gate.get('samples', 0)} samples)"
-    return {"kind": found["kind"], "step": found.get("step"), "gate": gate, "text": found["text"], "at": instant(found["at"])}
-
-
-def same(field, found, expected):
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for name in expected:
-            if name not in found: refuse(f"{field}.{name}", "is not there")
-            same(f"{field}.{name}", found[name], expected[name])
-        for name in found:
-            if name not in expected: refuse(f"{field}.{name}", "is unknown")
-    elif isinstance(expected, list) and isinstance(found, list):
-        if len(found) != len(expected): refuse(field, f"has {len(found)}, by the journal there are {len(expected)}")
-        for at, (one, two) in enumerate(zip(found, expected)): same(f"{field}[{at}]", one, two)
-    elif type(found) is not type(expected) and not (is_number(found) and is_number(expected)) or found != expected:
-        refuse(field, f"is {found!r}, by the journal it is {expected!r}")
-
-
-def is_number(value): return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-# --- what a promotion must show
-
-def gaps(facts, spec, plan):
-    """The first thing that is missing, as field and text, or nothing."""
-    try:
-        if plan is None: refuse("plan", "there is none")
-        if facts["mode"] == "rollback":
-            for step in plan["steps"]:
-                if step["do"] in ("review", "pause", "analyse", "smoke"): refuse("mode", "the plan goes through gates")
-        steps(facts, spec, plan)
-        approvals(facts, spec)
-        findings(facts, spec)
-        experts(facts)
-        times(facts)
-        if facts["observed"] is None: refuse("observed", "nobody looked")
-        if facts["observed"]["differences"]: refuse("observed.differences", "there are some")
-    except Refused as gap: return gap
-    return None
-
-
-def steps(facts, spec, plan):
-    known = {step["id"]: step for step in facts["steps"]}
-    for planned in (step for step in plan["steps"] if step["stage"] in BEFORE):
-        step = known.get(planned["id"]) or refuse("steps", f"{planned['id']} is not there")
-        if step["outcome"] != "succeeded": refuse("steps", f"{planned['id']} did not succeed")
-        skipped = planned["do"] == "analyse" and any(
-            done["what"] == "promoted_in_full" and step["reason"] == f"skipped: promoted in full by {done['by']}"
-            for done in facts["interventions"])
-        if skipped: continue
-        gates = [gate for gate in facts["gates"] if gate["step"] == planned["id"] and gate["attempt"] == step["attempts"]]
-        judged(planned, gates, spec)
-    for gate in facts["gates"]:
-        step = known.get(gate["step"])
-        if step is None or not 1 <= gate["attempt"] <= step["attempts"]: refuse("gates", "one is of no attempt")
-
-
-def good(gate, samples):
-    if gate["outcome"] != "succeeded": refuse("gates.outcome", f"{gate['gate']} {gate['outcome']}")
-    if gate["measured"] is None: refuse("gates.measured", f"{gate['gate']} has no value")
-    if gate["samples"] < max(samples, 1): refuse("gates.samples", f"{gate['gate']} has too few")
-    return gate["measured"]
-
-
-def tolerance(share, samples):
-    part = share / 100
-    return max(300 * (part * (1 - part) / max(samples, 1)) ** 0.5, 5.0)
-
-
-def judged(step, gates, spec):
-    if step["do"] == "set-weight" and step["verify"] and step["weights"]:
-        if [gate["gate"] for gate in gates] != ["traffic-share"]: refuse("gates", f"of {step['id']} are not those asked for")
-        gate = gates[0]
-        measured = good(gate, 1)
-        shares = [share for share in [*step["weights"].values(), 0]
-                  if gate["limit"] == f"{share} ± {tolerance(share, gate['samples']):.1f} %"]
-        if not shares: refuse("gates.limit", "is no share of the step")
-        if not 0 <= measured <= 100 or abs(measured - shares[0]) > tolerance(shares[0], gate["samples"]):
-            refuse("gates.measured", "is beyond its limit")
-    elif step["do"] == "smoke":
-        module = next(module for module in spec["modules"] if module["name"] == step["module"])
-        tests = module.get("smoke", [])
-        if [gate["gate"] for gate in gates] != [f"smoke {test['path']}" for test in tests]:
-            refuse("gates", f"of {step['id']} are not those asked for")
-        for gate, test in zip(gates, tests):
-            measured = good(gate, test["times"])
-            if gate["limit"] != "== 0": refuse("gates.limit", "is another")
-            if measured != 0: refuse("gates.measured", "is beyond its limit")
-    elif step["do"] == "analyse": analysed(step, gates)
-    elif any(gate["outcome"] == "failed" for gate in gates): refuse("gates.outcome", "one failed")
-
-
-def analysed(step, gates):
-    metrics = {metric["name"]: metric for metric in step["analysis"]["metrics"]}
-    names = [gate["gate"] for gate in gates]
-    for name, metric in metrics.items():
-        if name not in names and not metric["dryRun"]: refuse("gates", f"{name} is not there")
-    if len(set(names)) != len(names) or not set(names) <= set(metrics): refuse("gates.gate", "are not those asked for")
+def analysis_gaps(step, gates, gaps):
+    name = step["id"]
+    metrics = [m for m in step["analysis"]["metrics"] if not m.get("dryRun", False)]
+    names = [g["gate"] for g in gates]
     for gate in gates:
-        metric = metrics[gate["gate"]]
-        if gate["limit"] != limit(metric): refuse("gates.limit", "is another")
-        if metric["dryRun"]: continue
-        if gate["measured"] is None and gate["outcome"] == "succeeded" and metric["noData"] == "pass": continue
-        provider = next(iter(metric["provider"]))
-        counted = provider in ("errorRate", "latency", "requestRate")
-        measured = good(gate, metric["minimumSamples"] if counted else 1)
-        if counted and (measured < 0 or provider == "errorRate" and measured > 1): refuse("gates.measured", "cannot be")
-        if metric["failureLimit"] or metric["inconclusiveLimit"]: continue
-        success, failure = metric.get("success"), metric.get("failure")
-        if success and not meets(success, measured) or failure and meets(failure, measured):
-            refuse("gates.measured", "is beyond its limit")
-
-
-def limit(metric):
-    success, failure, against = metric.get("success"), metric.get("failure"), metric.get("baseline")
-    found = []
-    if success and failure: found.append(f"{success}, fails at {failure}")
-    elif success: found.append(success)
-    elif failure: found.append(f"fails at {failure}")
-    if against:
-        sign = {"increase": "+", "decrease": "-", "either": "±"}[against["bad"]]
-        found.append(f"baseline {sign}{number(against['tolerance'] * 100)} %")
-    return " and ".join(found)
-
-
-def meets(condition, value):
-    text = condition.strip()
-    if text.startswith("in"):
-        low, high = text[2:].split("..")
-        return float(low) <= value <= float(high)
-    sign, other = re.fullmatch(r"(<=|>=|==|<|>)\s*(\S+)", text).groups()
-    other = float(other)
-    return {"<": value < other, "<=": value <= other, ">": value > other, ">=": value >= other, "==": value == other}[sign]
-
-
-def approvals(facts, spec):
-    if facts["mode"] == "rollback":
-        if facts["approvals"]: refuse("approvals", "a way back asks nobody")
-        return
-    people = set()
-    for approval in facts["approvals"]:
-        at, by = millis(approval["at"], "approvals.at"), approval["by"]
-        if approval["plan"] != facts["plan"]: refuse("approvals.plan", "is another")
-        if by == facts["initiator"] or facts["policy"]["approvers"] and by not in facts["policy"]["approvers"]:
-            refuse("approvals.by", f"{by} may not")
-        if approval["until"] is None: refuse("approvals.until", "is not said")
-        until = millis(approval["until"], "approvals.until")
-        if at > until: refuse("approvals.at", "is too late")
-        if until > at + span(spec["deadlines"]["human"]) + SKEW: refuse("approvals.until", "is too late")
-        if at > millis(facts["ended"], "ended") or at + SKEW < millis(facts["received"], "received"):
-            refuse("approvals.at", "is not between the request and the end")
-        people.add(by)
-    if len(people) < facts["policy"]["approvals"]: refuse("approvals", "are too few")
-
-
-def findings(facts, spec):
-    known = {step["id"]: step for step in facts["steps"]}
-    for found in facts["findings"]:
-        step = known.get(found["step"]) or refuse("findings.step", "is not there")
-        if found["waived"] is None:
-            if step["stage"] in BEFORE and found["severity"] in ("high", "critical"): refuse("findings", "one is left")
+        if gate["gate"] not in [m["name"] for m in metrics]:
+            gaps.add(f"step {name} has a gate {gate['gate']} that nobody asked for")
+    for metric in metrics:
+        mine = [g for g in gates if g["gate"] == metric["name"]]
+        if not mine:
+            gaps.add(f"step {name} lacks {metric['name']}", f"step {name} has no gate {metric['name']}: nothing was measured")
             continue
-        day = (step["scheduled"] or step["finished"] or facts["ended"])[:10]
-        def waives(waiver):
-            return (waiver["rule"] == found["rule"] and waiver.get("module") in (None, found["module"])
-                    and len(waiver["expires"]) == 10 and waiver["expires"] >= day
-                    and (found["severity"] != "critical" or found["rule"].rpartition("/")[2] in waiver["reason"])
-                    and found["waived"] == f"{waiver['reason']} (until {waiver['expires']})")
-        if step["agent"] != "security" or not any(map(waives, spec.get("waivers", []))):
-            refuse("findings.waived", "nothing waives it")
+        if len(mine) != 1:
+            gaps.add(f"step {name} has the gate {metric['name']} more than once")
+            continue
+        gate, (provider,) = mine[0], metric["provider"].keys() if isinstance(metric["provider"], dict) else (metric["provider"],)
+        if gate["outcome"] != "succeeded":
+            gaps.add(f"step {name}: {gate['gate']} is {gate['outcome']}")
+        if gate["limit"] != limit_of(metric):
+            gaps.add(f"step {name}: {gate['gate']} has the limit {gate['limit']!r} and not {limit_of(metric)!r}")
+        if gate["measured"] is None and metric.get("noData", "inconclusive") == "pass":
+            continue
+        if not finite(gate["measured"]):
+            gaps.add(f"step {name}: {gate['gate']} has no value")
+            continue
+        counted = provider in ("errorRate", "latency", "requestRate")
+        if type(gate["samples"]) is not int or gate["samples"] < (metric.get("minimumSamples", 20) if counted else 1):
+            gaps.add(f"step {name}: {gate['gate']} has too few samples")
+        if provider == "errorRate" and not 0 <= gate["measured"] <= 1:
+            gaps.add(f"step {name}: {gate['measured']} is no error rate")
+        tolerated = metric.get("failureLimit", 0) > 0 or metric.get("inconclusiveLimit", 0) > 0
+        if not tolerated:
+            where = f"step {name}"
+            if metric.get("success") is not None and not condition(metric["success"], where)(gate["measured"]):
+                gaps.add(f"step {name}: {gate['measured']} is not {metric['success']}")
+            if metric.get("failure") is not None and condition(metric["failure"], where)(gate["measured"]):
+                gaps.add(f"step {name}: {gate['measured']} is {metric['failure']}")
 
 
-def experts(facts):
-    opinion, needed = facts["experts"]["opinion"], facts["policy"]["experts"] == "require"
-    if facts["mode"] == "rollback":
-        if opinion is not None: refuse("experts.opinion", "a way back asks nobody")
-        return
+def analyses_of(spec, module):
+    out = [module.get("analysis")]
+    strategy = module.get("strategy") or spec.get("strategy") or {}
+    if isinstance(strategy, dict):
+        out += [s["analysis"] for s in (strategy.get("canary") or {}).get("steps", []) if "analysis" in s]
+        green = strategy.get("blueGreen") or {}
+        out += [green.get("prePromotion"), green.get("postPromotion")]
+    return [a for a in out if a is not None]
+
+
+def gaps_of(story, p):
+    """What the promotion lacks. STORY is what the journal tells, P the predicate."""
+    gaps, spec, plan = Gaps(), story.spec, story.plan
+    if plan is None:
+        gaps.add("there is no plan")
+        return gaps
+    if plan.get("spec") != story.spec_digest or not equal(plan.get("target"), target_of(spec)):
+        gaps.add("the plan is not that of the spec")
+    if plan.get("baseline") != story.baseline_digest:
+        gaps.add("the plan has another baseline")
+    modules = {m["name"]: m for m in spec["modules"]}
+    skippers = {i["by"] for i in story.interventions if i["what"] == "promoted_in_full"}
+    for step, last, told in story.steps():
+        name, result = step["id"], told.get("result") or {}
+        gates = [{"measured": None, "limit": None, "samples": None, **g} for g in result.get("gates") or []]
+        if step["stage"] in ("check", "execute", "verify") and result.get("outcome") != "succeeded":
+            gaps.add(f"step {name} did not succeed")
+        skipped = result.get("skippedBy", result.get("skipped_by"))
+        if skipped is not None:
+            if step["do"] != "analyse":
+                gaps.add(f"step {name} is no analysis and was skipped")
+            elif skipped not in skippers or not skipped.startswith(("unauthenticated:", "signer:")):
+                gaps.add(f"step {name} was skipped by {skipped}, who did not promote in full")
+            elif any(g["outcome"] == "failed" for g in gates):
+                gaps.add(f"a gate of step {name} failed")
+        elif step["do"] == "set-weight" and step.get("verify"):
+            traffic_gaps(step, gates, gaps)
+        elif step["do"] == "smoke":
+            smoke_gaps(step, modules.get(step.get("module")), gates, gaps)
+        elif step["do"] == "analyse":
+            if not any(equal(step["analysis"], a) for a in analyses_of(spec, modules.get(step.get("module"), {}))):
+                gaps.add(f"step {name} has an analysis that the spec does not ask for")
+            analysis_gaps(step, gates, gaps)
+        elif any(g["outcome"] == "failed" for g in gates):
+            gaps.add(f"a gate of step {name} failed")
+
+    # Who approved.
+    if story.mode == "rollback":
+        for step in plan["steps"]:
+            if step["do"] in ("review", "pause", "analyse", "guard", "smoke"):
+                gaps.add(f"the plan of a way back has the step {step['id']}")
+        if p["approvals"] or p["experts"]["opinion"] is not None:
+            gaps.add("a way back has approvals or an opinion")
+    else:
+        wanted = (spec.get("gates") or {}).get("approvals") or {}
+        allowed = wanted.get("from") or []
+        human = span((spec.get("deadlines") or {}).get("human", "1day"), "deadlines.human")
+        people = set()
+        for a in story.approvals:
+            kind, _, name = a["by"].partition(":")
+            may = not allowed or name in allowed or a["by"] in allowed
+            if kind == "unauthenticated" and (not may or name == name_of(story.initiator)):
+                gaps.add(f"{a['by']} may not approve")
+            if (kind in ("unauthenticated", "signer") and may and name != name_of(story.initiator) and a["plan"] == story.plan_digest
+                    and story.received <= a["at"] <= story.ended and a["until"] is not None
+                    and a["at"] <= a["until"] <= a["at"] + human):
+                people.add(name)
+        if len(people) < wanted.get("required", 0):
+            gaps.add(f"{len(people)} approved and {wanted['required']} had to")
+        if story.terms and not story.went_on:
+            gaps.add("signatures were waited for, and the deployment never went on")
+        for text in story.approval_gaps:
+            gaps.add(text)
+        if p["policy"]["experts"] == "require":
+            opinion_gaps(p["experts"]["opinion"], gaps)
+
+    # What the agents found.
+    began = {step["id"]: (step["agent"], told.get("scheduled")) for step, _, told in story.steps()}
+    for f in p["findings"]:
+        if f["waived"] is None:
+            if f["severity"] in ("high", "critical"):
+                gaps.add(f"nobody accepted {f['rule']}")
+            continue
+        agent, at = began[f["step"]]
+        if agent != "security" or at is None:
+            gaps.add(f"{f['rule']} was not found by the security agent and is called accepted")
+            continue
+        if not any(w["rule"] == f["rule"] and w.get("module") in (None, f["module"]) and rfc3339(at)[:10] <= w["expires"]
+                   and f["waived"] == f"{w['reason']} (until {w['expires']})"
+                   and (f["severity"] != "critical" or f["rule"].rsplit("/", 1)[-1] in w["reason"])
+                   for w in spec.get("waivers") or []):
+            gaps.add(f"{f['rule']} is called accepted, and no waiver does so")
+
+    # When it was.
+    begin, end = story.received - SKEW, instant(p["issued"], "issued") + SKEW
+    times = [story.ended] + [a["at"] for a in story.approvals] + [i["at"] for i in story.interventions]
+    for step, _, told in story.steps():
+        for each in story.attempts.get(step["id"], {}).values():
+            times += [each[k] for k in ("scheduled", "finished") if k in each]
+            times += [g["at"] for g in (each.get("result") or {}).get("gates") or []]
+    if any(not begin <= t <= end for t in times):
+        gaps.add("something was done before the request or after the certificate")
+
+    if p["observed"] is None:
+        gaps.add("nobody looked at what runs")
+    elif p["observed"]["differences"]:
+        gaps.add("what runs differs from the spec")
+    return gaps
+
+
+def opinion_gaps(opinion, gaps):
     if opinion is None:
-        if needed: refuse("experts.opinion", "is not there")
-        return
-    if not needed: return
-    if opinion["action"] != "approve": refuse("experts.opinion.action", "does not approve")
-    votes = [vote["vote"] for vote in opinion["votes"] if vote["status"] == "ok"]
-    approve, reject, change = (votes.count(stance) for stance in ("approve", "reject", "needs_change"))
-    counted = approve + reject + change
-    if opinion["counted"] != counted: refuse("experts.opinion.counted", "is not what stands there")
-    if not 0 <= opinion["effective"] <= counted + 1e-6: refuse("experts.opinion.effective", "is more than stands there")
-    if approve == 0:
-        refuse("experts.opinion.action", "does not follow from the votes")
-    names = [vote["expert"] for vote in opinion["votes"]]
-    if len(set(names)) != len(names): refuse("experts.opinion.votes", "somebody votes twice")
-    for vote in opinion["votes"]:
-        if vote["status"] not in ("ok", "abstained") and vote["vote"] is not None: refuse("experts.opinion.votes", "of nobody")
+        return gaps.add("the experts gave no opinion")
+    votes = opinion["votes"]
+    ok = [v for v in votes if v["status"] == "ok" and v["vote"] is not None and v["vote"] != "abstain"]
+    if opinion["action"] != "approve":
+        gaps.add("the experts do not approve")
+    if opinion["counted"] != len(ok):
+        gaps.add("the opinion counts other votes than stand there")
+    if not finite(opinion["effective"]) or not 0 <= opinion["effective"] <= len(ok):
+        gaps.add("the opinion is worth more than its votes")
+    if len({v["expert"] for v in votes}) != len(votes):
+        gaps.add("an expert votes twice")
+    if any(v["vote"] is not None and v["status"] not in ("ok", "abstained") for v in votes):
+        gaps.add("an expert without an answer has a vote")
+    if any(v["status"] == "ok" and v["vote"] is None for v in votes):
+        gaps.add("an answer without a vote")
+    if not any(v["vote"] == "approve" for v in ok):
+        gaps.add("no vote is for it")
 
 
-def times(facts):
-    first, last = millis(facts["received"], "received") - SKEW, millis(facts["issued"], "issued") + SKEW
-    def between(text, field):
-        if text is not None and not first <= millis(text, field) <= last: refuse(field, "is not on the way")
-    for step in facts["steps"]:
-        between(step["scheduled"], "steps.scheduled")
-        between(step["finished"], "steps.finished")
-        if step["scheduled"] and step["finished"]:
-            if millis(step["finished"], "") + SKEW < millis(step["scheduled"], ""): refuse("steps.finished", "is too early")
-    for gate in facts["gates"]: between(gate["at"], "gates.at")
-    for done in facts["interventions"]: between(done["at"], "interventions.at")
+# ---------------------------------------------------------------- the log
+
+def check_event(entry, where, story, what_of, record_event):
+    record, event, part = record_event
+    if entry.get("subject") != story.deployment:
+        raise Bad(f"{where}.subject", "is another deployment")
+    if entry.get("cause") != f"{story.deployment}:{record['version']}":
+        raise Bad(f"{where}.cause", f"is not that of the journal's {what_of} event")
+    if entry.get("action") != f"deployment.{event['event']}":
+        raise Bad(f"{where}.action", f"is not that of the journal's {what_of} event")
+    if type(entry.get("part")) is not int or entry["part"] != part:
+        raise Bad(f"{where}.part", f"is not that of the journal's {what_of} event")
+    detail = entry.get("detail")
+    if entry.get("payload") is None:
+        if not equal(detail, event):
+            raise Bad(f"{where}.detail", "is not the event of the journal")
+    elif isinstance(detail, dict):
+        for key, value in detail.items():
+            if key in event and not isinstance(event[key], (dict, list)) and len(canonical(event[key])) <= 64 and not equal(value, event[key]):
+                raise Bad(f"{where}.detail.{key}", "is not as in the journal")
 
 
-# --- the whole
-
-FACTS = ["deployment", "target", "mode", "ending", "cause", "missing", "initiator", "forced", "received", "ended", "issued", "spec",
-         "plan", "baseline", "policy", "approvals", "artifacts", "steps", "gates", "findings", "experts", "interventions",
-         "observed", "inputs", "journal", "audit", "certifier"]
-
-
-def leaf_of(entry, record, part, field):
-    leaf, event = strict(entry, field), record["events"][part - 1]
-    place = (leaf.get("subject"), leaf.get("cause"), leaf.get("action"), leaf.get("part"), leaf.get("parts"))
-    if place != (record["id"], f"{record['id']}:{record['version']}", f"deployment.{event['event']}", part, len(record["events"])):
-        refuse(field, "is another leaf")
-    for name, value in (leaf.get("detail") or {}).items():
-        if isinstance(value, str) and name in event and event[name] != value: refuse(field, f"says another {name}")
+def read_entry(part, where, policy):
+    exact(part, ("entry", "proof"), where)
+    entry = read_canonical(is_text(part["entry"], f"{where}.entry"), f"{where}.entry")
+    if not isinstance(entry, dict):
+        raise Bad(f"{where}.entry", "is no fact")
+    proof = Proof(is_text(part["proof"], f"{where}.proof"), f"{where}.proof")
+    proof.check(part["entry"])
+    own, seen = policy.believe(proof.checkpoint, f"{where}.proof")
+    return entry, proof, own, seen
 
 
-def placed(range, audit, records, trust):
-    for name, record in (("first", records[0]), ("last", records[-1])):
-        inclusion = fields(range[name], ["entry", "proof"], f"journal.range.{name}")
-        leaf_of(inclusion["entry"], record, 1 if name == "first" else len(record["events"]), f"journal.range.{name}.entry")
-        proof = notes.Proof(inclusion["proof"], f"journal.range.{name}.proof")
-        proof.holds(inclusion["entry"])
-        if trust.policy: trust.policy.check(proof.note, proof.field)
-        if proof.index != audit[name]: refuse(f"predicate.audit.{name}", "is another")
-        if proof.note.origin != audit["origin"]: refuse("predicate.audit.origin", "is another")
-        if name == "last" and (proof.note.size, base64.b64encode(proof.note.root).decode()) != (audit["size"], audit["root"]):
-            refuse("predicate.audit.size", "is not that of the proof")
+def check_log(certificate, p, story, policy, statement_digest, summary_digest):
+    """Gives the function `shown_before(ms) by witnesses`, and the earliest time the log or witnesses say, in seconds."""
+    if certificate["log"] is None:
+        raise Bad("log", "there is no proof, and the trust file names a log")
+    audit, span_ = p["audit"], certificate["journal"]["range"]
+    if audit is None:
+        raise Bad("audit", "the statement names no place of the journal in the log")
+    for name, place in (("first", story.first), ("last", story.last)):
+        where = f"journal.range.{name}"
+        entry, proof, _, _ = read_entry(span_[name], where, policy)
+        check_event(entry, f"{where}.entry", story, name, place)
+        if proof.index != audit[name]:
+            raise Bad(f"{where}.proof", f"is of {proof.index} and not of {audit[name]}")
+        if proof.checkpoint.origin != audit["origin"]:
+            raise Bad(f"{where}.proof", "is of another log")
+        if name == "last":
+            if proof.checkpoint.size != audit["size"]:
+                raise Bad("audit.size", "is not that of the proof")
+            if base64.b64encode(proof.checkpoint.root).decode() != audit["root"]:
+                raise Bad("audit.root", "is not that of the proof")
+    if audit["first"] > audit["last"]:
+        raise Bad("audit.first", "is after the last")
+    entry, proof, own, seen = read_entry(certificate["log"], "log", policy)
+    if proof.checkpoint.origin != audit["origin"]:
+        raise Bad("log.proof", "is of another log")
+    if proof.index <= audit["last"]:
+        raise Bad("log.proof", "the certificate's record stands before the journal's")
+    if entry.get("action") != "certificate.issued":
+        raise Bad("log.entry.action", "is not certificate.issued")
+    if entry.get("subject") != story.deployment:
+        raise Bad("log.entry.subject", "is another deployment")
+    if entry.get("cause") != f"{story.deployment}:{story.version}":
+        raise Bad("log.entry.cause", "is another state of the journal")
+    told = {"ending": p["ending"], "statement": statement_digest, "summary": summary_digest}
+    if not equal(entry.get("detail"), told):
+        raise Bad("log.entry.detail", f"is not {told}")
+    return own, seen
 
 
-def logged(file, facts, envelope, trust):
-    """When a witness, and when the log itself, shows the certificate."""
-    if file["log"] is not None:
-        for part in fields(file["log"], ["entry", "proof"], "log").values():
-            if not isinstance(part, str): refuse("log", "is no text")
-    if trust.policy is None: return None, None
-    if file["log"] is None: refuse("log", "is null, and the trust file wants the log's proof")
-    inclusion = fields(file["log"], ["entry", "proof"], "log")
-    leaf = strict(inclusion["entry"], "log.entry")
-    detail = {"ending": facts["ending"], "statement": digest(envelope), "summary": digest(file["vsa"])}
-    expected = ("certificate.issued", facts["deployment"], f"{facts['deployment']}:{facts['journal']['version']}", detail)
-    if (leaf.get("action"), leaf.get("subject"), leaf.get("cause"), leaf.get("detail")) != expected:
-        refuse("log.entry", "is not the record of this certificate")
-    proof = notes.Proof(inclusion["proof"], "log.proof")
-    proof.holds(inclusion["entry"])
-    witnessed, own = trust.policy.check(proof.note, "log.proof")
-    audit = facts["audit"]
-    if audit:
-        if audit["origin"] != proof.note.origin: refuse("predicate.audit.origin", "is another")
-        if audit["last"] >= proof.index: refuse("predicate.audit.last", "is after the certificate")
-        is_one = audit["size"] != proof.note.size or audit["root"] == base64.b64encode(proof.note.root).decode()
-        if audit["size"] > proof.note.size or not is_one: refuse("predicate.audit.size", "is not of this log")
-    return witnessed, own
+def check_keys(keys, trust, issued, now, own, seen):
+    for key in keys:
+        where = f"key {key.id[:12]}"
+        if issued < key.start:
+            raise Bad(where, "was not valid yet when the certificate was issued")
+        ends = []
+        if key.revoked is not None:
+            ends.append((key.revoked, True))
+        if key.end is not None and now >= key.end:
+            ends.append((key.end, False))
+        for end, revoked in ends:
+            how = "is revoked" if revoked else "is over"
+            if trust.log is None:
+                raise Bad(where, f"{how}, and no log says that the certificate was there before")
+            early = {name for name, time in seen.items() if time * 1000 < end}
+            if trust.log.quorum != "none":
+                good = trust.log.met(early)
+            else:
+                good = bool(early) or (not revoked and not seen and own is not None and own * 1000 < end)
+            if not good:
+                raise Bad(where, f"{how}, and nobody saw the certificate before")
 
 
-def in_force(key, issued, witnessed, own, now):
-    if issued < millis(key["validFrom"], "trust"): refuse("trust.keys", "is not valid yet")
-    if key["validUntil"] is not None and issued >= millis(key["validUntil"], "trust"): refuse("trust.keys", "is over")
-    if key["revoked"] is not None:
-        if witnessed is None or witnessed >= millis(key["revoked"], "trust"): refuse("trust.keys", "is revoked")
-    elif key["validUntil"] is not None and millis(key["validUntil"], "trust") <= now:
-        seen = witnessed if witnessed is not None else own
-        if seen is None or seen >= millis(key["validUntil"], "trust"): refuse("trust.keys", "is over, and nothing shows it before")
+# ---------------------------------------------------------------- one certificate
+
+def check_certificate(data, trust, now):
+    certificate = read_json(data, "file")
+    exact(certificate, ("mediaType", "bundle", "vsa", "documents", "journal", "log"), "certificate")
+    if certificate["mediaType"] != "application/vnd.code.certificate.v1+json":
+        raise Bad("mediaType", "is that of something else")
+    bundle = exact(certificate["bundle"], ("mediaType", "dsseEnvelope", "verificationMaterial"), "bundle")
+    if bundle["mediaType"] != "application/vnd.dev.sigstore.bundle.v0.3+json":
+        raise Bad("bundle.mediaType", "is not that of a bundle of version 0.3")
+
+    # 1. The envelopes.
+    payload, keys = open_envelope(bundle["dsseEnvelope"], ["ecdsa-p256-sha256"], trust, "bundle.dsseEnvelope")
+    hint = base64.b64encode(bytes.fromhex(keys[0].id)).decode()
+    if not equal(bundle["verificationMaterial"], {"publicKey": {"hint": hint}, "tlogEntries": []}):
+        raise Bad("bundle.verificationMaterial", "does not name the key that signed")
+    statement = read_json(payload, "statement")
+    summary_payload, more = open_envelope(certificate["vsa"], ["ecdsa-p256-sha256", "ml-dsa-65"], trust, "vsa")
+    summary = read_json(summary_payload, "summary")
+    keys += more
+
+    # The statement's shape.
+    exact(statement, ("_type", "subject", "predicateType", "predicate"), "statement")
+    if statement["_type"] != STATEMENT:
+        raise Bad("statement._type", "is no in-toto statement")
+    if statement["predicateType"] != "https://code.example/attestation/deployment/v1":
+        raise Bad("statement.predicateType", "is no deployment")
+    p = exact(statement["predicate"], FIELDS, "statement")
+    if p["ending"] not in ENDINGS:
+        raise Bad("ending", f"{short(p['ending'])} is not known")
+    if p["mode"] not in ("apply", "rollback"):
+        raise Bad("mode", f"{short(p['mode'])} is not known")
+    issued = instant(p["issued"], "issued")
+    exact(p["certifier"], ("replica", "version"), "certifier")
+    is_text(p["certifier"]["replica"], "certifier.replica")
+    is_text(p["certifier"]["version"], "certifier.version")
+    exact(p["journal"], ("version", "digest"), "journal")
+    if p["observed"] is not None:
+        exact(p["observed"], ("at", "expected", "differences"), "observed")
+        is_digest(p["observed"]["expected"], "observed.expected", null=True)
+        if not isinstance(p["observed"]["differences"], list):
+            raise Bad("observed.differences", "is no list")
+        for i, difference in enumerate(p["observed"]["differences"]):
+            is_text(difference, f"observed.differences[{i}]")
+    if p["audit"] is not None:
+        exact(p["audit"], ("origin", "first", "last", "records", "size", "root"), "audit")
+        is_text(p["audit"]["origin"], "audit.origin")
+        is_text(p["audit"]["root"], "audit.root")
+        for field in ("first", "last", "records", "size"):
+            is_count(p["audit"][field], f"audit.{field}")
+    if not isinstance(p["missing"], list) or not all(isinstance(m, str) for m in p["missing"]):
+        raise Bad("missing", "is no list of texts")
+    if bool(p["missing"]) != (p["ending"] == "UNPROVEN"):
+        raise Bad("missing", "is filled exactly when the ending is UNPROVEN")
+
+    # 2. The documents.
+    documents = exact(certificate["documents"], ("spec", "plan"), "documents")
+    spec = read_canonical(is_text(documents["spec"], "documents.spec"), "documents.spec")
+    if digest_text(documents["spec"]) != p["spec"]:
+        raise Bad("spec", "is not the digest of the enclosed spec")
+    if (documents["plan"] is None) != (p["plan"] is None):
+        raise Bad("plan", "is there without its document, or the other way round")
+    if documents["plan"] is not None:
+        read_canonical(is_text(documents["plan"], "documents.plan"), "documents.plan")
+        if digest_text(documents["plan"]) != p["plan"]:
+            raise Bad("plan", "is not the digest of the enclosed plan")
+    journal = exact(certificate["journal"], ("records", "range"), "journal")
+    records = read_canonical(is_text(journal["records"], "journal.records"), "journal.records")
+    if digest_text(journal["records"]) != p["journal"]["digest"]:
+        raise Bad("journal.digest", "is not that of the enclosed journal")
+    if (journal["range"] is None) != (p["audit"] is None):
+        raise Bad("journal.range", "is there without `audit`, or the other way round")
+    if journal["range"] is not None:
+        exact(journal["range"], ("first", "last"), "journal.range")
+        for name in ("first", "last"):
+            exact(journal["range"][name], ("entry", "proof"), f"journal.range.{name}")
+    if certificate["log"] is not None:
+        exact(certificate["log"], ("entry", "proof"), "log")
+
+    # 3. The statement told again.
+    story = Story(records)
+    if not equal(p["journal"]["version"], story.version):
+        raise Bad("journal.version", f"is not {story.version}")
+    if digest(story.spec) != p["spec"]:
+        raise Bad("spec", "is not that of the journal")
+    if story.ending is None:
+        raise Bad("ending", "the journal tells of none")
+    if p["audit"] is not None and p["audit"]["records"] != story.version:
+        raise Bad("audit.records", f"is not {story.version}")
+    told = story.tell()
+    if story.ending == "PROMOTED" and p["ending"] == "UNPROVEN":
+        told["ending"] = "UNPROVEN"
+    for field in told:
+        differ(p[field], told[field], field)
+    check_shape(p)
+
+    subjects = [] if p["plan"] is None else [{"name": "plan", "digest": {"sha256": p["plan"][7:]}}]
+    subjects.append({"name": "spec", "digest": {"sha256": p["spec"][7:]}})
+    subjects += [{"name": f"{a['module']} {a['name']}", "digest": {"sha256": a["digest"][7:]}} for a in told["artifacts"] if a["digest"] is not None]
+    differ(statement["subject"], subjects, "subject")
+
+    # The summary.
+    statement_digest, summary_digest = digest(bundle["dsseEnvelope"]), digest(certificate["vsa"])
+    target = ".".join(target_of(spec)[k] for k in ("environment", "platform", "name"))
+    passed = p["mode"] == "apply" and p["ending"] == "PROMOTED"
+    differ(summary, {
+        "_type": STATEMENT, "subject": subjects, "predicateType": "https://slsa.dev/verification_summary/v1",
+        "predicate": {
+            "verifier": {"id": "https://code.example/certifier", "version": {"code": p["certifier"]["version"]}},
+            "timeVerified": p["issued"], "resourceUri": f"code:{target}",
+            "policy": {"uri": f"code:policy/{target}", "digest": {"sha256": told["policy"]["digest"][7:]}},
+            "inputAttestations": [{"uri": f"code:certificate/{p['deployment']}", "digest": {"sha256": statement_digest[7:]}}],
+            "verificationResult": "PASSED" if passed else "FAILED", "verifiedLevels": ["CODE_DEPLOYMENT_L1" if passed else "FAILED"],
+            "slsaVersion": "1.1"}}, "summary")
+
+    # 4. What was seen, and when.
+    promotion = p["ending"] in ("PROMOTED", "UNPROVEN")
+    if p["observed"] is None:
+        latest = story.ended
+    elif not promotion and p["ending"] != "ROLLED_BACK":
+        raise Bad("observed", "nothing is expected after this ending")
+    else:
+        latest = instant(p["observed"]["at"], "observed.at")
+        expected = p["spec"] if promotion else (story.plan or {}).get("baseline")
+        if p["observed"]["expected"] != expected:
+            raise Bad("observed.expected", f"is not {expected}")
+        if latest < story.ended:
+            raise Bad("observed.at", "is before the end")
+    if issued < latest:
+        raise Bad("issued", "is before the look at what runs")
+
+    # 5. to 7. The log, the time and the keys.
+    own, seen = None, {}
+    if trust.log is not None:
+        own, seen = check_log(certificate, p, story, trust.log, statement_digest, summary_digest)
+        times = ([own] if own is not None else []) + list(seen.values())
+        if times and issued > min(times) * 1000 + SKEW:
+            raise Bad("issued", "is after the log's checkpoint")
+    if issued > now + SKEW:
+        raise Bad("issued", "is in the future")
+    check_keys(keys, trust, issued, now, own, seen)
+
+    # 8. What a promotion must show.
+    if promotion:
+        gaps = gaps_of(story, p)
+        if p["ending"] == "PROMOTED" and gaps:
+            raise Bad("ending", f"this is no proven promotion: {gaps[0][1]}")
+        if p["ending"] == "UNPROVEN":
+            if not gaps:
+                raise Bad("ending", "nothing is missing")
+            texts = [text for text, _ in gaps]
+            if None not in texts:
+                differ(p["missing"], texts, "missing")
+            elif not all(text in p["missing"] for text in texts if text is not None):
+                raise Bad("missing", f"does not name {texts}")
 
 
-def verify(data, trust, now):
-    try: text = data.decode()
-    except UnicodeDecodeError: refuse("certificate", "is no text")
-    file = fields(read(text, "certificate"), ["mediaType", "bundle", "vsa", "documents", "journal", "log"], "certificate")
-    bundle = fields(file["bundle"], ["mediaType", "verificationMaterial", "dsseEnvelope"], "bundle")
-    if file["mediaType"] != "application/vnd.code.certificate.v1+json": refuse("mediaType", "is another")
-    if bundle["mediaType"] != "application/vnd.dev.sigstore.bundle.v0.3+json": refuse("bundle.mediaType", "is another")
-    envelope = bundle["dsseEnvelope"]
-    payload, keys = signed(envelope, "bundle.dsseEnvelope", ["ecdsa-p256-sha256"], trust)
-    also, more = signed(file["vsa"], "vsa", ["ecdsa-p256-sha256", "ml-dsa-65"], trust)
-    material = fields(bundle["verificationMaterial"], ["publicKey", "tlogEntries"], "bundle.verificationMaterial")
-    hint = fields(material["publicKey"], ["hint"], "bundle.verificationMaterial.publicKey")["hint"]
-    if hint != base64.b64encode(bytes.fromhex(keys[0]["id"])).decode(): refuse("bundle.verificationMaterial.publicKey.hint", "is another")
-    if material["tlogEntries"] != []: refuse("bundle.verificationMaterial.tlogEntries", "are of another log")
-    statement = fields(read(payload, "bundle.dsseEnvelope.payload"), ["_type", "subject", "predicateType", "predicate"], "statement")
-    if (statement["_type"], statement["predicateType"]) != (STATEMENT, PREDICATE): refuse("statement", "is of another type")
-    facts = fields(statement["predicate"], FACTS, "predicate")
-
-    documents = fields(file["documents"], ["spec", "plan"], "documents")
-    spec = strict(documents["spec"], "documents.spec")
-    plan = None if documents["plan"] is None else strict(documents["plan"], "documents.plan")
-    journal = fields(file["journal"], ["records", "range"], "journal")
-    records = strict(journal["records"], "journal.records")
-    if sha256(documents["spec"].encode()) != facts["spec"]: refuse("documents.spec", "has another digest")
-    if (None if plan is None else sha256(documents["plan"].encode())) != facts["plan"]: refuse("documents.plan", "has another digest")
-    if facts["journal"] != {"version": len(records), "digest": sha256(journal["records"].encode())}:
-        refuse("predicate.journal", "is not that which is enclosed")
-
-    it = story(records, "journal.records")
-    if it["received"]["spec"] != spec or it["plan"] != plan: refuse("journal.records", "is of another spec or plan")
-    expected = told_again(it, facts, spec, records)
-    gap = gaps(facts, spec, plan) if expected["ending"] == "PROMOTED" else None
-    if expected["ending"] == "PROMOTED" and gap: expected["ending"] = "UNPROVEN"
-    if facts["ending"] == "PROMOTED" and gap: raise Refused(f"predicate.{gap.field}", gap.text)
-    if bool(facts["missing"]) != (expected["ending"] == "UNPROVEN"): refuse("predicate.missing", "fits not the ending")
-    taken = ("observed", "audit", "certifier", "issued", "journal", "missing")
-    same("predicate", {name: value for name, value in facts.items() if name not in taken}, expected)
-    ended, issued = millis(facts["ended"], "predicate.ended"), millis(facts["issued"], "predicate.issued")
-    seen = ended
-    if facts["observed"] is not None:
-        fields(facts["observed"], ["at", "expected", "differences"], "predicate.observed")
-        seen = millis(facts["observed"]["at"], "predicate.observed.at")
-    if seen < ended: refuse("predicate.observed.at", "is before the end")
-    if issued < seen: refuse("predicate.issued", "is before the look")
-    fields(facts["certifier"], ["replica", "version"], "predicate.certifier")
-
-    subjects = ([{"name": "plan", "digest": {"sha256": facts["plan"][7:]}}] if facts["plan"] else []) + [
-        {"name": "spec", "digest": {"sha256": facts["spec"][7:]}}] + [
-        {"name": f"{artifact['module']} {artifact['name']}", "digest": {"sha256": artifact["digest"][7:]}}
-        for artifact in facts["artifacts"] if artifact["digest"]]
-    if statement["subject"] != subjects: refuse("statement.subject", "are others")
-    target, passed = ".".join(facts["target"][part] for part in ("environment", "platform", "name")), facts["mode"] == "apply" and facts["ending"] == "PROMOTED"
-    summary = {"_type": STATEMENT, "predicateType": SUMMARY, "subject": subjects, "predicate": {
-        "verifier": {"id": "https://code.example/certifier", "version": {"code": facts["certifier"]["version"]}},
-        "timeVerified": facts["issued"], "resourceUri": f"code:{target}",
-        "policy": {"uri": f"code:policy/{target}", "digest": {"sha256": facts["policy"]["digest"][7:]}},
-        "inputAttestations": [{"uri": f"code:certificate/{facts['deployment']}", "digest": {"sha256": digest(envelope)[7:]}}],
-        "verificationResult": "PASSED" if passed else "FAILED", "verifiedLevels": ["CODE_DEPLOYMENT_L1" if passed else "FAILED"],
-        "slsaVersion": "1.1"}}
-    same("vsa", read(also, "vsa.payload"), summary)
-
-    audit = facts["audit"]
-    if (audit is None) != (journal["range"] is None): refuse("journal.range", "does not fit the statement")
-    if audit is not None:
-        fields(audit, ["origin", "first", "last", "records", "size", "root"], "predicate.audit")
-        if audit["records"] != len(records): refuse("predicate.audit.records", "are not those of the journal")
-        placed(fields(journal["range"], ["first", "last"], "journal.range"), audit, records, trust)
-    witnessed, own = logged(file, facts, envelope, trust)
-    seen = witnessed if witnessed is not None else own
-    if issued > min(now, seen if seen is not None else now) + SKEW: refuse("predicate.issued", "is in the future")
-    for key in keys + more: in_force(key, issued, witnessed, own, now)
+def one_line(text):
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-def main(trust, now, *files):
-    trust = Trust(Path(trust).read_text())
-    for file in files:
+def main():
+    if len(sys.argv) < 4:
+        sys.exit("usage: certificate.py TRUST NOW FILE...")
+    trust = trouble = None
+    now = int(sys.argv[2])
+    try:
+        with open(sys.argv[1], "rb") as file:
+            trust = Trust(file.read())
+    except Bad as bad:
+        trouble = f"trust: {bad.field}: {bad.why}"
+    except OSError as error:
+        trouble = f"trust: {error}"
+    for path in sys.argv[3:]:
         try:
-            verify(Path(file).read_bytes(), trust, int(now))
-            print(f"{file} valid")
-        except Refused as refused: print(f"{file} invalid: {refused}")
-        # What has not the shape that the documents describe is not read.
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, StopIteration) as error:
-            print(f"{file} invalid: certificate: cannot be read: {type(error).__name__} {error}")
+            if trouble:
+                print(f"{path} invalid: {trouble}")
+                continue
+            with open(path, "rb") as file:
+                data = file.read()
+            check_certificate(data, trust, now)
+            print(f"{path} valid")
+        except Bad as bad:
+            print(one_line(f"{path} invalid: {bad.field}: {bad.why}"))
+        except OSError as error:
+            print(f"{path} invalid: file: {error}")
+        except Exception as error:  # a bug of ours, or a shape that we did not foresee: said, and not hidden
+            traceback.print_exc()
+            print(one_line(f"{path} invalid: ?: stumbled over {type(error).__name__}: {error}"))
 
 
-if __name__ == "__main__": main(*sys.argv[1:])
+if __name__ == "__main__":
+    main()

@@ -51,7 +51,8 @@ async fn calls(options: &Options) -> Result<Vec<Figure>> {
     let stage = Stage::start().await?;
     let (asker, answerer) = (stage.connect("asker").await?, stage.connect("answerer").await?);
     let _serving = answerer.answer(&ECHO, 64, |asked, _| async move { Ok(asked) }).await?;
-    let (raw_asker, raw_answerer) = (Raw::connect(&stage.url()).await?, Raw::connect(&stage.url()).await?);
+    let (raw_asker, raw_answerer) =
+        (Raw::connect(&stage.url(), &stage.key()).await?, Raw::connect(&stage.url(), &stage.key()).await?);
     let mut tasks = JoinSet::new();
     // Whoever asks raw encodes and decodes too; what is measured is the rest.
     let echo = |payload: &[u8]| serde_json::Value::decode(payload).unwrap_or_default().encode();
@@ -122,13 +123,15 @@ async fn jobs(options: &Options) -> Result<Vec<Figure>> {
     let waiting = Waiting::default();
     let handled = waiting.clone();
     let rules = WorkRules { concurrency: 64, ..WorkRules::default() };
+    worker.ensure_job(&WORK, rules.ack_wait).await?;
     let _serving = worker
         .work(&WORK, None, rules, move |job, _| {
             handled.done(&job);
             async { Ok(()) }
         })
         .await?;
-    let (raw_sender, raw_worker) = (Raw::connect(&stage.url()).await?, Raw::connect(&stage.url()).await?);
+    let (raw_sender, raw_worker) =
+        (Raw::connect(&stage.url(), &stage.key()).await?, Raw::connect(&stage.url(), &stage.key()).await?);
     raw_worker.queue("RAW_JOBS", "raw.job").await?;
     let (raw_waiting, mut tasks) = (Waiting::default(), JoinSet::new());
     let handled = raw_waiting.clone();
@@ -194,7 +197,7 @@ async fn raw_job_loop(raw: Raw, waiting: Waiting, first: u64, share: usize) -> R
 /// Both sides write to the streams of our journals with the same headers for compare-and-set and deduplication.
 async fn appends(options: &Options) -> Result<Vec<Figure>> {
     let stage = Stage::start().await?;
-    let (ours_bus, raw) = (stage.connect("writer").await?, Raw::connect(&stage.url()).await?);
+    let (ours_bus, raw) = (stage.connect("writer").await?, Raw::connect(&stage.url(), &stage.key()).await?);
     let mut figures = Vec::new();
     for in_flight in IN_FLIGHT {
         output::progress(format!("appends, {in_flight} in flight"));

@@ -34,6 +34,9 @@ struct Arguments {
     /// Be the orchestrator on this nats-server until the standard input ends. The program calls itself so.
     #[arg(long, value_name = "URL", hide = true)]
     orchestrator: Option<String>,
+    /// With `--orchestrator`: the key.
+    #[arg(long, hide = true)]
+    key: Option<std::path::PathBuf>,
     /// Ended deployments that it keeps for lists.
     #[arg(long, hide = true, default_value_t = REMEMBERED)]
     remembered: usize,
@@ -76,7 +79,8 @@ async fn main() -> Result<()> {
 }
 
 async fn be_the_orchestrator(url: &str, arguments: &Arguments) -> Result<()> {
-    let bus = stage::connect(url, "orchestrator").await?;
+    let key = arguments.key.clone().context("--orchestrator needs --key")?;
+    let bus = stage::connect(url, &key, "orchestrator").await?;
     let mut config =
         orchestrator::Config { remembered: arguments.remembered, ..orchestrator::Config::default() };
     if let Some(seconds) = arguments.sweep {
@@ -111,6 +115,8 @@ impl Engine {
             orchestrator.args(["--sweep", &seconds.to_string()]);
         }
         let orchestrator = orchestrator
+            .arg("--key")
+            .arg(stage.key())
             .args(["--orchestrator", &stage.url(), "--remembered", &remembered.min(REMEMBERED).to_string()])
             .stdin(Stdio::piped())
             .kill_on_drop(true)
@@ -128,7 +134,7 @@ impl Engine {
         tokio::time::timeout(Duration::from_secs(20), ready)
             .await
             .context("the orchestrator did not answer")?;
-        let raw = Raw::connect(&stage.url()).await?;
+        let raw = Raw::connect(&stage.url(), &stage.key()).await?;
         raw.streams().await?;
         let client = Client { bus, watch, run: "run".to_owned() };
         Ok(Engine { client, raw, orchestrator, _agents: agents, _following: following, _stage: stage })

@@ -12,8 +12,8 @@ use benches::{
     figure::{Aim, Better},
     output,
     rounds::Pair,
+    stage,
 };
-use bus::{NatsServer, ServerSettings};
 use clap::Parser;
 use nix::{
     sys::signal::{Signal, kill},
@@ -97,8 +97,7 @@ async fn end(child: &mut Child) -> Result<()> {
 async fn bare() -> Result<f64> {
     let folder = TempDir::with_prefix("code-start-")?;
     let began = Instant::now();
-    let mut server =
-        NatsServer::start(ServerSettings::new(folder.path())).await.context("starting nats-server")?;
+    let mut server = stage::start(folder.path()).await?;
     let took = began.elapsed();
     server.stop().await.context("stopping nats-server")?;
     Ok(took.as_secs_f64() * 1000.0)

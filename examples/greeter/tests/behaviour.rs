@@ -134,7 +134,7 @@ fn it_says_its_service_version_and_instance() {
 
     assert_eq!(reply.status, 200);
     assert!(reply.head.contains("x-version: 1.2.0"), "{}", reply.head);
-    assert_eq!(reply.body, r#"{"instance":"shop-1","service":"greeter","version":"1.2.0"}"#);
+    assert_eq!(reply.body, r#"{"service":"greeter","version":"1.2.0","instance":"shop-1"}"#);
 }
 
 #[test]

@@ -90,15 +90,49 @@ impl<S: State> Aggregate<S> {
         };
         let what = || format!("load the journal of {}", self.id);
         // A record that cannot be used, or that is missing, is named: nothing is folded over it.
-        let found = self.bus.examine_after(S::JOURNAL, &self.id, seq, Some(version + 1)).await;
-        self.fold(&found.and_then(Examined::whole).attempt(what())?)?;
+        let found =
+            self.bus.examine_after(S::JOURNAL, &self.id, seq, Some(version + 1)).await.attempt(what())?;
+        if seq > 0 && !found.unreadable.is_empty() {
+            self.fold_anew().await?;
+        } else {
+            self.fold(&found.whole().attempt(what())?)?;
+        }
         self.behind.store(false, Ordering::Relaxed);
         Ok(self.state())
+    }
+
+    /// What was folded may be passed over since, by a person with an engine that cannot read it: the journal is folded from
+    /// its beginning.
+    async fn fold_anew(&self) -> Result<(), Failure> {
+        let what = || format!("load the journal of {}", self.id);
+        let found = self.bus.examine(S::JOURNAL, &self.id).await;
+        let mut anew = S::default();
+        for entry in found.and_then(Examined::whole).attempt(what())? {
+            if let Err(source) = anew.fold(&entry.record, entry.seq) {
+                let bad = Error::Unfoldable { id: self.id.clone(), source: source.into() };
+                return Err(bad).attempt(format!("fold the journal of {}", self.id));
+            }
+        }
+        self.state.send_if_modified(|now| {
+            let is_newer = anew.seq() > now.seq();
+            if is_newer {
+                *now = Arc::new(std::mem::take(&mut anew));
+            }
+            is_newer
+        });
+        Ok(())
     }
 
     /// A record came by while the journals are followed. One that was folded before changes nothing; when records are
     /// missing in between, they are read.
     pub async fn heard(&self, entry: &Entry<S::Event>) -> Result<(), Failure> {
+        let (seq, version) = {
+            let state = self.state.borrow();
+            (state.seq(), state.version())
+        };
+        if entry.seq > seq && entry.record.version <= version {
+            return self.fresh().await.map(|_| ());
+        }
         match self.fold(std::slice::from_ref(entry))? {
             None => Ok(()),
             Some(_) => self.fresh().await.map(|_| ()),

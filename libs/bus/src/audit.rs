@@ -5,15 +5,10 @@ use std::str::FromStr;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use model::{Timestamp, Token};
+use model::{Principal, Timestamp, Token};
 use wire::Message;
 
-use crate::{
-    Bus, Error, SHARDS, Trail, frame,
-    streams::{DEAD, EVENTS, TRAIL},
-    subject::log_stream,
-    subjects::LOGS,
-};
+use crate::{Bus, Error, SHARDS, Trail, frame, subject::log_stream, subjects::LOGS};
 
 /// One stored message, as the broker has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +21,8 @@ pub struct Heard {
     pub subject: String,
     /// When it was stored.
     pub at: Timestamp,
-    /// Who said it, as it says of itself.
-    pub sender: String,
+    /// Who said it, when the message says who.
+    pub by: Option<Principal>,
     /// W3C traceparent of the cause.
     pub trace: Option<String>,
     /// What it is known by, when it was given an id.
@@ -38,10 +33,9 @@ pub struct Heard {
     pub payload: Bytes,
 }
 
-/// The streams that the audit log hears: every journal, the trail, the events and the dead letters.
-pub fn heard_streams() -> Vec<String> {
-    let logs = LOGS.iter().flat_map(|noun| (0..SHARDS).map(move |shard| log_stream(noun, shard)));
-    logs.chain([TRAIL, EVENTS, DEAD].map(str::to_owned)).collect()
+/// Nothing is ever taken out of this stream: what is missing in it was lost. So it is with journals.
+pub fn keeps_all(stream: &str) -> bool {
+    LOGS.iter().any(|noun| (0..SHARDS).any(|shard| log_stream(noun, shard) == stream))
 }
 
 impl Bus {
@@ -56,7 +50,7 @@ impl Bus {
         message: &M,
     ) -> Result<(), Error> {
         Token::from_str(source)?;
-        let mut headers = frame::headers::<M>(self.identity());
+        let mut headers = frame::headers::<M>(self.said_by());
         headers.insert(frame::MESSAGE_ID, frame::one_line(id));
         self.publish_raw(trail.subject(source), headers, message.encode().into()).await
     }
@@ -82,7 +76,7 @@ impl Bus {
         after: u64,
     ) -> impl Stream<Item = Heard> + Send + Unpin + 'static + use<> {
         let name = stream.to_owned();
-        self.tail(name.clone(), ">".to_owned(), after + 1)
+        self.tail(name.clone(), None, after + 1)
             .map(move |stored| {
                 let at = stored.message.info().map(|info| info.published.unix_timestamp_nanos());
                 let message = &stored.message;
@@ -114,7 +108,7 @@ fn heard(
         seq,
         subject: subject.to_owned(),
         at: frame::stored_at(nanoseconds),
-        sender: text(frame::SENDER).unwrap_or_default(),
+        by: frame::principal(headers).ok(),
         trace: text(frame::TRACEPARENT),
         message_id: text(frame::MESSAGE_ID),
         content: content.rsplit_once("proto=").map_or(content.clone(), |(_, name)| name.to_owned()),

@@ -86,12 +86,12 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
             Some(found) if is_deleted(&found.headers) => found.sequence,
             Some(_) => return Err(WriteError::Raced),
         };
-        self.write(key, frame::headers::<V>(self.bus.identity()), value.encode(), expected).await
+        self.write(key, frame::headers::<V>(self.bus.said_by()), value.encode(), expected).await
     }
 
     /// Writes a value if the key's revision is still `revision`; else raced. Returns the new revision.
     pub async fn update(&self, key: &str, value: &V, revision: u64) -> Result<u64, WriteError> {
-        self.write(key, frame::headers::<V>(self.bus.identity()), value.encode(), revision).await
+        self.write(key, frame::headers::<V>(self.bus.said_by()), value.encode(), revision).await
     }
 
     /// Deletes a key if its revision is still `revision`; else raced.
@@ -123,7 +123,7 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
                 Change::Delete if value.is_none() => {
                     return Ok(Changed { value, revision, is_new: false });
                 }
-                Change::Put(next) => (Some(next), frame::headers::<V>(self.bus.identity())),
+                Change::Put(next) => (Some(next), frame::headers::<V>(self.bus.said_by())),
                 Change::Delete => (None, deletion()),
             };
             let payload = next.as_ref().map(Message::encode).unwrap_or_default();
@@ -136,12 +136,13 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
         Err(Failure { what: what().into(), source: WriteError::Raced }.into())
     }
 
-    /// Every value as it stands, then every change, for ever; through lost connections. Of quick changes to one key
-    /// only the last may be seen. What cannot be read is logged as an error and left out.
+    /// Every value as it stands, then every change, for ever. After a lost connection it begins anew with every value as it
+    /// stands, so that an older copy of the bucket that was put back meanwhile hides no later change. Of quick changes to
+    /// one key only the last may be seen. What cannot be read is logged as an error and left out.
     pub fn watch_all(&self) -> impl Stream<Item = Entry<V>> + Send + Unpin + 'static + use<V> {
         let (prefix, filter) = (format!("$KV.{}.", self.name), format!("$KV.{}.>", self.name));
         self.bus
-            .tail(bucket_stream(self.name), filter, 1)
+            .tail_again(bucket_stream(self.name), filter)
             .filter_map(move |stored| {
                 let subject = stored.message.subject.as_str();
                 let key = subject.strip_prefix(&prefix).unwrap_or(subject).to_owned();

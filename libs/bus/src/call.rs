@@ -35,8 +35,7 @@ impl Bus {
         request: &Req,
         deadline: Duration,
     ) -> Result<Rep, Error> {
-        let mut headers = frame::headers::<Req>(self.identity());
-        headers.insert(frame::TIMEOUT, deadline.as_millis().to_string());
+        let headers = frame::question::<Req>(self.said_by(), deadline);
         let payload = request.encode();
         self.fits(&subject, &headers, &payload)?;
         let question = Request::new().headers(headers).payload(payload.into()).timeout(None);
@@ -44,10 +43,10 @@ impl Bus {
             tokio::time::timeout(deadline, self.client.send_request(subject.clone(), question)).await;
         let reply = match answer {
             Ok(Ok(reply)) => reply,
-            Err(_) => return Err(Error::Timeout { subject, after: deadline }),
+            Err(_) => return Err(self.unanswered(subject, deadline)),
             Ok(Err(error)) => {
                 return Err(match error.kind() {
-                    RequestErrorKind::TimedOut => Error::Timeout { subject, after: deadline },
+                    RequestErrorKind::TimedOut => self.unanswered(subject, deadline),
                     RequestErrorKind::NoResponders => Error::NoResponders { subject },
                     RequestErrorKind::InvalidSubject
                     | RequestErrorKind::MaxPayloadExceeded

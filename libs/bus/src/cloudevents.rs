@@ -6,7 +6,10 @@ use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use model::fault::Complaint;
+use model::{
+    fault::Complaint,
+    principal::{BadName, Name},
+};
 use serde_json::{Map, Value};
 
 /// The content type of structured mode.
@@ -37,7 +40,7 @@ pub struct CloudEvent {
     /// Unique within its source: together they are the idempotency key.
     pub id: String,
     /// Who says it, a URI reference.
-    pub source: String,
+    pub source: Name,
     /// What kind it is.
     pub kind: String,
     /// What it is about.
@@ -55,7 +58,7 @@ pub struct CloudEvent {
 impl CloudEvent {
     /// The same for every delivery of the same event.
     pub fn key(&self) -> String {
-        format!("{}\n{}", self.source, self.id)
+        format!("{}\n{}", self.source.as_str(), self.id)
     }
 
     /// The data as a document text: JSON or what was written; empty when there is none.
@@ -242,9 +245,14 @@ fn event(
     if !version.is_empty() && version != "1.0" {
         complaints.push(complaint("specversion", format!("{version:?} is not supported"), "set it to 1.0"));
     }
-    if !complaints.is_empty() {
-        return Err(complaints);
+    let named: Result<Name, BadName> = source.parse();
+    if let (Err(error), false) = (&named, source.is_empty()) {
+        complaints.push(complaint("source", error.to_string(), "set a short URI, such as /ci/pipeline"));
     }
+    let source = match named {
+        Ok(source) if complaints.is_empty() => source,
+        Ok(_) | Err(_) => return Err(complaints),
+    };
     let subject = attributes.remove("subject");
     let time = attributes.remove("time");
     let content_type = attributes.remove("datacontenttype");
@@ -317,6 +325,20 @@ mod tests {
 
         assert_eq!(fields(empty), ["specversion", "id", "source", "type"]);
         assert_eq!(fields(binary), ["specversion", "source", "type"]);
+    }
+
+    #[test]
+    fn a_source_that_is_no_name_is_refused_and_named() {
+        let long = format!(r#"{{"specversion":"1.0","id":"7","source":"/{}","type":"t"}}"#, "x".repeat(300));
+        let odd =
+            r#"{"specversion":"1.0","id":"7","source":"/ci\nCode-Principal: engine:x/rep-1","type":"t"}"#;
+        for (text, said) in [(long.as_str(), "has 301 bytes"), (odd, "has a control character at place 4")] {
+            let complaints = parse(&headers(&[("content-type", STRUCTURED)]), text.as_bytes()).unwrap_err();
+
+            assert_eq!(complaints.len(), 1, "{complaints:?}");
+            assert_eq!(complaints[0].field, "source");
+            assert!(complaints[0].message.contains(said), "{}", complaints[0].message);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The one connection of a process, and what happens to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,21 +9,28 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{ConnectOptions, Event, HeaderMap, jetstream, service::Service};
+use async_nats::{
+    ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerError, jetstream, service::Service,
+};
 use futures::StreamExt;
 use ground::Backoff;
-use model::Code;
+use model::{Code, Principal};
 use tokio::{
     sync::{Mutex, watch},
     time::Instant,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::{Error, Settings};
+use crate::{
+    Error, Role, Settings,
+    key::{Key, key_file},
+};
 
 /// Waits between tries to connect: quick enough that a restarted server is found within half a second, and spread, so
 /// that a whole fleet does not come at once.
 const AGAIN: Backoff = Backoff::millis(20, 500);
+/// Subjects on which the server refused us are remembered, so that who waits for an answer is told: so many.
+const REFUSED: usize = 64;
 
 /// A connection to NATS; cheap to clone. It reconnects for ever; what waits meanwhile is bounded by deadlines.
 #[derive(Clone)]
@@ -35,6 +42,9 @@ pub struct Bus {
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
+    /// Who speaks on this connection, and how that stands in headers.
+    principal: Principal,
+    said_by: String,
     /// Grows with every new connection; loops renew what a server forgets.
     pub(crate) connections: watch::Receiver<u64>,
     /// One NATS service per service name, with its endpoints.
@@ -66,6 +76,8 @@ pub(crate) struct Counters {
     disconnects: AtomicU64,
     slow_consumers: AtomicU64,
     errors: AtomicU64,
+    violations: AtomicU64,
+    refused: parking_lot::Mutex<VecDeque<String>>,
     dead_letters: AtomicU64,
     redelivered: AtomicU64,
 }
@@ -77,17 +89,29 @@ pub struct Counts {
     pub disconnects: u64,
     /// Times that messages were dropped because we read too slowly.
     pub slow_consumers: u64,
-    /// Errors the server told us.
+    /// Errors the server told us, permission errors among them.
     pub errors: u64,
+    /// Times that the server refused what its permissions do not allow us.
+    pub violations: u64,
     /// Messages this process gave up on.
     pub dead_letters: u64,
     /// Messages this process was given a second time or more.
     pub redelivered: u64,
 }
 
+/// Who speaks on a connection that is made with these settings.
+fn speaker(settings: &Settings) -> Result<Principal, Error> {
+    match &settings.principal {
+        Some(principal) => Ok(principal.clone()),
+        None => Ok(Principal::stated(&settings.name)?),
+    }
+}
+
 impl Bus {
-    /// Connects, trying for `settings.patience`. Fails when the server is older than 2.14.0.
+    /// Connects, trying for `settings.patience`. Fails at once when the server does not know the key, and when it is older
+    /// than 2.14.0.
     pub async fn connect(settings: &Settings) -> Result<Bus, Error> {
+        let principal = speaker(settings)?;
         let (epoch, connections) = watch::channel(0_u64);
         let epoch = Arc::new(epoch);
         let counters = Arc::new(Counters::default());
@@ -98,6 +122,9 @@ impl Bus {
             let addresses: Vec<&str> = settings.url.split(',').map(str::trim).collect();
             match options.connect(addresses).await {
                 Ok(client) => break client,
+                Err(error) if error.kind() == ConnectErrorKind::AuthorizationViolation => {
+                    return Err(stranger(settings));
+                }
                 Err(error) if started.elapsed() >= patience => {
                     return Err(Error::Connect {
                         url: settings.url.clone(),
@@ -112,33 +139,85 @@ impl Bus {
             let found = client.server_info().version;
             return Err(Error::TooOld { url: settings.url.clone(), found });
         }
+        Ok(Bus::over(client, settings, principal, connections, counters))
+    }
+
+    /// The same for who can work without NATS: returns at once and connects when the server is there. Fails only when the
+    /// settings cannot be used.
+    pub async fn connect_later(settings: &Settings) -> Result<Bus, Error> {
+        let principal = speaker(settings)?;
+        let (epoch, connections) = watch::channel(0_u64);
+        let counters = Arc::new(Counters::default());
+        let options = options(settings, Arc::new(epoch), counters.clone()).await?;
+        let addresses: Vec<&str> = settings.url.split(',').map(str::trim).collect();
+        let client = options.retry_on_initial_connect().connect(addresses).await.map_err(|error| {
+            Error::Connect { url: settings.url.clone(), patience: Duration::ZERO, source: Box::new(error) }
+        })?;
+        Ok(Bus::over(client, settings, principal, connections, counters))
+    }
+
+    /// Another connection of this process, as another user whose key lies beside this one's.
+    pub async fn another(&self, role: Role) -> Result<Bus, Error> {
+        let mut settings = self.shared.settings.clone();
+        settings.user = role.as_str().to_owned();
+        settings.key = settings.key.and_then(|key| Some(key_file(key.parent()?, role.as_str())));
+        Bus::connect(&settings).await
+    }
+
+    fn over(
+        client: async_nats::Client,
+        settings: &Settings,
+        principal: Principal,
+        connections: watch::Receiver<u64>,
+        counters: Arc<Counters>,
+    ) -> Bus {
         let jetstream =
             jetstream::ContextBuilder::new().timeout(settings.broker_timeout.0).build(client.clone());
         let shared = Shared {
             settings: settings.clone(),
+            said_by: principal.as_text(),
+            principal,
             connections,
             services: Mutex::default(),
             faults: Arc::default(),
             denials: std::sync::OnceLock::new(),
             counters,
         };
-        Ok(Bus { client, jetstream, shared: Arc::new(shared) })
+        Bus { client, jetstream, shared: Arc::new(shared) }
     }
 
-    /// Who we say we are in every message.
-    pub fn identity(&self) -> &str {
-        let settings = &self.shared.settings;
-        if settings.identity.is_empty() { &settings.name } else { &settings.identity }
+    /// Who speaks on this connection: stands in every message.
+    pub fn principal(&self) -> &Principal {
+        &self.shared.principal
+    }
+
+    pub(crate) fn said_by(&self) -> &str {
+        &self.shared.said_by
+    }
+
+    /// Which user of the broker this is.
+    pub fn user(&self) -> &str {
+        &self.shared.settings.user
+    }
+
+    /// The last subject on which the server refused us, of all that was sent before; none when it refused nothing or is not
+    /// reached.
+    pub async fn refused(&self) -> Option<String> {
+        if self.is_connected() && self.round_trip().await.is_ok() {
+            // What the server said before the message to ourselves is on its way to where it is counted.
+            tokio::task::yield_now().await;
+        }
+        self.shared.counters.refused.lock().back().cloned()
+    }
+
+    /// Where the broker is, as the settings say.
+    pub fn url(&self) -> &str {
+        &self.shared.settings.url
     }
 
     /// Whether the server is reached now.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
-    }
-
-    /// The version of the server that was last reached.
-    pub fn server_version(&self) -> String {
-        self.client.server_info().version
     }
 
     /// What happened on this connection so far.
@@ -148,6 +227,7 @@ impl Bus {
             disconnects: counters.disconnects.load(Ordering::Relaxed),
             slow_consumers: counters.slow_consumers.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
+            violations: counters.violations.load(Ordering::Relaxed),
             dead_letters: counters.dead_letters.load(Ordering::Relaxed),
             redelivered: counters.redelivered.load(Ordering::Relaxed),
         }
@@ -181,6 +261,14 @@ impl Bus {
         let _ = tokio::time::timeout(Duration::from_secs(2), sent).await;
     }
 
+    /// What an unanswered question is: the server says on another way that it refused one.
+    pub(crate) fn unanswered(&self, subject: String, after: Duration) -> Error {
+        if self.shared.counters.refused.lock().contains(&subject) {
+            return Error::Refused { user: self.shared.settings.user.clone(), subject };
+        }
+        Error::Timeout { subject, after }
+    }
+
     /// Refuses what the server would refuse by cutting the connection.
     pub(crate) fn fits(&self, subject: &str, headers: &HeaderMap, payload: &[u8]) -> Result<(), Error> {
         let named: usize = headers
@@ -211,7 +299,7 @@ async fn options(
     epoch: Arc<watch::Sender<u64>>,
     counters: Arc<Counters>,
 ) -> Result<ConnectOptions, Error> {
-    let name = settings.name.clone();
+    let (name, user) = (settings.name.clone(), settings.user.clone());
     let mut options = ConnectOptions::new()
         .name(&settings.name)
         .ping_interval(Duration::from_secs(5))
@@ -219,17 +307,12 @@ async fn options(
         .request_timeout(Some(settings.broker_timeout.0))
         .reconnect_delay_callback(|attempt| AGAIN.wait(u32::try_from(attempt).unwrap_or(u32::MAX)))
         .event_callback(move |event| {
-            on_event(&name, &event, &epoch, &counters);
+            on_event((&name, &user), &event, &epoch, &counters);
             std::future::ready(())
-        });
-    if let Some(file) = &settings.credentials {
-        let credentials = std::fs::read_to_string(file).map_err(|source| Error::Io {
-            what: format!("reading credentials {}", file.display()),
-            source,
-        })?;
-        options = options
-            .credentials(&credentials)
-            .map_err(|source| Error::Io { what: format!("using credentials {}", file.display()), source })?;
+        })
+        .custom_inbox_prefix(format!("_INBOX.{}", settings.user));
+    if let Some(file) = &settings.key {
+        options = options.nkey(Key::read(file)?.seed()?.reveal().to_owned());
     }
     if let Some(authority) = &settings.tls.authority {
         options = options.add_root_certificates(authority.clone());
@@ -243,7 +326,19 @@ async fn options(
     Ok(options)
 }
 
-fn on_event(name: &str, event: &Event, epoch: &watch::Sender<u64>, counters: &Counters) {
+/// The subject of a permission error: `Permissions Violation for Publish to "a.b"`.
+fn violated(text: &str) -> Option<&str> {
+    text.to_ascii_lowercase()
+        .starts_with("permissions violation")
+        .then(|| text.split('"').nth(1).unwrap_or(text))
+}
+
+fn stranger(settings: &Settings) -> Error {
+    let Settings { url, user, key, .. } = settings.clone();
+    Error::Stranger { url, user, key }
+}
+
+fn on_event((name, user): (&str, &str), event: &Event, epoch: &watch::Sender<u64>, counters: &Counters) {
     match event {
         Event::Connected => {
             epoch.send_modify(|epoch| *epoch += 1);
@@ -256,6 +351,17 @@ fn on_event(name: &str, event: &Event, epoch: &watch::Sender<u64>, counters: &Co
         Event::SlowConsumer(subscription) => {
             counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
             warn!(connection = name, subscription, "messages were dropped: a subscription reads too slowly");
+        }
+        Event::ServerError(ServerError::Other(text)) if violated(text).is_some() => {
+            let subject = violated(text).unwrap_or_default();
+            counters.errors.fetch_add(1, Ordering::Relaxed);
+            counters.violations.fetch_add(1, Ordering::Relaxed);
+            let mut refused = counters.refused.lock();
+            refused.push_back(subject.to_owned());
+            while refused.len() > REFUSED {
+                refused.pop_front();
+            }
+            error!(connection = name, user, subject, "nats refused what this user may not do: {text}");
         }
         Event::ServerError(error) => {
             counters.errors.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! Dead letters: what could not be handled, whole, with the fault, so that a person can look and send it again.
+//! Dead letters: what could not be handled, whole, with the fault, so that a person can look and send it again. Of what may
+//! hold a secret in plain text nothing is kept but where it was sent and why it was refused.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -7,11 +8,12 @@ use model::{Code, Fault, Timestamp};
 use crate::{
     Bus, Error,
     frame::{self, MESSAGE_ID, one_line},
-    streams::DEAD,
+    subject::DEAD,
 };
 
 const FAULT: &str = "Code-Fault";
 const SUBJECT: &str = "Code-Subject";
+const SCRUBBED: &str = "Code-Scrubbed";
 const DELIVERIES: &str = "Code-Deliveries";
 
 /// A message that was given up on.
@@ -29,8 +31,10 @@ pub struct DeadLetter {
     pub at: Timestamp,
     /// The content type it came with.
     pub content_type: String,
-    /// What it said.
+    /// What it said; empty when it was scrubbed.
     pub payload: Bytes,
+    /// It may have held a secret in plain text, so that nothing of what it said was kept. It cannot be sent again.
+    pub scrubbed: bool,
 }
 
 impl Bus {
@@ -47,6 +51,7 @@ impl Bus {
         // What the broker would act on must not be said again.
         let mut dead: HeaderMap = headers
             .iter()
+            .filter(|_| !fault.confidential)
             .flat_map(|headers| headers.iter())
             .filter(|(name, _)| !name.to_string().starts_with("Nats-") && name.to_string() != frame::TIMEOUT)
             .filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())))
@@ -56,9 +61,22 @@ impl Bus {
         dead.insert(DELIVERIES, deliveries.to_string());
         dead.insert(FAULT, one_line(&serde_json::to_string(fault).unwrap_or_default()));
         let tail = subject.strip_prefix("code.v1.").unwrap_or(subject);
-        self.publish_raw(format!("code.v1.dead.{tail}"), dead, payload.clone()).await?;
+        let payload = match fault.confidential {
+            true => {
+                dead.insert(SCRUBBED, "yes");
+                Bytes::new()
+            }
+            false => payload.clone(),
+        };
+        self.publish_raw(format!("code.v1.dead.{tail}"), dead, payload).await?;
         self.count_dead_letter();
         Ok(())
+    }
+
+    /// Overwrites a message where the broker keeps it: what was refused for a secret in plain text must not stay on the disk.
+    pub(crate) async fn erase(&self, stream: &str, sequence: u64) -> Result<(), Error> {
+        let erased = self.stream(stream).await?.delete_message(sequence).await;
+        erased.map(|_| ()).map_err(|error| Error::broker(format!("erasing {stream}:{sequence}"), error))
     }
 
     /// Sends a dead letter again to where it was first sent, as a new message. The letter stays; sending it again
@@ -69,6 +87,11 @@ impl Bus {
             .await?
             .filter(|found| found.sequence == seq)
             .ok_or_else(|| Error::Missing(format!("dead letter {seq}")))?;
+        if frame::text(Some(&found.headers), SCRUBBED).is_some() {
+            return Err(Error::Missing(format!(
+                "what dead letter {seq} said, since it may have held a secret"
+            )));
+        }
         let subject = frame::text(Some(&found.headers), SUBJECT).unwrap_or_default().to_owned();
         let mut headers: HeaderMap = found
             .headers
@@ -111,6 +134,7 @@ impl Bus {
                 deliveries: text(DELIVERIES).parse().unwrap_or(0),
                 at: Timestamp((found.time.unix_timestamp_nanos() / 1_000_000) as i64),
                 content_type: text(frame::CONTENT_TYPE).to_owned(),
+                scrubbed: frame::text(Some(&found.headers), SCRUBBED).is_some(),
                 payload: found.payload,
             });
         }

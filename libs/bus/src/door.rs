@@ -1,5 +1,5 @@
-//! Doors to programs that are not ours: plain JSON in, plain JSON out, on a documented subject. Anyone can stand behind
-//! one with any NATS client; who may is the broker's permissions to say.
+//! Doors to programs that are not ours: plain JSON in, plain JSON out, on a documented subject. With a key of its own
+//! (`codectl access expert add`) a program can stand behind one with any NATS client.
 
 use std::time::Duration;
 
@@ -7,25 +7,7 @@ use async_nats::{HeaderMap, RequestErrorKind, client::Request};
 use model::Token;
 use serde_json::Value;
 
-use crate::{Bus, Error, frame};
-
-/// `code.v1.ext.<noun>.<name>`: one answer before a deadline, by whoever serves the name.
-#[derive(Debug)]
-pub struct Door {
-    noun: &'static str,
-}
-
-impl Door {
-    /// A line of the table.
-    pub const fn new(noun: &'static str) -> Door {
-        Door { noun }
-    }
-
-    /// The subject that is asked on.
-    pub fn subject(&self, name: &Token) -> String {
-        format!("code.v1.ext.{}.{name}", self.noun)
-    }
-}
+use crate::{Bus, Door, Error, frame};
 
 impl Bus {
     /// Asks whoever stands behind the door. The answer is foreign: JSON and nothing more is known of it.
@@ -39,7 +21,7 @@ impl Bus {
         let subject = door.subject(name);
         let mut headers = HeaderMap::new();
         headers.insert(frame::CONTENT_TYPE, "application/json");
-        headers.insert(frame::SENDER, frame::one_line(self.identity()));
+        headers.insert(frame::PRINCIPAL, self.said_by());
         headers.insert(frame::TRACEPARENT, crate::trace::current());
         headers.insert(frame::TIMEOUT, deadline.as_millis().to_string());
         let payload = question.to_string().into_bytes();
@@ -47,7 +29,7 @@ impl Bus {
         let request = Request::new().headers(headers).payload(payload.into()).timeout(Some(deadline));
         let reply =
             self.client.send_request(subject.clone(), request).await.map_err(|error| match error.kind() {
-                RequestErrorKind::TimedOut => Error::Timeout { subject: subject.clone(), after: deadline },
+                RequestErrorKind::TimedOut => self.unanswered(subject.clone(), deadline),
                 RequestErrorKind::NoResponders => Error::NoResponders { subject: subject.clone() },
                 RequestErrorKind::InvalidSubject
                 | RequestErrorKind::MaxPayloadExceeded
@@ -89,6 +71,9 @@ impl Bus {
                 else {
                     continue;
                 };
+                if !frame::is_inbox(&reply) {
+                    continue;
+                }
                 if let Some(answer) = handler(question).await {
                     // Whoever asked is gone if this fails.
                     let _ = client.publish(reply, answer.to_string().into_bytes().into()).await;

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use model::{Code, Fault};
 
@@ -25,6 +25,55 @@ pub enum Error {
         url: String,
         /// Its version.
         found: String,
+    },
+    /// The server does not know the key.
+    #[error(
+        "NATS at {url} does not know {user} by {}; name the key that the server was given (for an engine of codectl up: \
+         --home, else --nats-key), or give it the key with `codectl access`",
+        key.as_ref().map_or("no key at all".to_owned(), |key| format!("the key in {}", key.display()))
+    )]
+    Stranger {
+        /// Where.
+        url: String,
+        /// Who was said to connect.
+        user: String,
+        /// With which key.
+        key: Option<PathBuf>,
+    },
+    /// A key or a list of keys cannot be used.
+    #[error("{}: {why}", path.display())]
+    Key {
+        /// Which.
+        path: PathBuf,
+        /// Why, and what cures it.
+        why: String,
+    },
+    /// The server lets a user do less or more than the table of speech says.
+    #[error(
+        "NATS at {url} has other permissions for {user} than this version needs: {what}; write the server's \
+         configuration anew with `codectl access prepare` and reload it"
+    )]
+    Rights {
+        /// Where.
+        url: String,
+        /// Whose.
+        user: String,
+        /// What is missing or too much.
+        what: String,
+    },
+    /// The server refused what its permissions do not allow.
+    #[error("NATS does not let {user} speak on {subject}")]
+    Refused {
+        /// Who.
+        user: String,
+        /// Where.
+        subject: String,
+    },
+    /// A stream or a consumer is not there. Services make none.
+    #[error("{what} is missing: run `codectl access provision` with the provisioner's key (codectl up does)")]
+    Unprovisioned {
+        /// Which.
+        what: String,
     },
     /// A stream exists with another configuration.
     #[error(
@@ -79,6 +128,9 @@ pub enum Error {
     /// An id or a lane that would break a subject.
     #[error(transparent)]
     Name(#[from] model::id::BadToken),
+    /// What would stand in every message as who says it is no name.
+    #[error(transparent)]
+    Principal(#[from] model::principal::BadName),
     /// A record of a journal says what cannot be. A human must look; deciding on it would be wrong.
     #[error("the journal of {id} cannot be folded")]
     Unfoldable {
@@ -149,13 +201,18 @@ impl Error {
         match self {
             Error::Fault(fault) => fault.code,
             Error::Wire(error) => error.code(),
-            Error::Name(_) | Error::TooLarge { .. } => Code::Invalid,
+            Error::Name(_) | Error::Principal(_) | Error::TooLarge { .. } | Error::Key { .. } => {
+                Code::Invalid
+            }
+            Error::Stranger { .. } | Error::Rights { .. } | Error::Refused { .. } => Code::Denied,
             Error::Missing(_) => Code::NotFound,
             Error::Timeout { .. } => Code::Timeout,
             Error::Full { .. } | Error::NoRoom { .. } => Code::Overloaded,
-            Error::Connect { .. } | Error::Broker { .. } | Error::NoResponders { .. } | Error::Server(_) => {
-                Code::Unavailable
-            }
+            Error::Connect { .. }
+            | Error::Broker { .. }
+            | Error::NoResponders { .. }
+            | Error::Unprovisioned { .. }
+            | Error::Server(_) => Code::Unavailable,
             Error::TooOld { .. }
             | Error::Differs { .. }
             | Error::Unfoldable { .. }

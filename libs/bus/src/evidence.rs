@@ -1,10 +1,10 @@
 //! Evidence: bytes that are known by their digest, such as full test reports.
 
-use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectInfo, ObjectStore};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use model::Digest;
-use tokio::io::AsyncReadExt;
 
-use crate::{Bus, Error, streams::EVIDENCE};
+use crate::{Bus, Error, subjects::evidence::ALL};
 
 impl Bus {
     /// Stores the bytes under their digest. Storing the same again costs one look.
@@ -27,20 +27,26 @@ impl Bus {
     }
 
     /// The bytes of a digest, checked against it. [`Error::Missing`] when there are none.
+    ///
+    /// Read message by message from the stream's leader: the client's own way makes a consumer that pushes, and whoever may
+    /// make one may have the broker publish wherever it likes.
     pub async fn get_evidence(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let name = digest.to_string();
-        let mut object = match self.evidence().await?.get(&name).await {
-            Ok(object) => object,
-            Err(error) if error.kind() == GetErrorKind::NotFound => {
-                return Err(Error::Missing(format!("evidence {name}")));
-            }
-            Err(error) => return Err(Error::broker(format!("reading evidence {name}"), error)),
-        };
-        let mut bytes = Vec::new();
-        object
-            .read_to_end(&mut bytes)
-            .await
+        let (name, stream) = (digest.to_string(), ALL.stream());
+        let missing = || Error::Missing(format!("evidence {name}"));
+        let place = format!("$O.{}.M.{}", ALL.name, URL_SAFE.encode(&name));
+        let told = self.last_on(&stream, &place).await?.ok_or_else(missing)?;
+        let info: ObjectInfo = serde_json::from_slice(&told.payload)
             .map_err(|error| Error::broker(format!("reading evidence {name}"), error))?;
+        if info.deleted {
+            return Err(missing());
+        }
+        let chunks = format!("$O.{}.C.{}", ALL.name, info.nuid);
+        let (mut bytes, mut next) = (Vec::new(), 1);
+        for _ in 0..info.chunks {
+            let chunk = self.next_on(&stream, &chunks, next).await?.ok_or_else(missing)?;
+            next = chunk.sequence + 1;
+            bytes.extend_from_slice(&chunk.payload);
+        }
         if Digest::of_bytes(&bytes) != *digest {
             return Err(Error::Corrupt { digest: name });
         }
@@ -49,7 +55,7 @@ impl Bus {
 
     async fn evidence(&self) -> Result<ObjectStore, Error> {
         self.jetstream
-            .get_object_store(EVIDENCE)
+            .get_object_store(ALL.name)
             .await
             .map_err(|error| Error::broker("opening the object store for evidence", error))
     }

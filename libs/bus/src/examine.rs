@@ -63,7 +63,6 @@ impl Stored<'_> {
     fn unreadable<E>(&self, log: &Log<E>, why: String, holds_up: bool) -> Unreadable {
         let text = String::from_utf8_lossy(&self.payload[..self.payload.len().min(SHOWN)]);
         let plain = |c: char| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '·' } else { c };
-        let sender = frame::text(self.headers, frame::SENDER).unwrap_or_default();
         Unreadable {
             log: log.noun.to_owned(),
             id: log.id_of(self.subject).to_owned(),
@@ -71,7 +70,7 @@ impl Stored<'_> {
             stream: self.stream.to_owned(),
             seq: self.seq,
             at: self.at,
-            sender: sender.chars().take(SHOWN).map(plain).collect(),
+            by: frame::principal(self.headers).ok(),
             digest: Digest::of_bytes(self.payload),
             size: self.payload.len() as u64,
             begins: text.chars().map(plain).collect(),

@@ -51,7 +51,7 @@ impl Bus {
                 Start::All => 1,
                 Start::Now => self.last_sequence(&name).await? + 1,
             };
-            shards.push(self.tail(name, log.filter(shard), next).boxed());
+            shards.push(self.tail(name, Some(log.filter(shard)), next).boxed());
         }
         let entries = select_all(shards).filter_map(|stored| async move {
             match frame::decode(stored.message.headers.as_ref(), &stored.message.payload) {

@@ -4,19 +4,17 @@ use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::
 
 use async_nats::{HeaderMap, Message as CoreMessage};
 use futures::{FutureExt, StreamExt};
-use model::{Code, Fault, Token};
+use model::{Code, Fault, Principal};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span, warn};
 
 use crate::{
-    Bus, Error, Serving, WorkRules,
+    Bus, Error, Inbox, Serving, WorkRules,
     answer::panicked,
     cloudevents::{self, CloudEvent},
     frame::{self, Meta},
-    streams::INBOX,
     tasks, trace,
-    work::Lane,
 };
 
 /// Events from the world in hand at once; more are refused as overloaded when they want an answer.
@@ -24,35 +22,25 @@ const CONCURRENCY: usize = 32;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Bus {
-    /// Takes CloudEvents on `code.v1.in.<noun>.<verb>`. An event with a reply subject is answered at once: with the
-    /// handler's value, or with `{code, message, complaints}`. Every event is also stored and handled from there, so
-    /// that one published while nobody was up is not lost. The handler therefore sees an event twice or more and is
-    /// idempotent by [`CloudEvent::key`]. Invalid events are dead letters.
-    pub async fn inbox<H, F>(
-        &self,
-        noun: &'static str,
-        verb: &'static str,
-        handler: H,
-    ) -> Result<(Serving, Serving), Error>
+    /// Takes CloudEvents that publishers hand in. An event with a reply subject is answered at once: with the handler's
+    /// value, or with `{code, message, complaints}`. Every event is also stored and handled from there, so that one
+    /// published while nobody was up is not lost. The handler therefore sees an event twice or more and is idempotent by
+    /// the publisher and [`CloudEvent::key`]. Invalid events are dead letters.
+    pub async fn inbox<H, F>(&self, inbox: &Inbox, handler: H) -> Result<(Serving, Serving), Error>
     where
         H: Fn(CloudEvent, Meta) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Value, Fault>> + Send + 'static,
     {
-        for name in [noun, verb] {
-            name.parse::<Token>()?;
-        }
-        let subject = format!("code.v1.in.{noun}.{verb}");
         let handler = Arc::new(handler);
-        let answering = self.answer_world(subject.clone(), handler.clone()).await?;
-        let lane = Lane { stream: INBOX, durable: format!("{noun}-{verb}"), filter: subject };
+        let answering = self.answer_world(inbox.filter(), handler.clone()).await?;
         let stored = self.serve_lane(
-            lane,
+            inbox.lane(),
             WorkRules::default(),
-            Arc::new(move |message, meta| {
+            Arc::new(move |message, deliveries| {
                 let handler = handler.clone();
                 Box::pin(async move {
                     let event = read(&message)?;
-                    let meta = Meta { sender: event.source.clone(), ..meta };
+                    let meta = frame::meta_of(publisher(&message)?, message.headers.as_ref(), deliveries);
                     handler(event, meta).await.map(|_| ())
                 })
             }),
@@ -68,7 +56,7 @@ impl Bus {
         let failed = |error: async_nats::Error| Error::broker(format!("answering {subject}"), error);
         let mut asked = self
             .client
-            .queue_subscribe(subject.clone(), "inbox".to_owned())
+            .queue_subscribe(subject.clone(), Inbox::QUEUE.to_owned())
             .await
             .map_err(|error| failed(error.into()))?;
         self.round_trip().await?;
@@ -83,7 +71,9 @@ impl Bus {
                 };
                 let Some(message) = message else { break };
                 // Without a reply subject the stored copy is enough.
-                let Some(reply) = message.reply.clone() else { continue };
+                let Some(reply) = message.reply.clone().filter(|reply| frame::is_inbox(reply)) else {
+                    continue;
+                };
                 let (bus, handler, full) = (bus.clone(), handler.clone(), held.len() >= CONCURRENCY);
                 held.spawn(async move {
                     let outcome = if full {
@@ -114,9 +104,8 @@ where
     F: Future<Output = Result<Value, Fault>>,
 {
     let event = read(message)?;
-    let mut meta = frame::meta(message.headers.as_ref(), 1);
-    meta.sender.clone_from(&event.source);
-    let span = info_span!("inbox", subject = message.subject.as_str(), source = event.source, id = event.id);
+    let meta = frame::meta_of(publisher(message)?, message.headers.as_ref(), 1);
+    let span = info_span!("inbox", subject = message.subject.as_str(), by = %meta.principal, id = event.id);
     if let Some(parent) = meta.trace.as_ref().or(event.extensions.get("traceparent")) {
         trace::continue_in(&span, parent);
     }
@@ -128,6 +117,12 @@ where
             Err(Fault::new(Code::Timeout, format!("not done within {DEADLINE:?}; it goes on from the store")))
         }
     }
+}
+
+/// Who published it: the broker lets nobody publish under another name.
+fn publisher(message: &CoreMessage) -> Result<Principal, Fault> {
+    let named = Inbox::publisher(&message.subject).map(|name| Principal::Publisher { name });
+    named.ok_or_else(|| Fault::new(Code::Invalid, format!("{} names no publisher", message.subject)))
 }
 
 fn read(message: &CoreMessage) -> Result<CloudEvent, Fault> {
@@ -144,7 +139,7 @@ fn read(message: &CoreMessage) -> Result<CloudEvent, Fault> {
 fn answer(bus: &Bus, outcome: Result<Value, Fault>) -> (HeaderMap, Vec<u8>) {
     let mut headers = HeaderMap::new();
     headers.insert(frame::CONTENT_TYPE, "application/json");
-    headers.insert(frame::SENDER, frame::one_line(bus.identity()));
+    headers.insert(frame::PRINCIPAL, bus.said_by());
     let body = match outcome {
         Ok(value) => value,
         Err(fault) => {

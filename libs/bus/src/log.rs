@@ -64,7 +64,7 @@ impl Bus {
         let payload = Bytes::from(record.encode());
         let digest = Digest::of_bytes(&payload).short();
         let message_id = format!("{id}:{}:{}:{digest}", record.version, record.writer);
-        let headers = frame::headers::<Record<E>>(self.identity());
+        let headers = frame::headers::<Record<E>>(self.said_by());
         let stream = log.stream(crate::shard_of(id));
         self.publish_on_top(&stream, &log.subject(id), headers, payload, &message_id, expected_last_seq).await
     }
@@ -124,6 +124,7 @@ impl Bus {
         let stream = log.stream(shard);
         let failed = |error: async_nats::Error| Error::broker(format!("listing stream {stream}"), error);
         let config = pull::Config {
+            name: Some(self.consumer_name()),
             deliver_policy: match after {
                 0 => DeliverPolicy::LastPerSubject,
                 after => DeliverPolicy::ByStartSequence { start_sequence: after + 1 },

@@ -18,9 +18,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::Error;
+use crate::{Error, Users, access};
 
-/// How a server is started. The default is one node on a free port whose data is fsynced with every message.
+/// How a server is started. The default is one node on a free port whose data is fsynced with every message, and which
+/// knows nobody.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// Where its data and its configuration lie; made when it is missing. A server started there again has the data.
@@ -43,6 +44,8 @@ pub struct ServerSettings {
     pub patience: Duration,
     /// It is one of several.
     pub cluster: Option<ClusterSettings>,
+    /// Whom it knows when it starts, and what each may do. Default nobody. Started again it knows whom it was told of last.
+    pub users: Users,
 }
 
 /// A server as a member of a cluster.
@@ -55,6 +58,9 @@ pub struct ClusterSettings {
     /// The other members, as `nats://host:port` of their cluster ports.
     pub routes: Vec<String>,
 }
+
+/// The name of its log.
+const LOG: &str = "nats.log";
 
 impl ServerSettings {
     /// The default, with its data in `store_dir`.
@@ -70,6 +76,7 @@ impl ServerSettings {
             survives: false,
             patience: Duration::from_secs(15),
             cluster: None,
+            users: Users::default(),
         }
     }
 }
@@ -90,6 +97,7 @@ impl NatsServer {
             Some(program) => program.clone(),
             None => find_program()?,
         };
+        access::write_configuration(&settings.users, &access_file(&settings.store_dir))?;
         let (child, port) = launch(&program, &settings, settings.port).await?;
         Ok(NatsServer { settings, program, child, port })
     }
@@ -104,6 +112,16 @@ impl NatsServer {
         self.port
     }
 
+    /// Where its data and its log lie.
+    pub fn folder(&self) -> &Path {
+        &self.settings.store_dir
+    }
+
+    /// What it writes about itself.
+    pub fn log(&self) -> PathBuf {
+        self.folder().join(LOG)
+    }
+
     /// The process; none when it has ended.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
@@ -114,6 +132,16 @@ impl NatsServer {
         match self.child.wait().await {
             Ok(status) => format!("nats-server ended with {status}"),
             Err(error) => format!("nats-server cannot be waited for: {error}"),
+        }
+    }
+
+    /// Knows these from now on. Whoever it does not know any more is cut off. The server reads what is written here soon
+    /// after this returns.
+    pub fn know(&self, users: &Users) -> Result<(), Error> {
+        access::write_configuration(users, &access_file(&self.settings.store_dir))?;
+        match self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            Some(pid) => reload(pid),
+            None => Ok(()),
         }
     }
 
@@ -177,12 +205,36 @@ pub fn find_program() -> Result<PathBuf, Error> {
     )
 }
 
+/// Where a server with its data here is told who may do what. A running one reads it again on SIGHUP.
+pub fn access_file(store_dir: &Path) -> PathBuf {
+    store_dir.join("access.conf")
+}
+
+/// Has a running server read again who may do what. It does so soon after this returns.
+pub fn reload(pid: i32) -> Result<(), Error> {
+    kill(Pid::from_raw(pid), Signal::SIGHUP)
+        .map_err(|error| io("asking nats-server to read its configuration", error.into()))
+}
+
+/// Streams lie in a folder that is named after their account. An engine of before there were accounts has them in that of
+/// the account that was there without being named.
+fn adopt_streams(folder: &Path) -> Result<(), Error> {
+    let accounts = folder.join("data/jetstream");
+    let (before, now) = (accounts.join("$G"), accounts.join("CODE"));
+    if before.join("streams").exists() && !now.exists() {
+        std::fs::rename(&before, &now)
+            .map_err(|source| io(format!("moving {} to {}", before.display(), now.display()), source))?;
+    }
+    Ok(())
+}
+
 async fn launch(program: &Path, settings: &ServerSettings, port: u16) -> Result<(Child, u16), Error> {
     let folder = &settings.store_dir;
     std::fs::create_dir_all(folder).map_err(|source| io(format!("making {}", folder.display()), source))?;
     let folder =
         folder.canonicalize().map_err(|source| io(format!("finding {}", folder.display()), source))?;
-    let (file, log) = (folder.join("nats.conf"), folder.join("nats.log"));
+    let (file, log) = (folder.join("nats.conf"), folder.join(LOG));
+    adopt_streams(&folder)?;
     let text = configuration(settings, &folder, port);
     std::fs::write(&file, text).map_err(|source| io(format!("writing {}", file.display()), source))?;
     // A process number comes again: what a server before wrote must not be taken for what this one says.
@@ -241,8 +293,9 @@ fn configuration(settings: &ServerSettings, folder: &Path, port: u16) -> String 
     let mut text = format!(
         "# Written at every start.\n\
          server_name: \"{}\"\nhost: \"{}\"\nport: {listen}\nports_file_dir: \"{folder}\"\n\
-         log_file: \"{folder}/nats.log\"\nlame_duck_duration: \"30s\"\nmax_payload: 4MB\n\
-         jetstream {{\n  store_dir: \"{folder}/data\"{sync}\n}}\n",
+         log_file: \"{folder}/{LOG}\"\nlame_duck_duration: \"30s\"\nmax_payload: 4MB\n\
+         jetstream {{\n  store_dir: \"{folder}/data\"{sync}\n}}\n\
+         include \"access.conf\"\n",
         settings.name, settings.host,
     );
     if let Some(cluster) = &settings.cluster {

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
-use model::Span;
+use model::{Principal, Span};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where NATS is and how to speak to it. The default is a server on this machine without credentials.
+/// Where NATS is and how to speak to it. The default is a server on this machine, and no key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -11,10 +12,12 @@ pub struct Settings {
     pub url: String,
     /// What this connection is called in NATS' own lists, such as `orchestrator`. Default `code`.
     pub name: String,
-    /// Who speaks: stands in every message as the sender. Usually the replica's id. Default the name.
-    pub identity: String,
-    /// A NATS credentials file.
-    pub credentials: Option<PathBuf>,
+    /// Who speaks: stands in every message that this connection sends. Default somebody who only says the name.
+    pub principal: Option<Principal>,
+    /// Which user of NATS this is: it hears the answers to its questions in an inbox of this name. Default `operator`.
+    pub user: String,
+    /// The file with the user's key, which nobody but its owner may read.
+    pub key: Option<PathBuf>,
     /// How the connection is protected.
     pub tls: Tls,
     /// How long connecting is tried at start. Default 10 s.
@@ -32,8 +35,9 @@ impl Default for Settings {
         Settings {
             url: "nats://127.0.0.1:4222".to_owned(),
             name: "code".to_owned(),
-            identity: String::new(),
-            credentials: None,
+            principal: None,
+            user: crate::Role::Operator.as_str().to_owned(),
+            key: None,
             tls: Tls::default(),
             patience: Span::seconds(10),
             broker_timeout: Span::seconds(5),
@@ -44,7 +48,7 @@ impl Default for Settings {
 }
 
 /// How the connection is protected. Default: as the server asks, with the system's authorities.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// Refuse a connection without TLS. Default false.
@@ -59,7 +63,7 @@ pub struct Tls {
 
 /// Largest size of each stream in bytes. A full log refuses to grow (it never forgets), so the sizes want an alarm.
 /// The server reserves the sum, [`StreamLimits::reserved`], when they are made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamLimits {
     /// Each of the streams of a log. Default 256 MiB.

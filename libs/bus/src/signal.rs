@@ -5,21 +5,32 @@ use std::str::FromStr;
 use async_nats::jetstream::message::PublishMessage;
 use futures::{Stream, StreamExt};
 use ground::Backoff;
-use model::Token;
+use model::{Code, Fault, Token};
 use tracing::warn;
 use wire::Message;
 
-use crate::{Bus, Error, Event, Signal, frame};
+use crate::{Bus, Error, Event, Meta, Signal, frame};
 
 /// Waits before an event that was not confirmed is said again.
 const AGAIN: Backoff = Backoff::millis(200, 400);
+
+/// A signal that was heard.
+#[derive(Clone, Debug)]
+pub struct Signalled<M> {
+    /// Of which id.
+    pub id: String,
+    /// What was said.
+    pub message: M,
+    /// Who said it, and why.
+    pub meta: Meta,
+}
 
 impl Bus {
     /// Says it to whoever listens now. Never waits for anyone and is lost when nobody listens or the connection is.
     pub async fn signal<M: Message>(&self, signal: &Signal<M>, id: &str, message: &M) -> Result<(), Error> {
         Token::from_str(id)?;
         let subject = signal.subject(id);
-        let (headers, payload) = (frame::headers::<M>(self.identity()), message.encode());
+        let (headers, payload) = (frame::headers::<M>(self.said_by()), message.encode());
         self.fits(&subject, &headers, &payload)?;
         self.client
             .publish_with_headers(subject.clone(), headers, payload.into())
@@ -34,7 +45,7 @@ impl Bus {
         &self,
         signal: &Signal<M>,
         id: Option<&str>,
-    ) -> Result<impl Stream<Item = (String, M)> + Send + Unpin + 'static + use<M>, Error> {
+    ) -> Result<impl Stream<Item = Signalled<M>> + Send + Unpin + 'static + use<M>, Error> {
         if let Some(id) = id {
             Token::from_str(id)?;
         }
@@ -47,16 +58,27 @@ impl Bus {
             .map_err(|error| failed("listening to", error.into()))?;
         // The server must know of it before the caller goes on.
         self.round_trip().await?;
+        let who = signal.who;
         Ok(heard
-            .filter_map(|message| async move {
-                match frame::decode(message.headers.as_ref(), &message.payload) {
-                    Ok(said) => {
-                        let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-                        Some((id, said))
+            .filter_map(move |message| async move {
+                let headers = message.headers.as_ref();
+                let may_say = |meta: Meta| match who.may_say(&meta.principal) {
+                    true => Ok(meta),
+                    false => {
+                        let text = format!("it is for {} to say, not for {}", who.sayers(), meta.principal);
+                        Err(Fault::new(Code::Denied, text))
                     }
-                    Err(error) => {
-                        let subject = message.subject.as_str();
-                        warn!(subject, error = crate::error::chain(&error), "an unreadable signal");
+                };
+                let read = frame::meta(headers, 1)
+                    .and_then(may_say)
+                    .and_then(|meta| Ok((meta, frame::decode(headers, &message.payload)?)));
+                match read {
+                    Ok((meta, message_said)) => {
+                        let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+                        Some(Signalled { id, message: message_said, meta })
+                    }
+                    Err(fault) => {
+                        warn!(subject = message.subject.as_str(), %fault, "an unreadable signal");
                         None
                     }
                 }
@@ -84,7 +106,7 @@ impl Bus {
         message: &M,
         message_id: &str,
     ) -> Result<(), Error> {
-        let mut headers = frame::headers::<M>(self.identity());
+        let mut headers = frame::headers::<M>(self.said_by());
         headers.insert(frame::MESSAGE_ID, frame::one_line(message_id));
         self.publish_raw(subject, headers, message.encode().into()).await
     }

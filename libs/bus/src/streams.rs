@@ -6,19 +6,9 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 
 use crate::{
     Settings,
-    subject::{SHARDS, bucket_stream, log_stream},
+    subject::{ADVISORY, DEAD, EVENTS, INBOX, JOBS, SHARDS, TRAIL, bucket_stream, log_stream},
     subjects::{BUCKETS, LOGS},
 };
-
-pub(crate) const JOBS: &str = "JOBS";
-pub(crate) const EVENTS: &str = "EVENTS";
-pub(crate) const INBOX: &str = "INBOX";
-pub(crate) const DEAD: &str = "DEAD";
-pub(crate) const ADVISORY: &str = "ADVISORY";
-/// What services say to the audit log.
-pub(crate) const TRAIL: &str = "TRAIL";
-/// The object store for evidence.
-pub(crate) const EVIDENCE: &str = "evidence";
 
 /// Retries of one publish end well within this time.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);

@@ -1,8 +1,18 @@
 //! The kinds of lines in the table of speech, and how each spells its subject.
 
-use std::marker::PhantomData;
+use std::{fmt, marker::PhantomData};
 
-use model::Token;
+use model::{Principal, Token};
+
+use crate::Role;
+
+pub(crate) const JOBS: &str = "JOBS";
+pub(crate) const EVENTS: &str = "EVENTS";
+pub(crate) const INBOX: &str = "INBOX";
+pub(crate) const DEAD: &str = "DEAD";
+pub(crate) const ADVISORY: &str = "ADVISORY";
+/// What services say to the audit log.
+pub(crate) const TRAIL: &str = "TRAIL";
 
 /// A log is spread over so many streams, because a durable publish is one fsync and one stream makes them in turn.
 /// Changing this number moves ids to other streams: it needs a migration.
@@ -34,18 +44,122 @@ const fn token(text: &'static str) -> &'static str {
     text
 }
 
+/// Who says a line and who hears it: the broker lets nobody else. A line that names nobody is a test's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Who {
+    pub says: &'static [Role],
+    pub hears: &'static [Role],
+    /// Who may look what is stored and does not follow it.
+    pub reads: &'static [Role],
+}
+
+impl Who {
+    const NOBODY: Who = Who { says: &[], hears: &[], reads: &[] };
+
+    /// Whether somebody who may say the line can be this principal. The broker keeps out users that may not say it, and does
+    /// not tell us who of the others said it: a client that calls itself the engine is kept out here, where only clients or
+    /// other services speak.
+    pub(crate) fn may_say(&self, principal: &Principal) -> bool {
+        match principal {
+            Principal::Engine { service, .. } => {
+                let is_it = |role: &Role| role.service() == Some(service.as_str());
+                self.says.is_empty() || self.says.iter().any(is_it)
+            }
+            Principal::Unauthenticated { .. }
+            | Principal::EventSource { .. }
+            | Principal::Publisher { .. }
+            | Principal::Signer { .. } => true,
+        }
+    }
+
+    /// Who may, in words.
+    pub(crate) fn sayers(&self) -> String {
+        self.says.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Says in the table who says a line.
+macro_rules! said_by {
+    () => {
+        /// These say it.
+        pub(crate) const fn said_by(mut self, roles: &'static [Role]) -> Self {
+            self.who.says = roles;
+            self
+        }
+    };
+}
+
+/// Says in the table who hears a line.
+macro_rules! heard_by {
+    () => {
+        /// These hear it.
+        pub(crate) const fn heard_by(mut self, roles: &'static [Role]) -> Self {
+            self.who.hears = roles;
+            self
+        }
+    };
+}
+
+/// Says in the table who looks at what is stored, and does not follow it.
+macro_rules! read_by {
+    () => {
+        /// These look at what stands there.
+        pub(crate) const fn read_by(mut self, roles: &'static [Role]) -> Self {
+            self.who.reads = roles;
+            self
+        }
+    };
+}
+
+/// A consumer that the provisioner makes: whose messages, under which name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lane {
+    pub stream: &'static str,
+    pub durable: String,
+    pub filter: String,
+}
+
+/// Whom a call reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// One of those who serve it.
+    Any,
+    /// One of those who answer to a name.
+    Named,
+    /// All of them.
+    All,
+}
+
 /// `code.v1.rpc.<service>.<verb>`: one answer or a fault before a deadline.
 #[derive(Debug)]
 pub struct Call<Request, Reply> {
     pub(crate) service: &'static str,
     pub(crate) verb: &'static str,
+    pub(crate) who: Who,
+    pub(crate) reach: Reach,
     kind: PhantomData<fn(Request) -> Reply>,
 }
 
 impl<Request, Reply> Call<Request, Reply> {
     /// A line of the table.
     pub const fn new(service: &'static str, verb: &'static str) -> Self {
-        Call { service: token(service), verb: token(verb), kind: PhantomData }
+        let (who, reach) = (Who::NOBODY, Reach::Any);
+        Call { service: token(service), verb: token(verb), who, reach, kind: PhantomData }
+    }
+
+    said_by!();
+    heard_by!();
+
+    /// It is asked of one name, by [`Call::to`].
+    pub(crate) const fn of_a_name(mut self) -> Self {
+        self.reach = Reach::Named;
+        self
+    }
+
+    /// It is asked of all who serve it.
+    pub(crate) const fn of_all(mut self) -> Self {
+        self.reach = Reach::All;
+        self
     }
 
     /// The subject that is asked on.
@@ -61,7 +175,36 @@ impl<Request, Reply> Call<Request, Reply> {
         let name: Token = name.parse()?;
         let subject = format!("{}.{name}", self.subject());
         let endpoint = format!("{}-{name}", self.verb);
-        Ok(Addressed { service: self.service, endpoint, subject, kind: PhantomData })
+        Ok(Addressed { service: self.service, endpoint, subject, who: self.who, kind: PhantomData })
+    }
+}
+
+/// `code.v1.rpc.<service>.<verb>`: a call that says how far it is before it answers, and that ends when its asker goes away.
+/// What askers say meanwhile is on `code.v1.sig.task.control.<service>-<verb>`.
+#[derive(Debug)]
+pub struct Task<Request, Progress, Reply> {
+    pub(crate) service: &'static str,
+    pub(crate) verb: &'static str,
+    pub(crate) who: Who,
+    kind: PhantomData<fn(Request, Progress) -> Reply>,
+}
+
+impl<Request, Progress, Reply> Task<Request, Progress, Reply> {
+    /// A line of the table.
+    pub const fn new(service: &'static str, verb: &'static str) -> Self {
+        Task { service: token(service), verb: token(verb), who: Who::NOBODY, kind: PhantomData }
+    }
+
+    said_by!();
+    heard_by!();
+
+    /// The subject that is asked on.
+    pub fn subject(&self) -> String {
+        format!("code.v1.rpc.{}.{}", self.service, self.verb)
+    }
+
+    pub(crate) fn control(&self) -> String {
+        format!("code.v1.sig.task.control.{}-{}", self.service, self.verb)
     }
 }
 
@@ -71,6 +214,7 @@ pub struct Addressed<Request, Reply> {
     pub(crate) service: &'static str,
     pub(crate) endpoint: String,
     pub(crate) subject: String,
+    pub(crate) who: Who,
     kind: PhantomData<fn(Request) -> Reply>,
 }
 
@@ -86,13 +230,21 @@ impl<Request, Reply> Addressed<Request, Reply> {
 pub struct Job<M> {
     pub(crate) service: &'static str,
     pub(crate) verb: &'static str,
+    pub(crate) who: Who,
     kind: PhantomData<fn(M)>,
 }
 
 impl<M> Job<M> {
     /// A line of the table.
     pub const fn new(service: &'static str, verb: &'static str) -> Self {
-        Job { service: token(service), verb: token(verb), kind: PhantomData }
+        Job { service: token(service), verb: token(verb), who: Who::NOBODY, kind: PhantomData }
+    }
+
+    said_by!();
+    heard_by!();
+
+    pub(crate) fn lane(&self, lane: Option<&str>) -> Lane {
+        Lane { stream: JOBS, durable: self.durable(lane), filter: self.subject(lane) }
     }
 
     pub(crate) fn subject(&self, lane: Option<&str>) -> String {
@@ -110,17 +262,52 @@ impl<M> Job<M> {
     }
 }
 
+/// `code.v1.ext.<noun>.<name>`: one answer before a deadline, by whoever serves the name.
+#[derive(Debug)]
+pub struct Door {
+    noun: &'static str,
+    pub(crate) who: Who,
+}
+
+impl Door {
+    /// A line of the table.
+    pub const fn new(noun: &'static str) -> Door {
+        Door { noun: token(noun), who: Who::NOBODY }
+    }
+
+    said_by!();
+
+    /// The subject that is asked on.
+    pub fn subject(&self, name: &Token) -> String {
+        format!("{}.{name}", self.prefix())
+    }
+
+    pub(crate) fn prefix(&self) -> String {
+        format!("code.v1.ext.{}", self.noun)
+    }
+}
+
 /// `code.v1.log.<noun>.<shard>.<id>`: an aggregate's journal.
 #[derive(Debug)]
 pub struct Log<E> {
     pub(crate) noun: &'static str,
+    pub(crate) who: Who,
     kind: PhantomData<fn(E) -> E>,
 }
 
 impl<E> Log<E> {
     /// A line of the table.
     pub const fn new(noun: &'static str) -> Self {
-        Log { noun: token(noun), kind: PhantomData }
+        Log { noun: token(noun), who: Who::NOBODY, kind: PhantomData }
+    }
+
+    said_by!();
+    heard_by!();
+    read_by!();
+
+    /// What its journals are of, such as `deployment`.
+    pub const fn noun(&self) -> &'static str {
+        self.noun
     }
 
     pub(crate) fn subject(&self, id: &str) -> String {
@@ -152,13 +339,23 @@ pub(crate) fn log_stream(noun: &str, shard: u32) -> String {
 pub struct Event<M> {
     pub(crate) noun: &'static str,
     pub(crate) verb: &'static str,
+    pub(crate) who: Who,
     kind: PhantomData<fn(M)>,
 }
 
 impl<M> Event<M> {
     /// A line of the table; `verb` is a past participle.
     pub const fn new(noun: &'static str, verb: &'static str) -> Self {
-        Event { noun: token(noun), verb: token(verb), kind: PhantomData }
+        Event { noun: token(noun), verb: token(verb), who: Who::NOBODY, kind: PhantomData }
+    }
+
+    said_by!();
+    heard_by!();
+
+    /// The consumer under whose name these hear.
+    pub(crate) fn lane(&self, durable: &str) -> Lane {
+        let durable = format!("{}-{}-{durable}", self.noun, self.verb);
+        Lane { stream: EVENTS, durable, filter: self.subject("*") }
     }
 
     pub(crate) fn subject(&self, id: &str) -> String {
@@ -171,14 +368,18 @@ impl<M> Event<M> {
 pub struct Signal<M> {
     pub(crate) noun: &'static str,
     pub(crate) verb: &'static str,
+    pub(crate) who: Who,
     kind: PhantomData<fn(M)>,
 }
 
 impl<M> Signal<M> {
     /// A line of the table.
     pub const fn new(noun: &'static str, verb: &'static str) -> Self {
-        Signal { noun: token(noun), verb: token(verb), kind: PhantomData }
+        Signal { noun: token(noun), verb: token(verb), who: Who::NOBODY, kind: PhantomData }
     }
+
+    said_by!();
+    heard_by!();
 
     pub(crate) fn subject(&self, id: &str) -> String {
         format!("code.v1.sig.{}.{}.{id}", self.noun, self.verb)
@@ -189,14 +390,17 @@ impl<M> Signal<M> {
 #[derive(Debug)]
 pub struct Trail<M> {
     pub(crate) noun: &'static str,
+    pub(crate) who: Who,
     kind: PhantomData<fn(M)>,
 }
 
 impl<M> Trail<M> {
     /// A line of the table.
     pub const fn new(noun: &'static str) -> Self {
-        Trail { noun: token(noun), kind: PhantomData }
+        Trail { noun: token(noun), who: Who::NOBODY, kind: PhantomData }
     }
+
+    said_by!();
 
     pub(crate) fn subject(&self, source: &str) -> String {
         format!("code.v1.trail.{}.{source}", self.noun)
@@ -207,13 +411,84 @@ impl<M> Trail<M> {
 #[derive(Debug)]
 pub struct Bucket<V> {
     pub(crate) name: &'static str,
+    pub(crate) who: Who,
     kind: PhantomData<fn(V) -> V>,
 }
 
 impl<V> Bucket<V> {
     /// A line of the table.
     pub const fn new(name: &'static str) -> Self {
-        Bucket { name: token(name), kind: PhantomData }
+        Bucket { name: token(name), who: Who::NOBODY, kind: PhantomData }
+    }
+
+    said_by!();
+    heard_by!();
+    read_by!();
+}
+
+/// Bytes that are known by their digest, in a NATS object store.
+#[derive(Debug)]
+pub struct Evidence {
+    pub(crate) name: &'static str,
+    pub(crate) who: Who,
+}
+
+impl Evidence {
+    /// A line of the table.
+    pub const fn new(name: &'static str) -> Evidence {
+        Evidence { name: token(name), who: Who::NOBODY }
+    }
+
+    said_by!();
+    read_by!();
+
+    pub(crate) fn stream(&self) -> String {
+        format!("OBJ_{}", self.name)
+    }
+}
+
+/// `code.v1.in.<publisher>.<noun>.<verb>`: what the world asks for by CloudEvents. The broker lets a publisher speak under
+/// its own name only.
+#[derive(Debug)]
+pub struct Inbox {
+    pub(crate) noun: &'static str,
+    pub(crate) verb: &'static str,
+    pub(crate) who: Who,
+}
+
+impl fmt::Display for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.noun, self.verb)
+    }
+}
+
+impl Inbox {
+    /// Those who answer share the questions.
+    pub(crate) const QUEUE: &'static str = "inbox";
+
+    /// A line of the table.
+    pub const fn new(noun: &'static str, verb: &'static str) -> Inbox {
+        Inbox { noun: token(noun), verb: token(verb), who: Who::NOBODY }
+    }
+
+    heard_by!();
+
+    /// Where this publisher says it.
+    pub fn subject(&self, publisher: &Token) -> String {
+        format!("code.v1.in.{publisher}.{}.{}", self.noun, self.verb)
+    }
+
+    pub(crate) fn filter(&self) -> String {
+        format!("code.v1.in.*.{}.{}", self.noun, self.verb)
+    }
+
+    pub(crate) fn lane(&self) -> Lane {
+        Lane { stream: INBOX, durable: format!("{}-{}", self.noun, self.verb), filter: self.filter() }
+    }
+
+    /// Who says it, by the subject, which the broker has checked.
+    pub(crate) fn publisher(subject: &str) -> Option<Token> {
+        subject.strip_prefix("code.v1.in.")?.split('.').next()?.parse().ok()
     }
 }
 

@@ -1,6 +1,10 @@
 //! The table of speech: everything that is said over NATS, who says it and who hears it.
 //!
-//! No other file spells a subject. A new line here is a new promise: choose the kind by the guarantee it needs.
+//! No other file spells a subject. A new line here is a new promise: choose the kind by the guarantee it needs. Who is named
+//! on a line may say or hear it, and the broker lets nobody else: its permissions, what a service looks at when it starts,
+//! and the tests of who may do what all come from here.
+
+use crate::{Role, rights::Line};
 
 /// What the orchestrator answers and hears.
 pub mod orchestrator {
@@ -15,35 +19,52 @@ pub mod orchestrator {
     };
     use wire::{Beat, Drain};
 
-    use crate::{Call, Job, Signal};
+    use crate::{
+        Call, Job,
+        Role::{Certifier, Experts, Operator, Orchestrator},
+        Signal,
+    };
 
-    /// Clients and the inbox ask; any orchestrator journals the deployment.
-    pub const SUBMIT: Call<Submit, Submitted> = Call::new("orchestrator", "submit");
-    /// Clients ask; any orchestrator plans and changes nothing.
-    pub const PLAN: Call<PlanRequest, PlanReply> = Call::new("orchestrator", "plan");
-    /// Clients ask; any orchestrator folds the journal.
-    pub const STATUS: Call<StatusRequest, StatusReply> = Call::new("orchestrator", "status");
-    /// Clients ask; any orchestrator lists.
-    pub const LIST: Call<ListRequest, ListReply> = Call::new("orchestrator", "list");
-    /// Clients ask; any orchestrator reads the journal.
-    pub const HISTORY: Call<HistoryRequest, HistoryReply> = Call::new("orchestrator", "history");
-    /// Clients ask; any orchestrator journals the command.
-    pub const COMMAND: Call<Command, Accepted> = Call::new("orchestrator", "command");
-    /// Clients ask; any orchestrator shows or holds a target.
-    pub const TARGET: Call<TargetCommand, TargetView> = Call::new("orchestrator", "target");
-    /// Clients ask; the orchestrator fills in what should run and asks the agents.
-    pub const DRIFT: Call<DriftRequest, DriftReply> = Call::new("orchestrator", "drift");
-    /// Clients ask what a target holds, or have taken away what nothing asks for; the orchestrator holds the target
-    /// meanwhile and asks the agents.
-    pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> = Call::new("orchestrator", "holdings");
-    /// Clients ask which journals cannot be used; any orchestrator names them, or journals that a person passes over one.
-    pub const JOURNAL: Call<JournalRequest, JournalReply> = Call::new("orchestrator", "journal");
-    /// The experts' service says what experts think of a plan; any orchestrator journals it.
-    pub const ADVICE: Job<AdviceReport> = Job::new("orchestrator", "advice");
-    /// Every orchestrator says that it lives, by replica; the others and `codectl` hear.
-    pub const BEAT: Signal<Beat> = Signal::new("orchestrator", "beat");
-    /// Operators say it, by replica; that orchestrator hands over what it owns.
-    pub const DRAIN: Signal<Drain> = Signal::new("orchestrator", "drain");
+    /// Any orchestrator journals the deployment.
+    pub const SUBMIT: Call<Submit, Submitted> =
+        Call::new("orchestrator", "submit").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// Any orchestrator plans and changes nothing.
+    pub const PLAN: Call<PlanRequest, PlanReply> =
+        Call::new("orchestrator", "plan").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// Any orchestrator folds the journal.
+    pub const STATUS: Call<StatusRequest, StatusReply> =
+        Call::new("orchestrator", "status").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// Any orchestrator lists.
+    pub const LIST: Call<ListRequest, ListReply> =
+        Call::new("orchestrator", "list").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// Any orchestrator reads the journal.
+    pub const HISTORY: Call<HistoryRequest, HistoryReply> =
+        Call::new("orchestrator", "history").said_by(&[Operator, Certifier]).heard_by(&[Orchestrator]);
+    /// Any orchestrator journals the command.
+    pub const COMMAND: Call<Command, Accepted> =
+        Call::new("orchestrator", "command").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// Any orchestrator shows or holds a target.
+    pub const TARGET: Call<TargetCommand, TargetView> =
+        Call::new("orchestrator", "target").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// The orchestrator fills in what should run and asks the agents.
+    pub const DRIFT: Call<DriftRequest, DriftReply> =
+        Call::new("orchestrator", "drift").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// What a target holds, or taking away what nothing asks for; the orchestrator holds the target meanwhile and asks
+    /// the agents.
+    pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> =
+        Call::new("orchestrator", "holdings").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// Which journals cannot be used; any orchestrator names them, or journals that a person passes over one.
+    pub const JOURNAL: Call<JournalRequest, JournalReply> =
+        Call::new("orchestrator", "journal").said_by(&[Operator]).heard_by(&[Orchestrator]);
+    /// What experts think of a plan; any orchestrator journals it.
+    pub const ADVICE: Job<AdviceReport> =
+        Job::new("orchestrator", "advice").said_by(&[Experts]).heard_by(&[Orchestrator]);
+    /// Every orchestrator says that it lives, by replica.
+    pub const BEAT: Signal<Beat> =
+        Signal::new("orchestrator", "beat").said_by(&[Orchestrator]).heard_by(&[Orchestrator, Operator]);
+    /// By replica; that orchestrator hands over what it owns.
+    pub const DRAIN: Signal<Drain> =
+        Signal::new("orchestrator", "drain").said_by(&[Operator]).heard_by(&[Orchestrator]);
 }
 
 /// What the agents answer, do and say.
@@ -53,24 +74,36 @@ pub mod agents {
         deployment::{StepAnswer, StepJob, StepProgress, StepQuestion, StepStop},
     };
 
-    use crate::{Call, Signal};
+    use crate::{
+        Call,
+        Role::{Operator, Orchestrator, Runner},
+        Signal,
+    };
 
-    /// The orchestrator asks for findings on a plan; the agents change nothing.
-    pub const REVIEW: Call<ReviewRequest, Reviews> = Call::new("agents", "review");
-    /// The orchestrator asks; the agents look at the platform.
-    pub const DRIFT: Call<DriftRequest, DriftReply> = Call::new("agents", "drift");
-    /// The orchestrator asks what a target holds; under a fence the agents take away what nothing asks for.
-    pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> = Call::new("agents", "holdings");
+    /// Findings on a plan; the agents change nothing.
+    pub const REVIEW: Call<ReviewRequest, Reviews> =
+        Call::new("agents", "review").said_by(&[Orchestrator]).heard_by(&[Runner]);
+    /// The agents look at the platform.
+    pub const DRIFT: Call<DriftRequest, DriftReply> =
+        Call::new("agents", "drift").said_by(&[Orchestrator]).heard_by(&[Runner]);
+    /// What a target holds; under a fence the agents take away what nothing asks for.
+    pub const HOLDINGS: Call<HoldingsRequest, HoldingsReply> =
+        Call::new("agents", "holdings").said_by(&[Orchestrator]).heard_by(&[Runner]);
     /// The owner of a deployment hands a step to a lane, by the agent's name; one runner takes it and says who it is.
-    pub const STEP: Call<StepJob, StepAnswer> = Call::new("agents", "step");
+    pub const STEP: Call<StepJob, StepAnswer> =
+        Call::new("agents", "step").of_a_name().said_by(&[Orchestrator]).heard_by(&[Runner]);
     /// The owner asks a runner by its id how a step goes; the runner holds the answer while it runs.
-    pub const STEP_STATE: Call<StepQuestion, StepAnswer> = Call::new("agents", "step-state");
+    pub const STEP_STATE: Call<StepQuestion, StepAnswer> =
+        Call::new("agents", "step-state").of_a_name().said_by(&[Orchestrator]).heard_by(&[Runner]);
     /// An owner asks all runners who has a step; only who has it, or its end, answers.
-    pub const STEP_FIND: Call<StepQuestion, StepAnswer> = Call::new("agents", "step-find");
+    pub const STEP_FIND: Call<StepQuestion, StepAnswer> =
+        Call::new("agents", "step-find").of_all().said_by(&[Orchestrator]).heard_by(&[Runner]);
     /// Runners say how far they are, by deployment; watchers hear. Never decided on.
-    pub const PROGRESS: Signal<StepProgress> = Signal::new("step", "progress");
+    pub const PROGRESS: Signal<StepProgress> =
+        Signal::new("step", "progress").said_by(&[Runner, Orchestrator]).heard_by(&[Operator]);
     /// The orchestrator says it, by deployment; the runner stops. Missing it is safe: the fence rules.
-    pub const STOP: Signal<StepStop> = Signal::new("step", "stop");
+    pub const STOP: Signal<StepStop> =
+        Signal::new("step", "stop").said_by(&[Orchestrator]).heard_by(&[Runner]);
 }
 
 /// What the experts' service answers, does and says.
@@ -81,79 +114,109 @@ pub mod experts {
         ExpertsRequest, Matter, PlanAdvice, Question, ReplayReply, TestReply, TestRequest,
     };
 
-    use crate::{Call, Door, Event, Job, Log, Signal};
+    use crate::{
+        Call, Door, Event, Job, Log,
+        Role::{Experts, Operator, Orchestrator},
+        Signal, Task,
+    };
 
-    /// Anyone asks; a panel answers, one opinion comes back.
-    pub const ASK: Call<Question, Consultation> = Call::new("experts", "ask");
-    /// The orchestrator asks about a plan that is only looked at.
-    pub const ADVISE_NOW: Call<Matter, PlanAdvice> = Call::new("experts", "advise");
-    /// The orchestrator asks about a deployment's plan; the answer is [`super::orchestrator::ADVICE`].
-    pub const ADVISE: Job<AdviceJob> = Job::new("experts", "advise");
-    /// Clients ask who can be asked, and what is left to spend.
-    pub const LIST: Call<ExpertsRequest, ExpertsReply> = Call::new("experts", "list");
-    /// Clients have every expert judge a good and a bad plan.
-    pub const TEST: Call<TestRequest, TestReply> = Call::new("experts", "test");
-    /// Clients list past consultations.
-    pub const HISTORY: Call<ConsultationsRequest, ConsultationsReply> = Call::new("experts", "history");
-    /// Clients look at one consultation.
-    pub const SHOW: Call<ConsultationRequest, ConsultationReply> = Call::new("experts", "show");
-    /// Clients have one consultation computed again.
-    pub const REPLAY: Call<ConsultationRequest, ReplayReply> = Call::new("experts", "replay");
-    /// The experts' service says how far it is, by question; watchers hear. Never decided on.
-    pub const PROGRESS: Signal<ConsultationProgress> = Signal::new("consultation", "progress");
-    /// The experts' service says that an opinion is formed; audit hears.
-    pub const FORMED: Event<ConsultationLine> = Event::new("consultation", "formed");
-    /// The experts' service writes: what was asked, what came of it, what became of the deployment.
-    pub const JOURNAL: Log<ConsultationEvent> = Log::new("consultation");
-    /// The experts' service asks an expert that is a program of someone else's, by the expert's name. The shapes are in
-    /// docs/experts.md.
-    pub const PLUG_IN: Door = Door::new("expert");
+    /// A panel answers, one opinion comes back.
+    pub const ASK: Call<Question, Consultation> =
+        Call::new("experts", "ask").said_by(&[Operator]).heard_by(&[Experts]);
+    /// About a plan that is only looked at.
+    pub const ADVISE_NOW: Call<Matter, PlanAdvice> =
+        Call::new("experts", "advise").said_by(&[Orchestrator]).heard_by(&[Experts]);
+    /// About a deployment's plan; the answer is [`super::orchestrator::ADVICE`].
+    pub const ADVISE: Job<AdviceJob> =
+        Job::new("experts", "advise").said_by(&[Orchestrator]).heard_by(&[Experts]);
+    /// Who can be asked, and what is left to spend.
+    pub const LIST: Call<ExpertsRequest, ExpertsReply> =
+        Call::new("experts", "list").said_by(&[Operator]).heard_by(&[Experts]);
+    /// Every expert judges a good and a bad plan; a client that goes away stops the asking.
+    pub const TEST: Task<TestRequest, ConsultationProgress, TestReply> =
+        Task::new("experts", "test").said_by(&[Operator]).heard_by(&[Experts]);
+    /// Past consultations.
+    pub const HISTORY: Call<ConsultationsRequest, ConsultationsReply> =
+        Call::new("experts", "history").said_by(&[Operator]).heard_by(&[Experts]);
+    /// One consultation.
+    pub const SHOW: Call<ConsultationRequest, ConsultationReply> =
+        Call::new("experts", "show").said_by(&[Operator]).heard_by(&[Experts]);
+    /// One consultation, computed again.
+    pub const REPLAY: Call<ConsultationRequest, ReplayReply> =
+        Call::new("experts", "replay").said_by(&[Operator]).heard_by(&[Experts]);
+    /// How far a consultation is, by question. Never decided on.
+    pub const PROGRESS: Signal<ConsultationProgress> =
+        Signal::new("consultation", "progress").said_by(&[Experts]).heard_by(&[Experts, Operator]);
+    /// An opinion is formed; audit hears it with everything that is stored.
+    pub const FORMED: Event<ConsultationLine> = Event::new("consultation", "formed").said_by(&[Experts]);
+    /// What was asked, what came of it, what became of the deployment.
+    pub const JOURNAL: Log<ConsultationEvent> =
+        Log::new("consultation").said_by(&[Experts]).heard_by(&[Experts]);
+    /// An expert that is a program of someone else's is asked, by the expert's name. The shapes are in docs/experts.md.
+    pub const PLUG_IN: Door = Door::new("expert").said_by(&[Experts]);
 }
 
 /// What the consensus workers answer; calls are shared by all of them.
 pub mod consensus {
     use model::expert::{Opinion, WeighRequest, WeighVotes, WeighedVotes};
 
-    use crate::Call;
+    use crate::{
+        Call,
+        Role::{Consensus, Experts, Operator},
+    };
 
-    /// The experts' service asks for one opinion on full answers.
-    pub const WEIGH: Call<WeighRequest, Opinion> = Call::new("consensus", "weigh");
-    /// Anyone asks about many questions at once, votes only.
-    pub const WEIGH_VOTES: Call<WeighVotes, WeighedVotes> = Call::new("consensus", "weigh-votes");
+    /// One opinion on full answers.
+    pub const WEIGH: Call<WeighRequest, Opinion> =
+        Call::new("consensus", "weigh").said_by(&[Experts]).heard_by(&[Consensus]);
+    /// About many questions at once, votes only.
+    pub const WEIGH_VOTES: Call<WeighVotes, WeighedVotes> =
+        Call::new("consensus", "weigh-votes").said_by(&[Operator]).heard_by(&[Consensus]);
 }
 
 /// What is known about deployments.
 pub mod deployment {
     use model::view::Summary;
 
-    use crate::{Event, Log};
+    use crate::{
+        Event, Log,
+        Role::{Certifier, Experts, Operator, Orchestrator},
+    };
 
-    /// The orchestrator writes and decides on it; traffic, agents and clients may read.
-    pub const JOURNAL: Log<model::Event> = Log::new("deployment");
-    /// The orchestrator says that a deployment moved on; lists and notifiers hear.
-    pub const CHANGED: Event<Summary> = Event::new("deployment", "changed");
-    /// The orchestrator says that a deployment is over; audit and the certifier hear.
-    pub const CLOSED: Event<Summary> = Event::new("deployment", "closed");
+    /// The orchestrator decides on it; people follow it.
+    pub const JOURNAL: Log<model::Event> = Log::new("deployment")
+        .said_by(&[Orchestrator])
+        .heard_by(&[Orchestrator, Operator])
+        .read_by(&[Experts]);
+    /// A deployment moved on.
+    pub const CHANGED: Event<Summary> = Event::new("deployment", "changed").said_by(&[Orchestrator]);
+    /// A deployment is over.
+    pub const CLOSED: Event<Summary> =
+        Event::new("deployment", "closed").said_by(&[Orchestrator]).heard_by(&[Experts, Certifier]);
 }
 
 /// What is known about targets.
 pub mod target {
     use model::target::TargetEvent;
 
-    use crate::Log;
+    use crate::{Log, Role::Orchestrator};
 
-    /// The orchestrator writes and decides on it: locks, queue, snapshot, quarantine.
-    pub const JOURNAL: Log<TargetEvent> = Log::new("target");
+    /// The orchestrator decides on it: locks, queue, snapshot, quarantine.
+    pub const JOURNAL: Log<TargetEvent> =
+        Log::new("target").said_by(&[Orchestrator]).heard_by(&[Orchestrator]);
 }
 
 /// What data planes say.
 pub mod traffic {
     use model::route::TrafficCount;
 
-    use crate::Signal;
+    use crate::{
+        Role::{Runner, Traffic},
+        Signal,
+    };
 
-    /// Every data plane says it four times a second, by target; gates and watchers hear.
-    pub const COUNT: Signal<TrafficCount> = Signal::new("traffic", "count");
+    /// Every data plane says it four times a second, by target; gates hear.
+    pub const COUNT: Signal<TrafficCount> =
+        Signal::new("traffic", "count").said_by(&[Traffic]).heard_by(&[Runner]);
 }
 
 /// What the audit log hears and answers.
@@ -164,49 +227,85 @@ pub mod audit {
         AuditReport, AuditReportRequest, AuditSearch, AuditStatus, AuditStatusRequest,
     };
 
-    use crate::{Call, Trail};
+    use crate::{
+        Call, Role,
+        Role::{Audit, Certifier, Operator, Orchestrator},
+        Trail,
+    };
 
-    /// Every service says what no journal holds, such as a denied call; the audit log keeps it.
-    pub const TRAIL: Trail<AuditRecord> = Trail::new("record");
-    /// Services hand over facts and wait for the receipt before a step of high impact.
-    pub const APPEND: Call<AuditAppend, AuditReceipts> = Call::new("audit", "append");
-    /// Services and the certifier wait until an entry of a journal is in the log.
-    pub const AWAIT: Call<AuditAwait, AuditAwaited> = Call::new("audit", "await");
-    /// Clients ask for the log's state and its signed checkpoint.
-    pub const STATUS: Call<AuditStatusRequest, AuditStatus> = Call::new("audit", "status");
-    /// Clients and the certifier ask for the proof of a leaf.
-    pub const PROVE: Call<AuditProofRequest, AuditProof> = Call::new("audit", "prove");
-    /// Clients ask whether an older state is the beginning of the signed one.
+    /// What no journal holds, such as a denied call; the audit log keeps it.
+    pub const TRAIL: Trail<AuditRecord> = Trail::new("record").said_by(Role::SERVICES);
+    /// Facts of which the receipt is waited for.
+    pub const APPEND: Call<AuditAppend, AuditReceipts> =
+        Call::new("audit", "append").said_by(&[Certifier]).heard_by(&[Audit]);
+    /// An entry of a journal is waited for until it is in the log.
+    pub const AWAIT: Call<AuditAwait, AuditAwaited> =
+        Call::new("audit", "await").said_by(&[Orchestrator, Certifier]).heard_by(&[Audit]);
+    /// The log's state and its signed checkpoint.
+    pub const STATUS: Call<AuditStatusRequest, AuditStatus> =
+        Call::new("audit", "status").said_by(&[Operator]).heard_by(&[Audit]);
+    /// The proof of a leaf.
+    pub const PROVE: Call<AuditProofRequest, AuditProof> =
+        Call::new("audit", "prove").said_by(&[Operator, Certifier]).heard_by(&[Audit]);
+    /// Whether an older state is the beginning of the signed one.
     pub const CONSISTENCY: Call<AuditConsistencyRequest, AuditConsistency> =
-        Call::new("audit", "consistency");
-    /// Clients read leaves in order.
-    pub const ENTRIES: Call<AuditEntriesRequest, AuditEntries> = Call::new("audit", "entries");
-    /// Clients search.
-    pub const SEARCH: Call<AuditSearch, AuditPage> = Call::new("audit", "search");
-    /// Clients ask for counts and security events.
-    pub const REPORT: Call<AuditReportRequest, AuditReport> = Call::new("audit", "report");
+        Call::new("audit", "consistency").said_by(&[Operator]).heard_by(&[Audit]);
+    /// Leaves in order.
+    pub const ENTRIES: Call<AuditEntriesRequest, AuditEntries> =
+        Call::new("audit", "entries").said_by(&[Operator]).heard_by(&[Audit]);
+    /// Leaves by what is searched for.
+    pub const SEARCH: Call<AuditSearch, AuditPage> =
+        Call::new("audit", "search").said_by(&[Operator]).heard_by(&[Audit]);
+    /// Counts and security events.
+    pub const REPORT: Call<AuditReportRequest, AuditReport> =
+        Call::new("audit", "report").said_by(&[Operator]).heard_by(&[Audit]);
+}
+
+/// What the world asks for by CloudEvents.
+pub mod inbox {
+    use crate::{Inbox, Role::Orchestrator};
+
+    /// A deployment; any orchestrator journals it. Every publisher says it, under its own name.
+    pub const SUBMIT: Inbox = Inbox::new("deployment", "submit").heard_by(&[Orchestrator]);
+}
+
+/// Bytes that are known by their digest.
+pub mod evidence {
+    use crate::{
+        Evidence,
+        Role::{Audit, Certifier, Experts, Operator, Runner},
+    };
+
+    /// Reports of tests, answers of experts, certificates, facts that are too large for the audit log.
+    pub const ALL: Evidence =
+        Evidence::new("evidence").said_by(&[Runner, Experts, Audit]).read_by(&[Certifier, Operator]);
 }
 
 /// Values that are shared by compare-and-set.
 pub mod buckets {
     use model::{audit::AuditFence, route::RouteTable};
 
-    use crate::Bucket;
+    use crate::{
+        Bucket,
+        Role::{Audit, Certifier, Experts, Operator, Runner, Traffic},
+    };
 
     /// The deployment agent writes under `RouteTable::key`; every data plane watches.
-    pub const ROUTES: Bucket<RouteTable> = Bucket::new("routes");
+    pub const ROUTES: Bucket<RouteTable> = Bucket::new("routes").said_by(&[Runner]).heard_by(&[Traffic]);
     /// The performance agent writes baselines by module and revision, and reads them in later deployments.
-    pub const MEASUREMENTS: Bucket<serde_json::Value> = Bucket::new("measurements");
+    pub const MEASUREMENTS: Bucket<serde_json::Value> = Bucket::new("measurements").said_by(&[Runner]);
     /// The certifier writes by deployment where the certificate is; clients read.
-    pub const CERTIFICATES: Bucket<model::certificate::CertificateEntry> = Bucket::new("certificates");
+    pub const CERTIFICATES: Bucket<model::certificate::CertificateEntry> =
+        Bucket::new("certificates").said_by(&[Certifier]).read_by(&[Operator]);
     /// The certifier writes by the key's id with which public keys it signs, and when each is in force; clients read.
-    pub const SIGNING_KEYS: Bucket<serde_json::Value> = Bucket::new("signing-keys");
+    pub const SIGNING_KEYS: Bucket<serde_json::Value> =
+        Bucket::new("signing-keys").said_by(&[Certifier, Operator]);
     /// The audit service writes who sequences the log and what it signs, under the log's name.
-    pub const AUDIT_FENCE: Bucket<AuditFence> = Bucket::new("audit-fence");
+    pub const AUDIT_FENCE: Bucket<AuditFence> = Bucket::new("audit-fence").said_by(&[Audit]);
     /// The experts' service writes how often each expert was right, by expert and version, from the ends of deployments.
-    pub const EXPERTS: Bucket<serde_json::Value> = Bucket::new("experts");
+    pub const EXPERTS: Bucket<serde_json::Value> = Bucket::new("experts").said_by(&[Experts]);
     /// The experts' service writes what was spent, by day.
-    pub const SPENDING: Bucket<serde_json::Value> = Bucket::new("spending");
+    pub const SPENDING: Bucket<serde_json::Value> = Bucket::new("spending").said_by(&[Experts]);
 }
 
 /// The nouns that have a log; each gets its streams.
@@ -220,4 +319,69 @@ pub(crate) const BUCKETS: &[&str] = &[
     buckets::EXPERTS.name,
     buckets::SPENDING.name,
     buckets::AUDIT_FENCE.name,
+];
+
+/// Who hears everything that is stored, as it is stored.
+pub(crate) const HEARS_ALL: &[Role] = &[Role::Audit];
+
+/// Every line.
+pub(crate) static LINES: &[&dyn Line] = &[
+    &orchestrator::SUBMIT,
+    &orchestrator::PLAN,
+    &orchestrator::STATUS,
+    &orchestrator::LIST,
+    &orchestrator::HISTORY,
+    &orchestrator::COMMAND,
+    &orchestrator::TARGET,
+    &orchestrator::DRIFT,
+    &orchestrator::HOLDINGS,
+    &orchestrator::JOURNAL,
+    &orchestrator::ADVICE,
+    &orchestrator::BEAT,
+    &orchestrator::DRAIN,
+    &agents::REVIEW,
+    &agents::DRIFT,
+    &agents::HOLDINGS,
+    &agents::STEP,
+    &agents::STEP_STATE,
+    &agents::STEP_FIND,
+    &agents::PROGRESS,
+    &agents::STOP,
+    &experts::ASK,
+    &experts::ADVISE_NOW,
+    &experts::ADVISE,
+    &experts::LIST,
+    &experts::TEST,
+    &experts::HISTORY,
+    &experts::SHOW,
+    &experts::REPLAY,
+    &experts::PROGRESS,
+    &experts::FORMED,
+    &experts::JOURNAL,
+    &experts::PLUG_IN,
+    &consensus::WEIGH,
+    &consensus::WEIGH_VOTES,
+    &deployment::JOURNAL,
+    &deployment::CHANGED,
+    &deployment::CLOSED,
+    &target::JOURNAL,
+    &traffic::COUNT,
+    &audit::TRAIL,
+    &audit::APPEND,
+    &audit::AWAIT,
+    &audit::STATUS,
+    &audit::PROVE,
+    &audit::CONSISTENCY,
+    &audit::ENTRIES,
+    &audit::SEARCH,
+    &audit::REPORT,
+    &buckets::ROUTES,
+    &buckets::MEASUREMENTS,
+    &buckets::CERTIFICATES,
+    &buckets::SIGNING_KEYS,
+    &buckets::AUDIT_FENCE,
+    &buckets::EXPERTS,
+    &buckets::SPENDING,
+    &inbox::SUBMIT,
+    &evidence::ALL,
 ];

@@ -7,6 +7,7 @@ use async_nats::{
     jetstream::{
         AckKind, Message as Delivery,
         consumer::{AckPolicy, PullConsumer, pull},
+        context::ConsumerInfoErrorKind,
     },
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
@@ -22,7 +23,7 @@ use crate::{
     answer::panicked,
     frame::{self, Meta},
     outcome::{Fate, fate},
-    streams::{EVENTS, JOBS},
+    subject::Lane,
     tasks, trace,
 };
 
@@ -31,7 +32,8 @@ use crate::{
 pub struct WorkRules {
     /// Jobs at once in this process, 1 to 1000. Default 8.
     pub concurrency: usize,
-    /// A job without a sign of life for this time is given to another worker. Default 5 s.
+    /// A job without a sign of life for this time is given to another worker. Default 5 s, which is what the provisioner
+    /// makes the lanes with; another value must be the lane's.
     pub ack_wait: Duration,
     /// How often a running job shows that it lives. Default 1.5 s, less than a third of `ack_wait`.
     pub progress_every: Duration,
@@ -59,18 +61,12 @@ const AGAIN: Backoff = Backoff::millis(50, 1600);
 /// unnoticed when the connection did not break.
 const PULL: Duration = Duration::from_secs(3);
 
-/// Jobs that may be in all workers' hands or wait for their next try, as a multiple of one worker's concurrency.
-/// Tries that wait count too, so the concurrency itself would let a few sick jobs stop a lane.
-const PENDING_PER_WORKER: usize = 64;
+/// Jobs of one lane that may be in all workers' hands or wait for their next try. Tries that wait count too, so a number
+/// near the workers' concurrency would let a few sick jobs stop a lane.
+const PENDING: i64 = 4096;
 
-type Handler = Arc<dyn Fn(CoreMessage, Meta) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
-
-/// Whose messages, under which name.
-pub(crate) struct Lane {
-    pub stream: &'static str,
-    pub durable: String,
-    pub filter: String,
-}
+/// Given a message and how often it was delivered.
+type Handler = Arc<dyn Fn(CoreMessage, u64) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
 
 impl Bus {
     /// Sends a job; when it returns, the job is durable. The same `message_id` within 10 minutes is one job.
@@ -105,8 +101,7 @@ impl Bus {
         if let Some(lane) = lane {
             Token::from_str(lane)?;
         }
-        let lane = Lane { stream: JOBS, durable: job.durable(lane), filter: job.subject(lane) };
-        self.serve_lane(lane, rules, typed(handler)).await
+        self.serve_lane(job.lane(lane), rules, typed(handler)).await
     }
 
     /// Hears an event: every stored one from the first time that `durable` was named on, at least once each, by one
@@ -118,9 +113,7 @@ impl Bus {
         F: Future<Output = Result<(), Fault>> + Send + 'static,
     {
         Token::from_str(durable)?;
-        let durable = format!("{}-{}-{durable}", event.noun, event.verb);
-        let lane = Lane { stream: EVENTS, durable, filter: event.subject("*") };
-        self.serve_lane(lane, WorkRules::default(), typed(handler)).await
+        self.serve_lane(event.lane(durable), WorkRules::default(), typed(handler)).await
     }
 
     pub(crate) async fn serve_lane(
@@ -143,28 +136,50 @@ where
     F: Future<Output = Result<(), Fault>> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    Arc::new(move |message, meta| {
+    Arc::new(move |message, deliveries| {
         let handler = handler.clone();
         Box::pin(async move {
+            let meta = frame::meta(message.headers.as_ref(), deliveries)?;
             let asked = frame::decode::<M>(message.headers.as_ref(), &message.payload)?;
             handler(asked, meta).await
         })
     })
 }
 
-async fn consumer(bus: &Bus, lane: &Lane, rules: &WorkRules) -> Result<PullConsumer, Error> {
-    let config = pull::Config {
+/// How the consumer of a lane is made.
+pub(crate) fn configuration(lane: &Lane, ack_wait: Duration) -> pull::Config {
+    pull::Config {
         durable_name: Some(lane.durable.clone()),
         filter_subject: lane.filter.clone(),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: rules.ack_wait,
+        ack_wait,
         // The worker counts and buries. A limit here would leave the message in the stream, seen by nobody.
         max_deliver: -1,
-        max_ack_pending: i64::try_from(rules.concurrency.max(1) * PENDING_PER_WORKER).unwrap_or(i64::MAX),
+        max_ack_pending: PENDING,
         ..Default::default()
+    }
+}
+
+/// The consumer of a lane, which the provisioner has made.
+async fn consumer(bus: &Bus, lane: &Lane, rules: &WorkRules) -> Result<PullConsumer, Error> {
+    let Lane { stream, durable, filter } = lane;
+    let named = || format!("consumer {durable} of stream {stream}");
+    let info = match bus.stream(stream).await?.consumer_info(durable).await {
+        Ok(info) => info,
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+            return Err(Error::Unprovisioned { what: named() });
+        }
+        Err(error) => return Err(Error::broker(format!("working on {filter}"), error)),
     };
-    let made = bus.stream(lane.stream).await?.create_consumer(config).await;
-    made.map_err(|error| Error::broker(format!("working on {}", lane.filter), error))
+    let (found, wanted) = (&info.config, configuration(lane, rules.ack_wait));
+    if found.filter_subject != wanted.filter_subject || found.ack_wait != wanted.ack_wait {
+        let differences = format!(
+            "filter_subject is {}, wanted {}; ack_wait is {:?}, wanted {:?}",
+            found.filter_subject, wanted.filter_subject, found.ack_wait, wanted.ack_wait
+        );
+        return Err(Error::Differs { stream: named(), differences });
+    }
+    Ok(PullConsumer::new(wanted, info, bus.jetstream.clone()))
 }
 
 struct Worker {
@@ -284,10 +299,8 @@ impl Worker {
 }
 
 async fn handle(bus: Bus, rules: Arc<WorkRules>, handler: Handler, delivery: Delivery) {
-    let (deliveries, origin) = match delivery.info() {
-        Ok(info) => {
-            (info.delivered.max(1).unsigned_abs(), format!("{}:{}", info.stream, info.stream_sequence))
-        }
+    let (deliveries, stream, sequence) = match delivery.info() {
+        Ok(info) => (info.delivered.max(1).unsigned_abs(), info.stream.to_owned(), info.stream_sequence),
         Err(error) => {
             warn!(subject = %delivery.subject, %error, "a delivery without its place was left alone");
             return;
@@ -315,8 +328,12 @@ async fn handle(bus: Bus, rules: Arc<WorkRules>, handler: Handler, delivery: Del
         Fate::Dead => {
             let Err(fault) = &outcome else { return };
             warn!(subject, deliveries, code = %fault.code, reason = fault.message, "given up, a dead letter");
-            let headers = delivery.headers.as_ref();
-            match bus.bury(&subject, headers, &delivery.payload, fault, deliveries, &origin).await {
+            let (headers, origin) = (delivery.headers.as_ref(), format!("{stream}:{sequence}"));
+            let mut buried = bus.bury(&subject, headers, &delivery.payload, fault, deliveries, &origin).await;
+            if buried.is_ok() && fault.confidential {
+                buried = bus.erase(&stream, sequence).await;
+            }
+            match buried {
                 Ok(()) => delivery.double_ack_with(AckKind::Term).await,
                 // It stays where it is and is buried at its next delivery.
                 Err(_) => delivery.ack_with(AckKind::Nak(Some(Duration::from_secs(5)))).await,
@@ -337,13 +354,13 @@ async fn run(
     subject: &str,
     deliveries: u64,
 ) -> Result<(), Fault> {
-    let meta = frame::meta(delivery.headers.as_ref(), deliveries);
-    let span = info_span!("work", subject, sender = meta.sender, deliveries);
-    if let Some(parent) = &meta.trace {
+    let text = |name| frame::text(delivery.headers.as_ref(), name);
+    let span = info_span!("work", subject, by = text(frame::PRINCIPAL), deliveries);
+    if let Some(parent) = text(frame::TRACEPARENT) {
         trace::continue_in(&span, parent);
     }
     let message = delivery.message.clone();
-    let work = AssertUnwindSafe(async { handler(message, meta).await }).catch_unwind().instrument(span);
+    let work = AssertUnwindSafe(async { handler(message, deliveries).await }).catch_unwind().instrument(span);
     tokio::pin!(work);
     let mut alive = tokio::time::interval_at(Instant::now() + rules.progress_every, rules.progress_every);
     loop {

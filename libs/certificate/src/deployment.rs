@@ -1,10 +1,11 @@
 //! The deployment predicate: everything a certificate says. Every field is required; what does not apply is `null` or
-//! empty, so that leaving something out never reads as its absence.
+//! empty, so that leaving something out never reads as its absence. One is not: the evidence of a gate, which certificates
+//! from before it was kept do not have. The journal says whether it may be absent.
 
 use std::fmt;
 
 use model::{
-    DeploymentId, Digest, Outcome, Severity, StepId, TargetId, Token,
+    DeploymentId, Digest, Outcome, Principal, Severity, StepId, TargetId, Token,
     deployment::{CauseKind, Mode},
     expert::{Action, AnswerStatus, Stance},
     plan::Revision,
@@ -13,7 +14,10 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{At, at::required};
+use crate::{
+    At,
+    at::{present, required},
+};
 
 /// The predicate type. A name, not an address: it is documented in `docs/certificate.md`.
 pub const TYPE: &str = "https://code.example/attestation/deployment/v1";
@@ -77,7 +81,7 @@ pub struct Deployment {
     /// Evidence that is missing from a promotion.
     pub missing: Vec<String>,
     /// Who asked for it.
-    pub initiator: String,
+    pub initiator: Principal,
     /// Why a quarantine was overruled.
     #[serde(deserialize_with = "required")]
     pub forced: Option<String>,
@@ -162,7 +166,7 @@ pub struct Policy {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {
     /// Who.
-    pub by: String,
+    pub by: Principal,
     /// Of exactly this plan.
     pub plan: Digest,
     /// When.
@@ -223,6 +227,9 @@ pub struct Step {
     pub outcome: Option<Outcome>,
     /// Why.
     pub reason: String,
+    /// Who had it skipped, by promoting in full; `null` when it was done.
+    #[serde(deserialize_with = "required")]
+    pub skipped_by: Option<Principal>,
     /// Digest of its full evidence.
     #[serde(deserialize_with = "required")]
     pub evidence: Option<Digest>,
@@ -261,6 +268,9 @@ pub struct Gate {
     pub text: String,
     /// When.
     pub at: At,
+    /// Digest of the document of what was measured; absent when nothing was kept.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Digest>,
 }
 
 /// One thing an agent found.
@@ -334,10 +344,10 @@ pub struct Vote {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Intervention {
-    /// What: `paused`, `resumed`, `promoted`, `promoted_in_full`, `rollback_retried`.
+    /// What: `paused`, `resumed`, `record_skipped`, `promoted`, `promoted_in_full`, `rollback_retried`.
     pub what: String,
     /// Who.
-    pub by: String,
+    pub by: Principal,
     /// When.
     pub at: At,
 }

@@ -1,9 +1,14 @@
 //! Reads a deployment's journal into what a certificate says. Pure.
 
+mod ballots;
+
 use std::collections::BTreeMap;
 
+use approval::About;
 use model::{
-    DeploymentId, DeploymentSpec, Digest, Event, Phase, Plan, Record, TargetId, Timestamp, Verdict,
+    DeploymentId, DeploymentSpec, Digest, Event, Phase, Plan, Principal, Record, TargetId, Timestamp,
+    Verdict,
+    approval::{Decision, Signed},
     deployment::{Cause, Mode},
     digest::canonical_json,
     expert::PlanAdvice,
@@ -20,6 +25,7 @@ use crate::{
     },
     rules,
 };
+use ballots::Ballots;
 
 /// Labels of a spec that name what its build made, and what they are called in a certificate. The value is a digest.
 const LABELS: [(&str, &str); 4] = [
@@ -46,7 +52,7 @@ pub struct Story<'a> {
     records: &'a [Record],
     spec: &'a DeploymentSpec,
     mode: Mode,
-    initiator: &'a str,
+    initiator: &'a Principal,
     forced: Option<&'a String>,
     received: Timestamp,
     plan: Option<&'a Plan>,
@@ -58,6 +64,7 @@ pub struct Story<'a> {
     attempts: BTreeMap<(&'a str, u32), Attempt>,
     approvals: Vec<Approval>,
     until: Option<At>,
+    ballots: Ballots,
     gate: GateMode,
     advised: Option<(&'a str, &'a str)>,
     advice: Option<&'a PlanAdvice>,
@@ -95,6 +102,7 @@ impl<'a> Story<'a> {
             attempts: BTreeMap::new(),
             approvals: Vec::new(),
             until: None,
+            ballots: Ballots::default(),
             gate: GateMode::Off,
             advised: None,
             advice: None,
@@ -123,10 +131,26 @@ impl<'a> Story<'a> {
                 self.advised = Some((source, summary));
                 self.advice = advice.as_deref();
             }
-            Event::ApprovalAwaited { until } => self.until = Some(At(*until)),
-            Event::Approved { by, plan } => {
-                let (by, plan, until) = (by.clone(), plan.clone(), self.until);
-                self.approvals.push(Approval { by, plan, at: At(at), until });
+            Event::ApprovalAwaited { until, terms } => {
+                self.until = Some(At(*until));
+                let before = self.baseline.map(|baseline| &baseline.spec);
+                if self.ballots.open(terms.as_deref(), self.spec, before) {
+                    self.approvals.clear();
+                }
+            }
+            Event::Approved { by, plan, signed } => {
+                if self.counts(Decision::Approve, by, signed.as_deref(), at) {
+                    let (by, plan, until) = (by.clone(), plan.clone(), self.until);
+                    self.approvals.push(Approval { by, plan, at: At(at), until });
+                }
+            }
+            Event::Denied { by, signed, .. } => {
+                if self.counts(Decision::Deny, by, signed.as_deref(), at) {
+                    self.someone("denied", by, at);
+                }
+            }
+            Event::LockAwaited { .. } | Event::Locked { .. } | Event::ExecutionBegan { .. } => {
+                self.ballots.go_on(at);
             }
             Event::StepScheduled { step, attempt, idem_key, fence, .. } => {
                 let entry = self.attempts.entry((step.as_str(), *attempt)).or_default();
@@ -173,15 +197,47 @@ impl<'a> Story<'a> {
             | Event::Validated {}
             | Event::OwnerClaimed { .. }
             | Event::OwnerReleased { .. }
-            | Event::LockAwaited { .. }
-            | Event::Locked { .. }
-            | Event::ExecutionBegan { .. }
             | Event::VerificationBegan {} => {}
         }
     }
 
-    fn someone(&mut self, what: &str, by: &str, at: Timestamp) {
-        self.done.push(Intervention { what: what.to_owned(), by: by.to_owned(), at: At(at) });
+    /// Whether an approval or a denial counts, as the orchestrator counts it.
+    fn counts(&mut self, decision: Decision, by: &Principal, signed: Option<&Signed>, at: Timestamp) -> bool {
+        let modules = self.spec.versions();
+        let target = self.spec.target_id();
+        let about = self.plan.map(|plan| About {
+            deployment: self.id,
+            target: &target,
+            initiator: self.initiator,
+            modules: &modules,
+            plan,
+        });
+        self.ballots.count(about.as_ref(), decision, by, signed, at)
+    }
+
+    /// What the signed approvals lack; of a deployment that waited for none that are signed, nothing.
+    pub(crate) fn unsound(&self) -> Vec<rules::Gap> {
+        self.ballots.gaps()
+    }
+
+    /// The statements and signatures that count, as files that `ssh-keygen -Y verify` reads, and the keys that were in force:
+    /// names and bytes. Empty where nobody had to sign.
+    pub fn signed_files(&self) -> Vec<(String, Vec<u8>)> {
+        self.ballots.files()
+    }
+
+    /// The requirement of signed approvals that was in force, in words.
+    pub fn requirement(&self) -> Option<String> {
+        self.ballots.requirement()
+    }
+
+    /// By which key somebody approved: its fingerprint.
+    pub fn key_of(&self, by: &Principal) -> Option<&str> {
+        self.ballots.key_of(by)
+    }
+
+    fn someone(&mut self, what: &str, by: &Principal, at: Timestamp) {
+        self.done.push(Intervention { what: what.to_owned(), by: by.clone(), at: At(at) });
     }
 
     /// Where it was to run.
@@ -296,7 +352,7 @@ impl<'a> Story<'a> {
                 at: At(cause.at),
             }),
             missing: Vec::new(),
-            initiator: self.initiator.to_owned(),
+            initiator: self.initiator.clone(),
             forced: self.forced.cloned(),
             received: At(self.received),
             ended: At(ended),
@@ -322,8 +378,8 @@ impl<'a> Story<'a> {
             certifier,
         };
         if ending == Ending::Promoted {
-            facts.missing =
-                rules::gaps(&facts, self.spec, self.plan).into_iter().map(|gap| gap.text).collect();
+            let gaps = rules::gaps(&facts, self.spec, self.plan).into_iter().chain(self.unsound());
+            facts.missing = gaps.map(|gap| gap.text).collect();
             if !facts.missing.is_empty() {
                 facts.ending = Ending::Unproven;
             }
@@ -342,7 +398,8 @@ impl<'a> Story<'a> {
         })
     }
 
-    fn steps(&self) -> impl Iterator<Item = &'a Step> {
+    /// The steps of the plan, then those of the way back.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &'a Step> {
         self.plan.into_iter().flat_map(|plan| &plan.steps).chain(self.way_back.iter().copied())
     }
 
@@ -367,6 +424,7 @@ impl<'a> Story<'a> {
             finished: last.and_then(|last| last.finished.map(At)),
             outcome: result.map(|result| result.outcome),
             reason: result.map(|result| result.reason.clone()).unwrap_or_default(),
+            skipped_by: result.and_then(|result| result.skipped_by.clone()),
             evidence: result.and_then(|result| result.evidence.clone()),
         }
     }
@@ -387,6 +445,7 @@ impl<'a> Story<'a> {
                         samples: gate.samples,
                         text: gate.text.clone(),
                         at: At(gate.at),
+                        evidence: gate.evidence.clone(),
                     });
                 }
             }

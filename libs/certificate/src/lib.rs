@@ -11,12 +11,15 @@
 
 #![warn(missing_docs)]
 
-pub mod at;
+mod at;
 pub mod bundle;
 mod certificate;
 pub mod deployment;
 pub mod dsse;
 mod error;
+pub mod evidence;
+mod export;
+mod issue;
 pub mod journal;
 pub mod key;
 pub mod keys;
@@ -27,12 +30,14 @@ pub mod trust;
 pub mod verify;
 pub mod vsa;
 
-pub use at::At;
-pub use certificate::{Certificate, Documents, Inclusion, Journal, MEDIA_TYPE, Range, issue};
+pub use certificate::{Certificate, Documents, Inclusion, Journal, MEDIA_TYPE, Range};
 pub use deployment::{Deployment, Ending};
 pub use error::Error;
+pub use export::files;
+pub use issue::issue;
 pub use journal::Story;
 pub use key::{Algorithm, PublicKey};
 pub use keys::Signer;
+pub use model::At;
 pub use trust::{Trust, TrustedKey};
 pub use verify::{Problem, Verified, verify};

@@ -5,7 +5,7 @@ mod gates;
 mod people;
 mod times;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) use gates::{beyond, tolerates};
 
 /// By how much the clocks of the engine's machines may differ: what two of them say is held against each other with it.
-pub const SKEW: Duration = Duration::from_secs(300);
+pub use approval::SKEW;
 
 /// Something that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,12 +133,12 @@ fn steps(facts: &Deployment, spec: &DeploymentSpec, plan: &Plan, gaps: &mut Vec<
 
 /// Skipped by a person who promoted in full, and who is named among the interventions: only an analysis can be.
 fn is_skipped(facts: &Deployment, planned: &model::Step, step: &Step) -> bool {
-    let by = step.reason.strip_prefix("skipped: promoted in full by ");
+    let done = &facts.interventions;
     matches!(planned.kind, StepKind::Analyse { .. })
-        && facts
-            .interventions
-            .iter()
-            .any(|done| done.what == "promoted_in_full" && Some(done.by.as_str()) == by)
+        && step
+            .skipped_by
+            .as_ref()
+            .is_some_and(|by| done.iter().any(|done| done.what == "promoted_in_full" && done.by == *by))
 }
 
 /// A way back passes no gates: it is no way past them.
@@ -146,7 +146,11 @@ fn mode(facts: &Deployment, plan: &Plan, gaps: &mut Vec<Gap>) {
     let gated = |step: &&model::Step| {
         matches!(
             step.kind,
-            StepKind::Review | StepKind::Pause { .. } | StepKind::Analyse { .. } | StepKind::Smoke { .. }
+            StepKind::Review
+                | StepKind::Pause { .. }
+                | StepKind::Analyse { .. }
+                | StepKind::Guard { .. }
+                | StepKind::Smoke { .. }
         )
     };
     if facts.mode == Mode::Rollback

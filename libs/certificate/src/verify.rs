@@ -12,7 +12,9 @@ mod timely;
 
 use std::fmt;
 
-use model::{DeploymentSpec, Digest, Plan, Record, Timestamp, deployment::Mode, digest::check_canonical};
+use model::{
+    DeploymentSpec, Digest, Plan, Record, Step, Timestamp, deployment::Mode, digest::check_canonical,
+};
 use serde::Serialize;
 
 use crate::{
@@ -35,7 +37,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(field: impl Into<String>, text: impl Into<String>) -> Problem {
+    pub(crate) fn new(field: impl Into<String>, text: impl Into<String>) -> Problem {
         Problem { field: field.into(), text: text.into() }
     }
 }
@@ -55,8 +57,14 @@ pub struct Verified {
     pub spec: DeploymentSpec,
     /// What was to be done.
     pub plan: Option<Plan>,
+    /// The steps of the plan, then those of the way back.
+    pub steps: Vec<Step>,
     /// The keys that signed it.
     pub keys: Vec<TrustedKey>,
+    /// By which key each approval was signed, in their order; none: it is not signed, and believed.
+    pub signed: Vec<Option<String>>,
+    /// The requirement of signed approvals that was in force and is met, in words; none: nobody had to sign.
+    pub requirement: Option<String>,
     /// What the audit log proves; none when the trust file names no log.
     pub log: Option<Logged>,
     /// What is left to believe, and whom.
@@ -187,7 +195,12 @@ pub fn check(certificate: &Certificate, trust: &Ready, now: Timestamp) -> Result
         _ => return Err(problems),
     };
     let facts = statement.predicate;
-    let mut verified = Verified { facts, spec, plan, keys, log, believed: Vec::new() };
+    let signed =
+        facts.approvals.iter().map(|approval| story.key_of(&approval.by).map(str::to_owned)).collect();
+    let requirement = story.requirement();
+    let steps = story.steps().cloned().collect();
+    let believed = Vec::new();
+    let mut verified = Verified { facts, spec, plan, steps, keys, signed, requirement, log, believed };
     verified.believed = believed::list(&verified, &story);
     Ok(verified)
 }

@@ -58,4 +58,4 @@ pub use process::{Process, Running, Start, install_crypto, start_in_process};
 pub use run::{connect, run};
 pub use service::Service;
 pub use shutdown::{Signals, Stop};
-pub use tasks::{Failed, Policy, Tasks};
+pub use tasks::{Failed, Tasks};

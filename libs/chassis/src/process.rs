@@ -129,6 +129,13 @@ impl Process {
             running.crash();
             return Err(Error::Start { service: C::SERVICE.to_owned(), source: error.into() });
         }
+        if let Err(error) = unrefused(&running.service.bus).await {
+            running.crash();
+            return Err(error.into());
+        }
+        if C::READY_WITHOUT_NATS {
+            check_later(&running.service);
+        }
         starting.release();
         tracing::info!(service = running.service.name, "started");
         Ok(running)
@@ -226,6 +233,31 @@ impl Drop for Running {
     }
 }
 
+/// What a service subscribes to and asks for while it starts must be allowed to it: a refusal is silence, so the start fails.
+async fn unrefused(bus: &Bus) -> Result<(), bus::Error> {
+    match bus.refused().await {
+        Some(subject) => Err(bus::Error::Refused { user: bus.user().to_owned(), subject }),
+        None => Ok(()),
+    }
+}
+
+/// For a service that starts before NATS is reached.
+fn check_later(service: &Service<()>) {
+    let (bus, stopping) = (service.bus.clone(), service.stopping());
+    service.tasks.critical("look what NATS allows", async move {
+        let checked = async {
+            while !bus.is_connected() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            if let Err(error) = bus.check().await {
+                tracing::error!(cause = crate::chain(&error), "NATS is not set up for this service");
+            }
+        };
+        stopping.run_until_cancelled(checked).await;
+        Ok::<(), BoxError>(())
+    });
+}
+
 /// Not ready while NATS cannot be reached, not alive once a critical task has failed.
 fn watch_health(service: &Service<()>, ready_without_nats: bool) {
     let (bus, health, stopping) = (service.bus.clone(), service.health.clone(), service.stopping());
@@ -307,6 +339,7 @@ impl Collector for BusCounts {
                 counts.slow_consumers,
             ),
             ("code_bus_errors", "errors that NATS told us", counts.errors),
+            ("code_bus_refused", "times NATS refused what this user may not do", counts.violations),
             ("code_bus_dead_letters", "messages this process gave up on", counts.dead_letters),
             ("code_bus_redelivered", "messages this process was given again", counts.redelivered),
         ] {

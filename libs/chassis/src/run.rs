@@ -131,7 +131,7 @@ async fn lead<C: Config>(process: &Process, loaded: Loaded<C>, start: impl Start
     process.serve(common.health_listen).await?;
     let started = async {
         let replica = ReplicaId::new();
-        let bus = connect(&common, C::SERVICE, &replica).await?;
+        let bus = connect::<C>(&common, &replica).await?;
         process.start_as(replica, config, bus, start).await
     };
     let running: Running = tokio::select! {
@@ -147,10 +147,16 @@ async fn lead<C: Config>(process: &Process, loaded: Loaded<C>, start: impl Start
     outcome
 }
 
-/// A connection to NATS for one replica of a service, with all streams and buckets there.
-pub async fn connect(common: &Common, service: &str, replica: &ReplicaId) -> Result<Bus, Error> {
-    let bus = Bus::connect(&common.bus(service, replica)).await?;
-    bus.ensure().await?;
+/// A connection to NATS for one replica of a service, which may do there what the service needs and nothing else, and with
+/// the streams that it uses there. A service that is ready without NATS gets it at once, connected or not, and is told in
+/// its log when that is not so.
+pub async fn connect<C: Config>(common: &Common, replica: &ReplicaId) -> Result<Bus, Error> {
+    let settings = common.bus(C::SERVICE, replica);
+    if C::READY_WITHOUT_NATS {
+        return Ok(Bus::connect_later(&settings).await?);
+    }
+    let bus = Bus::connect(&settings).await?;
+    bus.check().await?;
     Ok(bus)
 }
 

@@ -11,15 +11,6 @@ use tracing::Instrument;
 
 use crate::error::{BoxError, chain};
 
-/// What happens when a task ends with an error or a panic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// The service stops, with exit status 1.
-    Critical,
-    /// It is logged and the task begins again after a wait; one that ran for the longest wait begins at the first again.
-    Restarted(Backoff),
-}
-
 /// A critical task that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("task {task} failed: {cause}")]
@@ -108,22 +99,6 @@ impl Tasks {
                 }
             }
         });
-    }
-
-    /// A task with a policy given as a value.
-    pub fn with_policy<F, E>(
-        &self,
-        name: impl Into<String>,
-        policy: Policy,
-        make: impl Fn() -> F + Send + 'static,
-    ) where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        match policy {
-            Policy::Critical => self.critical(name, make()),
-            Policy::Restarted(backoff) => self.restarted(name, backoff, make),
-        }
     }
 
     /// Cancelled when the service stops: take nothing new, finish what is held.

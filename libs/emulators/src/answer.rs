@@ -68,6 +68,12 @@ pub(crate) fn text(
         rationale,
     };
     let mut value = serde_json::to_value(&answer).unwrap_or_default();
+    spoil(&mut value, faults);
+    wrapped(value.to_string(), faults)
+}
+
+/// Faults in what an answer says.
+fn spoil(value: &mut Value, faults: &[Fault]) {
     if faults.contains(&Fault::OutOfSchema)
         && let Some(fields) = value.as_object_mut()
     {
@@ -81,7 +87,10 @@ pub(crate) fn text(
         let steps = value["canary_steps_pct"].as_array().into_iter().flatten();
         value["canary_steps_pct"] = steps.map(Value::as_f64).collect();
     }
-    let text = value.to_string();
+}
+
+/// Faults in what stands around an answer.
+fn wrapped(text: String, faults: &[Fault]) -> String {
     if faults.contains(&Fault::ThinkTags) {
         return format!("<think>Weigh {{this}} first.</think>\n{text}");
     }

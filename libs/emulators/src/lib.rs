@@ -29,4 +29,5 @@ mod stage;
 mod vendor;
 
 pub use scenario::{Fault, Rule, Scenario, Script, Vendor, WaitForm};
-pub use server::{Emulator, Failed, Recorded};
+pub use server::{Emulator, Failed};
+pub use stage::Recorded;

@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -18,7 +17,7 @@ pub use crate::stage::Counts;
 use crate::{
     play,
     scenario::{Scenario, Vendor},
-    stage::Stage,
+    stage::{Recorded, Stage},
     vendor::Call,
 };
 
@@ -26,25 +25,6 @@ use crate::{
 const LARGEST: usize = 32 << 20;
 /// Headers whose values are keys.
 const KEYS: [&str; 3] = ["authorization", "x-api-key", "x-goog-api-key"];
-
-/// One question as it came in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recorded {
-    /// Which vendor was asked.
-    pub vendor: Vendor,
-    /// Path behind the vendor's first part.
-    pub path: String,
-    /// Query, without the question mark.
-    pub query: String,
-    /// Headers. Of a key only its scheme is kept (`Bearer`), or `set`.
-    pub headers: BTreeMap<String, String>,
-    /// The body; a text when it is no JSON.
-    pub body: Value,
-    /// The model that is asked for.
-    pub model: String,
-    /// Whether the answer is wanted in pieces.
-    pub stream: bool,
-}
 
 /// The server could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -1,19 +1,37 @@
 //! What is known while playing: the scenario, how often each rule was used, what was asked, who waits at which gate.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use model::Digest;
 use parking_lot::{Mutex, MutexGuard};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use crate::{
-    scenario::{Fault, Rule, Scenario, Script, Vendor},
-    server::Recorded,
-};
+use crate::scenario::{Fault, Rule, Scenario, Script, Vendor};
+
+/// One question as it came in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Which vendor was asked.
+    pub vendor: Vendor,
+    /// Path behind the vendor's first part.
+    pub path: String,
+    /// Query, without the question mark.
+    pub query: String,
+    /// Headers. Of a key only its scheme is kept (`Bearer`), or `set`.
+    pub headers: BTreeMap<String, String>,
+    /// The body; a text when it is no JSON.
+    pub body: Value,
+    /// The model that is asked for.
+    pub model: String,
+    /// Whether the answer is wanted in pieces.
+    pub stream: bool,
+}
 
 /// Requests that are remembered.
 const REMEMBERED: usize = 10_000;

@@ -4,8 +4,28 @@ use std::{
     fs::{self, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+/// A file or folder that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {path}")]
+pub struct Failed {
+    /// What was attempted.
+    what: &'static str,
+    /// With which.
+    path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Failed {
+    /// What the system says about this attempt.
+    pub fn new(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Failed {
+        Failed { what, path: path.into(), source }
+    }
+}
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

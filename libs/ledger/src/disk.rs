@@ -74,7 +74,7 @@ pub(crate) fn write_all(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
         })
     })?;
     match full {
-        Some((_, path, source)) => Err(Error::Io { what: "writing", path: path.clone(), source }),
+        Some((_, path, source)) => Err(Error::io("writing", path)(source)),
         None => Ok(()),
     }
 }

@@ -2,22 +2,16 @@
 
 use std::{io, path::PathBuf};
 
+use ground::file::Failed;
+
 use crate::Hash;
 
 /// What went wrong. Nothing here is ever a success in disguise.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{what} {path}")]
-    Io {
-        /// What was attempted.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] Failed),
     /// A text or file is not in its format.
     #[error("{what}: {why}")]
     Format {
@@ -74,8 +68,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
-        let path = path.into();
-        move |source| Error::Io { what, path, source }
+        move |source| Failed::new(what, path, source).into()
     }
 
     pub(crate) fn format(what: &'static str, why: impl Into<String>) -> Error {
@@ -84,6 +77,6 @@ impl Error {
 
     /// The disk has no room.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Error::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge))
+        matches!(self, Error::Io(failed) if matches!(failed.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge))
     }
 }

@@ -102,11 +102,11 @@ impl Journal {
             if let Err(error) = self.file.set_len(length) {
                 self.poisoned = Some(error.to_string());
             }
-            return Err(Error::Io { what: "writing", path, source });
+            return Err(Error::io("writing", path)(source));
         }
         if let Err(source) = self.file.sync_data() {
             self.poisoned = Some(source.to_string());
-            return Err(Error::Io { what: "syncing", path, source });
+            return Err(Error::io("syncing", path)(source));
         }
         self.length += bytes.len() as u64;
         Ok(())

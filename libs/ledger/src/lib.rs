@@ -32,6 +32,7 @@ pub mod verify;
 pub mod witness;
 
 mod disk;
+mod hash;
 mod mldsa;
 mod text;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod vectors;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use error::Error;
+pub use hash::Hash;
 pub use journal::{Frame, Journal};
 pub use key::{KeyKind, SigningKey, VerifyingKey};
 pub use note::{Note, NoteSignature};
@@ -46,7 +48,7 @@ pub use policy::Policy;
 pub use proof::{ConsistencyProof, InclusionProof};
 pub use proof_file::ProofFile;
 pub use store::Store;
-pub use tree::{Frontier, Hash, leaf_hash, node_hash, root_of};
+pub use tree::{Frontier, leaf_hash, node_hash, root_of};
 pub use verify::{Finding, Report};
 pub use witness::Witness;
 

@@ -98,82 +98,104 @@ impl Policy {
         quorum: &mut Option<Option<String>>,
         used: &mut Vec<String>,
     ) -> Result<(), String> {
-        let known = |policy: &Policy, name: &str| {
-            policy.witnesses.contains_key(name) || policy.groups.contains_key(name)
-        };
         match words {
-            ["log", vkey] | ["log", vkey, _] => {
-                let key: VerifyingKey = vkey.parse().map_err(|error: Error| error.to_string())?;
-                if key.kind() == KeyKind::Ed25519Cosigner {
-                    return Err("a log does not sign with a witness's kind of key".to_owned());
-                }
-                if self.has_key(&key) {
-                    return Err(format!("the key of {} stands here twice", key.name()));
-                }
-                self.logs.push(key);
-            }
-            ["witness", name, vkey] | ["witness", name, vkey, _] => {
-                let key: VerifyingKey = vkey.parse().map_err(|error: Error| error.to_string())?;
-                if !key.kind().is_timestamped() {
-                    return Err("a witness signs with a cosigner's kind of key".to_owned());
-                }
-                if self.has_key(&key) {
-                    return Err(format!("the key of {} stands here twice", key.name()));
-                }
-                if *name == "none" || known(self, name) {
-                    return Err(format!("the name {name} is taken"));
-                }
-                let url = words.get(3).map(|url| (*url).to_owned());
-                self.witnesses.insert((*name).to_owned(), WitnessLine { key, url });
-            }
-            ["group", name, least, members @ ..] => {
-                if *name == "none" || known(self, name) {
-                    return Err(format!("the name {name} is taken"));
-                }
-                for member in members {
-                    if !known(self, member) {
-                        return Err(format!("{member} is not defined above"));
-                    }
-                    if used.iter().any(|used| used == member) {
-                        return Err(format!("{member} is a member twice"));
-                    }
-                    used.push((*member).to_owned());
-                }
-                let least = match *least {
-                    "any" => 1,
-                    "all" => members.len(),
-                    number => crate::text::decimal(WHAT, number)
-                        .map_err(|_| format!("{number} is not a number"))?
-                        .try_into()
-                        .unwrap_or(usize::MAX),
-                };
-                if least == 0 || least > members.len() {
-                    return Err(format!("{least} of {} members", members.len()));
-                }
-                let members = members.iter().map(|member| (*member).to_owned()).collect();
-                self.groups.insert((*name).to_owned(), Group { least, members });
-            }
+            ["log", vkey] | ["log", vkey, _] => self.take_log(vkey),
+            ["witness", name, vkey] => self.take_witness(name, vkey, None),
+            ["witness", name, vkey, url] => self.take_witness(name, vkey, Some(url)),
+            ["group", name, least, members @ ..] => self.take_group(name, least, members, used),
             ["quorum", name] => {
                 if quorum.is_some() {
                     return Err("a second line `quorum`".to_owned());
                 }
-                if *name != "none" && !known(self, name) {
+                if *name != "none" && !self.defines(name) {
                     return Err(format!("{name} is not defined above"));
                 }
                 *quorum = Some((*name != "none").then(|| (*name).to_owned()));
+                Ok(())
             }
             _ => {
                 let line: String = words.join(" ").chars().take(60).collect();
-                return Err(format!("{line:?} is not a line of a policy"));
+                Err(format!("{line:?} is not a line of a policy"))
             }
         }
+    }
+
+    fn take_log(&mut self, vkey: &str) -> Result<(), String> {
+        let key = key(vkey)?;
+        if key.kind() == KeyKind::Ed25519Cosigner {
+            return Err("a log does not sign with a witness's kind of key".to_owned());
+        }
+        self.is_new(&key)?;
+        self.logs.push(key);
         Ok(())
     }
 
-    fn has_key(&self, key: &VerifyingKey) -> bool {
-        let mut all = self.logs.iter().chain(self.witnesses.values().map(|line| &line.key));
-        all.any(|known| known.bytes() == key.bytes())
+    fn take_witness(&mut self, name: &str, vkey: &str, url: Option<&str>) -> Result<(), String> {
+        let key = key(vkey)?;
+        if !key.kind().is_timestamped() {
+            return Err("a witness signs with a cosigner's kind of key".to_owned());
+        }
+        self.is_new(&key)?;
+        let name = self.new_name(name)?;
+        self.witnesses.insert(name, WitnessLine { key, url: url.map(str::to_owned) });
+        Ok(())
     }
+
+    fn take_group(
+        &mut self,
+        name: &str,
+        least: &str,
+        members: &[&str],
+        used: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let name = self.new_name(name)?;
+        for member in members {
+            if !self.defines(member) {
+                return Err(format!("{member} is not defined above"));
+            }
+            if used.iter().any(|used| used == member) {
+                return Err(format!("{member} is a member twice"));
+            }
+            used.push((*member).to_owned());
+        }
+        let least = match least {
+            "any" => 1,
+            "all" => members.len(),
+            number => crate::text::decimal(WHAT, number)
+                .map_err(|_| format!("{number} is not a number"))?
+                .try_into()
+                .unwrap_or(usize::MAX),
+        };
+        if least == 0 || least > members.len() {
+            return Err(format!("{least} of {} members", members.len()));
+        }
+        let members = members.iter().map(|member| (*member).to_owned()).collect();
+        self.groups.insert(name, Group { least, members });
+        Ok(())
+    }
+
+    fn defines(&self, name: &str) -> bool {
+        self.witnesses.contains_key(name) || self.groups.contains_key(name)
+    }
+
+    fn new_name(&self, name: &str) -> Result<String, String> {
+        if name == "none" || self.defines(name) {
+            return Err(format!("the name {name} is taken"));
+        }
+        Ok(name.to_owned())
+    }
+
+    fn is_new(&self, key: &VerifyingKey) -> Result<(), String> {
+        let mut known = self.logs.iter().chain(self.witnesses.values().map(|line| &line.key));
+        if known.any(|known| known.bytes() == key.bytes()) {
+            return Err(format!("the key of {} stands here twice", key.name()));
+        }
+        Ok(())
+    }
+}
+
+fn key(vkey: &str) -> Result<VerifyingKey, String> {
+    vkey.parse().map_err(|error: Error| error.to_string())
 }
 
 impl FromStr for Policy {

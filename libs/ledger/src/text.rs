@@ -13,10 +13,7 @@ pub(crate) fn from_base64(what: &'static str, text: &str) -> Result<Vec<u8>, Err
 }
 
 pub(crate) fn hash(what: &'static str, text: &str) -> Result<Hash, Error> {
-    let bytes = from_base64(what, text)?;
-    let bytes: [u8; 32] =
-        bytes.try_into().map_err(|_| Error::format(what, format!("{text:?} is not 32 bytes")))?;
-    Ok(Hash(bytes))
+    Hash::read(text).map_err(|why| Error::format(what, why))
 }
 
 /// A decimal without sign or leading zeroes.

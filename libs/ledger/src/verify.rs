@@ -139,29 +139,8 @@ fn walk(
     let reader = Reader::new(folder, size);
     let bundles = reader.bundles()?;
     let mut frontier = Frontier::default();
-    let mut marks = marks.iter();
-    let mut mark = marks.next();
-    let mut agreed = 0;
-    let mut at_mark = |frontier: &Frontier, report: &mut Report| {
-        while let Some((size, root, shown)) = mark.filter(|(size, ..)| *size == frontier.size()) {
-            if frontier.root() == *root {
-                agreed = *size;
-            } else {
-                let which = if *shown { "signed" } else { "known" };
-                report.add(Finding {
-                    index: agreed,
-                    entries: size - agreed,
-                    what: format!(
-                        "the entries do not give the root of the {which} checkpoint of size {size}"
-                    ),
-                    expected: Some(*root),
-                    found: Some(frontier.root()),
-                });
-            }
-            mark = marks.next();
-        }
-    };
-    at_mark(&frontier, report);
+    let mut marks = Marks { ahead: marks, agreed: 0 };
+    marks.compare(&frontier, report);
     for number in 0..size.div_ceil(WIDTH) {
         let first = number * WIDTH;
         let (Some(entries), Some(hashes)) =
@@ -171,7 +150,7 @@ fn walk(
         };
         let bundle = match reader.bundle(&entries) {
             Ok(bundle) => bundle,
-            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error @ Error::Io(_)) => return Err(error),
             Err(error) => {
                 let cut = first_broken(&reader, &entries, first);
                 let is_last = number + 1 >= bundles;
@@ -192,11 +171,41 @@ fn walk(
         for (index, (entry, hash)) in (first..).zip(bundle.iter().zip(&found)) {
             each(index, entry);
             frontier.push(*hash);
-            at_mark(&frontier, report);
+            marks.compare(&frontier, report);
         }
     }
     check_upper(&reader, report, bundles)?;
     Ok(Some(frontier.root()))
+}
+
+/// Sizes at which the root is known, those that are still ahead, and the last at which it was the same.
+struct Marks<'a> {
+    ahead: &'a [(u64, Hash, bool)],
+    agreed: u64,
+}
+
+impl Marks<'_> {
+    fn compare(&mut self, frontier: &Frontier, report: &mut Report) {
+        while let [(size, root, shown), ahead @ ..] = self.ahead
+            && *size == frontier.size()
+        {
+            if frontier.root() == *root {
+                self.agreed = *size;
+            } else {
+                let which = if *shown { "signed" } else { "known" };
+                report.add(Finding {
+                    index: self.agreed,
+                    entries: size - self.agreed,
+                    what: format!(
+                        "the entries do not give the root of the {which} checkpoint of size {size}"
+                    ),
+                    expected: Some(*root),
+                    found: Some(frontier.root()),
+                });
+            }
+            self.ahead = ahead;
+        }
+    }
 }
 
 /// The first entry of a bundle that cannot be read.
@@ -262,7 +271,7 @@ fn skip(
                 compare_tile(reader, &hashes, &found, report)?;
                 (number * WIDTH..).zip(&bundle).for_each(|(index, entry)| each(index, entry));
             }
-            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error @ Error::Io(_)) => return Err(error),
             Err(error) => report.add(Finding {
                 index: number * WIDTH,
                 entries: entries.width.into(),
@@ -279,7 +288,7 @@ fn compare_tile(reader: &Reader, tile: &Tile, found: &[Hash], report: &mut Repor
     let first = tile.number * WIDTH;
     let known = match reader.hashes(tile) {
         Ok(known) => known,
-        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error @ Error::Io(_)) => return Err(error),
         Err(error) => {
             report.add(Finding {
                 index: first,
@@ -323,7 +332,7 @@ fn check_superseded(
             None => reader.bundle(&older).map(|all| all.iter().map(|entry| leaf_hash(entry)).collect()),
         };
         let (at, what) = match hashes {
-            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error @ Error::Io(_)) => return Err(error),
             Err(error) => (0, error.to_string()),
             Ok(hashes) => {
                 let mut all = hashes.iter().zip(known.iter().zip(below));
@@ -351,7 +360,7 @@ fn check_upper(reader: &Reader, report: &mut Report, bundles: u64) -> Result<(),
             let span = 1u64 << (8 * u32::from(level));
             let known = match reader.hashes(&tile) {
                 Ok(known) => known,
-                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(error @ Error::Io(_)) => return Err(error),
                 Err(error) => {
                     report.add(Finding {
                         index: number * WIDTH * span,
@@ -396,7 +405,7 @@ pub fn first_difference(one: &Reader, other: &Reader) -> Result<Option<u64>, Err
         let hashes = |reader: &Reader| -> Result<Vec<Hash>, Error> {
             let own = Tile::at_size(None, number, reader.size()).unwrap_or(Tile { level: None, ..tile });
             let bundle = reader.bundle(&own).map_err(|error| match error {
-                Error::Io { .. } => error,
+                Error::Io(_) => error,
                 _ => Error::Inconsistent(format!("{}: {error}", reader.folder().display())),
             })?;
             Ok(bundle.iter().map(|entry| leaf_hash(entry)).collect())

@@ -161,6 +161,8 @@ pub struct AuditReceipt {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditAwait {
+    /// What the journal is of: `deployment`, `target` or `consultation`, which may have the same id.
+    pub noun: String,
     /// The journal's id, such as `dep-…`.
     pub journal: String,
     /// The entry's version.

@@ -4,12 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeploymentId, Digest, Finding, Plan, Record, TargetId, Timestamp, Token,
+    DeploymentId, Digest, Plan, Record, Span, TargetId, Timestamp, Token,
+    approval::Signed,
+    asked::UnderWay,
     deployment::Mode,
-    plan::{Revision, Snapshot},
-    target::TargetEvent,
+    plan::{Revision, Snapshot, Versions},
+    target::{Hold, Quarantine, TargetEvent},
     view::{DeploymentView, Summary},
 };
+
+pub use crate::evidence::ReviewReply;
 
 /// Deploy this.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,8 +21,6 @@ use crate::{
 pub struct Submit {
     /// The spec as YAML or JSON text, so that complaints can name line and column.
     pub document: String,
-    /// Who asks.
-    pub initiator: String,
     /// The same key asks for the same deployment, however often it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -64,13 +66,26 @@ pub struct PlanReply {
     /// Whom the change waits for beside the measurements: as the spec says, experts as strictly as the policy asks.
     #[serde(default)]
     pub gates: crate::spec::Gates,
+    /// Whose signatures the change waits for, in words; absent when nobody has to sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<String>,
     /// What experts say about it, when the gate asks them; absent when no opinion came in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<crate::expert::PlanAdvice>,
+    /// How long all instances must stay well, with nothing changed, before the promotion.
+    #[serde(default)]
+    pub soak: Span,
     /// The way back, in words, in order.
     pub way_back: Vec<String>,
     /// Why it would be refused as things stand.
     pub obstacles: Vec<String>,
+    /// What runs now and is not as it was promoted, such as an instance that has ended. Not looked at while a deployment
+    /// changes the target.
+    #[serde(default)]
+    pub drifts: Vec<Drift>,
+    /// What the revisions in it are called in front of people.
+    #[serde(default)]
+    pub versions: Versions,
 }
 
 /// Ask a checking agent for its findings on a plan; changes nothing.
@@ -83,20 +98,6 @@ pub struct ReviewRequest {
     pub baseline: Option<crate::DeploymentSpec>,
     /// The plan.
     pub plan: Plan,
-}
-
-/// One agent's findings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReviewReply {
-    /// The agent's name.
-    pub agent: String,
-    /// Whether it would let the plan pass.
-    pub passed: bool,
-    /// One line.
-    pub summary: String,
-    /// What it found.
-    pub findings: Vec<Finding>,
 }
 
 /// All reviews of a plan.
@@ -182,6 +183,19 @@ pub enum Action {
     Approve {
         /// Its digest.
         plan: Digest,
+        /// The approval as its approver signed it; needed where signers are configured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Box<Signed>>,
+    },
+    /// Say no to exactly this plan: the deployment is rejected.
+    Deny {
+        /// Its digest.
+        plan: Digest,
+        /// Why.
+        reason: String,
+        /// The denial as its author signed it; needed where signers are configured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Box<Signed>>,
     },
 }
 
@@ -194,8 +208,6 @@ pub struct Command {
     /// Only if the journal is still at this version: of two racing operators one wins and the other is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<u64>,
-    /// Who.
-    pub by: String,
     /// What.
     #[serde(flatten)]
     pub action: Action,
@@ -229,8 +241,6 @@ pub enum TargetAction {
 pub struct TargetCommand {
     /// Which.
     pub target: TargetId,
-    /// Who.
-    pub by: String,
     /// What.
     #[serde(flatten)]
     pub action: TargetAction,
@@ -249,11 +259,11 @@ pub struct TargetView {
     /// Who waits, in order.
     pub queue: Vec<DeploymentId>,
     /// The person who holds it, and why.
-    pub held: Option<(String, String)>,
+    pub held: Option<Hold>,
     /// What it last ran well.
     pub snapshot: Option<Snapshot>,
-    /// Spec digests that are refused, with the deployment and reason.
-    pub quarantined: Vec<(Digest, DeploymentId, String)>,
+    /// Specs that are refused.
+    pub quarantined: Vec<Quarantine>,
     /// Its journal, newest last, at most 100.
     pub events: Vec<TargetEvent>,
 }
@@ -267,6 +277,9 @@ pub struct DriftRequest {
     /// What should run; the orchestrator fills it from the last snapshot when it is absent.
     #[serde(default)]
     pub spec: Option<crate::DeploymentSpec>,
+    /// The release that is under way there; what it asks for is what should run. Only the orchestrator says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<UnderWay>,
 }
 
 /// Show what a target holds, or take away what nothing asks for. Asked of the orchestrator by people, and of the agents
@@ -276,14 +289,15 @@ pub struct DriftRequest {
 pub struct HoldingsRequest {
     /// Where.
     pub target: TargetId,
-    /// Who.
-    pub by: String,
     /// Take away what nothing asks for; of the orchestrator.
     #[serde(default)]
     pub take_away: bool,
     /// What should run; none: nothing.
     #[serde(default)]
     pub spec: Option<crate::DeploymentSpec>,
+    /// The release that is under way there, which may have instances too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<crate::DeploymentSpec>,
     /// Take away under this fence; of the agents.
     #[serde(default)]
     pub clear: Option<crate::Fence>,
@@ -340,6 +354,12 @@ pub struct Drift {
 pub struct DriftReply {
     /// Empty when all is as it should be.
     pub drifts: Vec<Drift>,
+    /// A release is under way, in words: what it asks for now is what should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<String>,
+    /// What the revisions that should run are called in front of people.
+    #[serde(default)]
+    pub versions: Versions,
     /// When it was looked at.
     pub at: Timestamp,
 }

@@ -1,187 +1,22 @@
 //! A deployment's journal: the events, and the phases and verdicts that follow from them.
 
-use std::fmt;
+mod phase;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeploymentId, DeploymentSpec, Digest, Fence, GateResult, Plan, ReplicaId, Span, Step, StepId, Timestamp,
-    expert::PlanAdvice, journal::Skip, plan::Snapshot, spec::GateMode, step::StepResult,
+    DeploymentId, DeploymentSpec, Digest, Fence, GateResult, Plan, Principal, ReplicaId, Span, Step, StepId,
+    Timestamp,
+    approval::{Signed, Terms},
+    expert::PlanAdvice,
+    journal::Skip,
+    plan::Snapshot,
+    spec::GateMode,
+    step::{Stage, StepResult},
 };
 
-/// Where a deployment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Journalled, not looked at.
-    Received,
-    /// Spec is valid.
-    Validated,
-    /// Plan is made; agents check it.
-    Planned,
-    /// Checked and advised.
-    Advised,
-    /// Waits for people.
-    AwaitingApproval,
-    /// Waits for the target's lock.
-    Queued,
-    /// Holds the lock.
-    Locked,
-    /// Changes what runs.
-    Executing,
-    /// Looks at what runs.
-    Verifying,
-    /// The new release is the good one; cleaning up.
-    Promoted,
-    /// Goes back.
-    RollingBack,
-    /// Is back; cleaning up.
-    RolledBack,
-    /// Could not go back: a person must act. The lock is kept.
-    NeedsHuman,
-    /// The verdict is final; gives the lock back.
-    Decided,
-    /// Over; see the verdict.
-    Closed,
-}
-
-impl Phase {
-    /// The name in JSON and on screen.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Phase::Received => "received",
-            Phase::Validated => "validated",
-            Phase::Planned => "planned",
-            Phase::Advised => "advised",
-            Phase::AwaitingApproval => "awaiting_approval",
-            Phase::Queued => "queued",
-            Phase::Locked => "locked",
-            Phase::Executing => "executing",
-            Phase::Verifying => "verifying",
-            Phase::Promoted => "promoted",
-            Phase::RollingBack => "rolling_back",
-            Phase::RolledBack => "rolled_back",
-            Phase::NeedsHuman => "needs_human",
-            Phase::Decided => "decided",
-            Phase::Closed => "closed",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How a deployment ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The new release runs.
-    Promoted,
-    /// The old release runs.
-    RolledBack,
-    /// Another deployment took its place.
-    Superseded,
-    /// A gate or check before the change said no; nothing was touched.
-    Rejected,
-    /// Someone withdrew it before anything was touched.
-    Cancelled,
-    /// Neither: a person must look.
-    NeedsHuman,
-}
-
-impl Verdict {
-    /// The name in JSON and on screen.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Promoted => "promoted",
-            Verdict::RolledBack => "rolled_back",
-            Verdict::Superseded => "superseded",
-            Verdict::Rejected => "rejected",
-            Verdict::Cancelled => "cancelled",
-            Verdict::NeedsHuman => "needs_human",
-        }
-    }
-
-    /// The exit code of `codectl apply --watch` and `codectl status`: 0 promoted, 10 rolled back, 11 rejected,
-    /// 12 needs a human, 13 cancelled, 14 superseded. 2 is invalid input, 3 is an unreachable engine.
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Verdict::Promoted => 0,
-            Verdict::RolledBack => 10,
-            Verdict::Rejected => 11,
-            Verdict::NeedsHuman => 12,
-            Verdict::Cancelled => 13,
-            Verdict::Superseded => 14,
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What kind of deployment this is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Through all gates.
-    #[default]
-    Apply,
-    /// Back to an older release: no canary, no analysis, no approval.
-    Rollback,
-}
-
-/// Why a deployment turned back or was refused: enough to explain it without reading anything else.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Cause {
-    /// What kind of cause.
-    pub kind: CauseKind,
-    /// The step that ended so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<StepId>,
-    /// The gate, with measured value and limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gate: Option<GateResult>,
-    /// One line for a person.
-    pub text: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What kind of cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CauseKind {
-    /// The spec is not valid.
-    Invalid,
-    /// A step or gate said no.
-    Failed,
-    /// A step kept erring.
-    Errored,
-    /// The measurements did not say, twice.
-    Inconclusive,
-    /// A deadline passed.
-    Deadline,
-    /// A person said so.
-    Operator,
-    /// A newer deployment takes over.
-    Superseded,
-    /// The spec's digest is quarantined.
-    Quarantined,
-    /// The target changed since the plan was made.
-    PlanChanged,
-    /// The target is busy and the spec says reject.
-    Busy,
-    /// The gate for experts requires an approval and there is none.
-    Advice,
-}
+pub use phase::{Cause, CauseKind, Mode, Phase, Verdict};
 
 /// One fact about a deployment. The order in the journal is the only truth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -196,7 +31,7 @@ pub enum Event {
         /// Through all gates, or back.
         mode: Mode,
         /// Who asked.
-        initiator: String,
+        initiator: Principal,
         /// The plan this must be, when the initiator saw one.
         expected_plan: Option<Digest>,
         /// Why a quarantine is overruled.
@@ -244,13 +79,32 @@ pub enum Event {
     ApprovalAwaited {
         /// Until when.
         until: Timestamp,
+        /// Whose signatures are waited for; without any, whoever says a name approves, unauthenticated. Told again when
+        /// other terms are in force: then what was approved before is void.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<Box<Terms>>,
     },
     /// One person approved exactly this plan.
     Approved {
         /// Who.
-        by: String,
+        by: Principal,
         /// The plan's digest.
         plan: Digest,
+        /// What they signed; without it counts for nothing where signatures are waited for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Box<Signed>>,
+    },
+    /// One person who may approve said no to exactly this plan.
+    Denied {
+        /// Who.
+        by: Principal,
+        /// The plan's digest.
+        plan: Digest,
+        /// Why.
+        reason: String,
+        /// What they signed; without it counts for nothing where signatures are waited for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Box<Signed>>,
     },
     /// Waits for the target's lock.
     LockAwaited {
@@ -305,17 +159,17 @@ pub enum Event {
     /// Nothing new is begun until resumed.
     Paused {
         /// Who.
-        by: String,
+        by: Principal,
     },
     /// Goes on.
     Resumed {
         /// Who.
-        by: String,
+        by: Principal,
     },
     /// Someone lets a waiting step go on, or skips what is left.
     PromoteRequested {
         /// Who.
-        by: String,
+        by: Principal,
         /// Skip all remaining pauses and analyses.
         full: bool,
     },
@@ -333,7 +187,7 @@ pub enum Event {
     /// A person asks to try the way back again.
     RollbackRetried {
         /// Who.
-        by: String,
+        by: Principal,
         /// The epoch rises.
         epoch: u64,
         /// When a human is called again.
@@ -382,6 +236,7 @@ impl Event {
             Event::Advised { .. } => "advised",
             Event::ApprovalAwaited { .. } => "approval_awaited",
             Event::Approved { .. } => "approved",
+            Event::Denied { .. } => "denied",
             Event::LockAwaited { .. } => "lock_awaited",
             Event::Locked { .. } => "locked",
             Event::ExecutionBegan { .. } => "execution_began",
@@ -450,6 +305,19 @@ pub struct StepJob {
     /// Further room for the step, such as the extension of an inconclusive analysis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extend: Option<Span>,
+}
+
+impl StepJob {
+    /// The step is part of the way back.
+    pub fn goes_back(&self) -> bool {
+        self.step.stage == Stage::Rollback
+    }
+
+    /// What runs when this step and those around it are done: on the way back what ran before, else what is asked for.
+    /// None: nothing did.
+    pub fn leads_to(&self) -> Option<&DeploymentSpec> {
+        if self.goes_back() { self.baseline.as_deref() } else { Some(&self.spec) }
+    }
 }
 
 /// What a runner says about a step.

@@ -36,7 +36,9 @@ impl Digest {
 /// The bytes a digest is taken over. A value that cannot be JSON (a map with non-text keys) has no digest
 /// and yields the bytes of `null`; none of our types is such.
 pub fn canonical_json<T: Serialize>(value: &T) -> Vec<u8> {
-    let value = serde_json::to_value(value).unwrap_or(serde_json::Value::Null);
+    let mut value = serde_json::to_value(value).unwrap_or(serde_json::Value::Null);
+    // Whether objects keep their own order hangs on a feature that any crate in the build may switch on.
+    value.sort_all_objects();
     serde_json::to_vec(&value).unwrap_or_default()
 }
 

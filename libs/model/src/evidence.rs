@@ -1,11 +1,36 @@
-//! What agents find and gates measure.
+//! What agents find, gates measure and steps come to.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Timestamp, Token};
+use crate::{Digest, Timestamp, Token, number::number};
+
+/// How a step, a gate or a measurement ended, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done; good.
+    Succeeded,
+    /// The measurements do not say: a step is extended once, then rolls back.
+    Inconclusive,
+    /// A technical trouble: a step is retried with backoff, then rolls back.
+    Errored,
+    /// A verdict about the release: never retried, rolls back.
+    Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Failed => "failed",
+            Outcome::Errored => "errored",
+            Outcome::Inconclusive => "inconclusive",
+        })
+    }
+}
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -46,7 +71,7 @@ pub struct Finding {
     /// Which module; none means the whole release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<Token>,
-    /// The place in the spec, such as `modules[0].run.image`.
+    /// The place in the spec, such as `modules[0].run.image`, or in a contract, such as `openapi#/paths/~1a/get`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
     /// What is wrong, with values; secrets masked.
@@ -80,17 +105,35 @@ pub struct GateResult {
     pub text: String,
     /// When it was judged.
     pub at: Timestamp,
+    /// Digest of the document of its raw measurements in the evidence store, from which it can be judged again; none:
+    /// nothing was kept, and where that was a trouble the text says which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Digest>,
 }
 
 impl fmt::Display for GateResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.gate, self.outcome)?;
         if let Some(measured) = self.measured {
-            write!(f, ": measured {}", crate::view::number(measured))?;
+            write!(f, ": measured {}", number(measured))?;
         }
         if !self.limit.is_empty() {
             write!(f, ", limit {}", self.limit)?;
         }
         write!(f, " ({} samples)", self.samples)
     }
+}
+
+/// One agent's findings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewReply {
+    /// The agent's name.
+    pub agent: String,
+    /// Whether it would let the plan pass.
+    pub passed: bool,
+    /// One line.
+    pub summary: String,
+    /// What it found.
+    pub findings: Vec<Finding>,
 }

@@ -11,7 +11,7 @@ pub use advice::{AdviceJob, AdviceReport, Concern, Matter, PlanAdvice, Voice, pa
 pub use asking::{
     AskingStep, BreakerView, ConsultationEvent, ConsultationLine, ConsultationProgress, ConsultationReply,
     ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertView, ExpertsReply, ExpertsRequest,
-    ReplayReply, TestReply, TestRequest, TestResult, Trouble,
+    ReplayReply, TestReply, TestRequest, TestResult, TestVote, Trouble,
 };
 pub use weighing::{Vote, WeighRequest, WeighVotes, WeighedVotes};
 
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Severity, Timestamp, Token};
+use crate::{Digest, Principal, Severity, Timestamp, Token};
 
 /// What an expert thinks of a question. Only `abstain` is no vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -133,6 +133,19 @@ pub struct Answer {
     pub rationale: String,
 }
 
+impl std::ops::Add for Usage {
+    type Output = Usage;
+
+    fn add(self, other: Usage) -> Usage {
+        Usage {
+            input_tokens: self.input_tokens + other.input_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            output_tokens: self.output_tokens + other.output_tokens,
+            cost_micro_usd: self.cost_micro_usd + other.cost_micro_usd,
+        }
+    }
+}
+
 /// What became of asking one expert. Only `ok` votes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -202,8 +215,6 @@ pub struct Question {
     /// Experts to ask; empty for all that are configured.
     #[serde(default)]
     pub panel: Vec<Token>,
-    /// Who pays for it in the accounts.
-    pub caller: String,
     /// Do not answer from the cache.
     #[serde(default)]
     pub fresh: bool,
@@ -339,6 +350,8 @@ pub struct Dissent {
 pub struct Consultation {
     /// What was asked, secrets scrubbed.
     pub question: Question,
+    /// Who asked, and pays for it in the accounts.
+    pub caller: Principal,
     /// When it was asked.
     pub asked_at: Timestamp,
     /// What each expert said.

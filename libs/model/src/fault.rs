@@ -122,16 +122,19 @@ pub struct Fault {
     /// The places that are wrong, when the fault is about a document.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub complaints: Vec<Complaint>,
+    /// What it is about may hold a secret in plain text, and nothing of it may be kept. Does not travel.
+    #[serde(skip)]
+    pub confidential: bool,
 }
 
 impl Fault {
     /// A fault without places.
     pub fn new(code: Code, message: impl Into<String>) -> Fault {
-        Fault { code, message: message.into(), complaints: Vec::new() }
+        Fault { code, message: message.into(), complaints: Vec::new(), confidential: false }
     }
 
     /// An [`Code::Invalid`] fault that lists every complaint.
     pub fn invalid(message: impl Into<String>, complaints: Vec<Complaint>) -> Fault {
-        Fault { code: Code::Invalid, message: message.into(), complaints }
+        Fault { code: Code::Invalid, message: message.into(), complaints, confidential: false }
     }
 }

@@ -1,6 +1,10 @@
 //! Typed ids. Whatever passes here fits a NATS subject token, a KV key and a container label.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    str::FromStr,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +23,13 @@ pub struct Token(String);
 impl Token {
     /// The text of the name.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Names are ordered as their texts are, so a map is asked with a text too.
+impl Borrow<str> for Token {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -150,6 +161,15 @@ impl TargetId {
             format!("t-{}", &crate::Digest::of_bytes(joined.as_bytes()).short())
         }
     }
+
+    /// The target of this token; none when its names cannot be told from the token, because they are too long or hold
+    /// `--` themselves.
+    pub fn of_token(token: &str) -> Option<TargetId> {
+        let parts: Vec<&str> = token.split("--").collect();
+        let [environment, platform, name] = parts[..] else { return None };
+        let (environment, platform) = (environment.parse().ok()?, platform.parse().ok()?);
+        Some(TargetId { environment, platform, name: name.parse().ok()? })
+    }
 }
 
 impl fmt::Display for TargetId {
@@ -166,6 +186,10 @@ impl FromStr for TargetId {
         Ok(TargetId { environment: environment.parse()?, platform: platform.parse()?, name: name.parse()? })
     }
 }
+
+/// What tells two builds of a module apart: 12 hex digits over everything an instance is made of (artefact, command,
+/// environment, configuration, secret versions, ports, health, resources, volumes), not over how many or how it moves.
+pub type Revision = Token;
 
 #[cfg(test)]
 mod tests {

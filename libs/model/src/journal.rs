@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Timestamp};
+use crate::{Digest, Principal, Timestamp};
 
 /// The name, in JSON, of the event that says that a record of the same journal is to be passed over. Every log that can
 /// be repaired has an event of this name with the fields of [`Skip`].
@@ -17,7 +17,7 @@ pub struct Skip {
     /// The digest of its bytes, so that no other record is passed over in its place.
     pub digest: Digest,
     /// Who says so.
-    pub by: String,
+    pub by: Principal,
     /// Why.
     pub reason: String,
 }
@@ -38,8 +38,8 @@ pub struct Unreadable {
     pub seq: u64,
     /// When it was stored.
     pub at: Timestamp,
-    /// Who wrote it, as it says of itself; may be empty.
-    pub sender: String,
+    /// Who wrote it, when it says who.
+    pub by: Option<Principal>,
     /// The digest of its bytes.
     pub digest: Digest,
     /// Its size in bytes.
@@ -80,8 +80,6 @@ pub enum JournalAction {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JournalRequest {
-    /// Who.
-    pub by: String,
     /// What.
     #[serde(flatten)]
     pub action: JournalAction,

@@ -6,6 +6,8 @@
 
 #![warn(missing_docs)]
 
+pub mod approval;
+pub mod asked;
 pub mod audit;
 pub mod certificate;
 pub mod command;
@@ -14,11 +16,14 @@ pub mod digest;
 pub mod evidence;
 pub mod expert;
 pub mod fault;
+mod fence;
 pub mod id;
 pub mod journal;
 pub mod limits;
+mod number;
 pub mod placeholder;
 pub mod plan;
+pub mod principal;
 pub mod route;
 pub mod spec;
 pub mod step;
@@ -28,10 +33,13 @@ pub mod view;
 
 pub use deployment::{Event, Phase, Record, Verdict};
 pub use digest::Digest;
-pub use evidence::{Finding, GateResult, Severity};
+pub use evidence::{Finding, GateResult, Outcome, Severity};
 pub use fault::{Code, Fault};
+pub use fence::Fence;
 pub use id::{DeploymentId, ReplicaId, TargetId, Token};
+pub use number::number;
 pub use plan::Plan;
+pub use principal::Principal;
 pub use spec::DeploymentSpec;
-pub use step::{Fence, Outcome, Step, StepId, StepKind};
-pub use time::{Span, Timestamp};
+pub use step::{Step, StepId, StepKind};
+pub use time::{At, Span, Timestamp};

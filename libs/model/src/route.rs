@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fence, Span, TargetId, Timestamp, Token, plan::Revision};
+use crate::{Fence, Span, TargetId, Timestamp, Token, id::Revision};
 
 /// Share of traffic in percent per revision. Sums to 100, or is empty: then nothing is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,8 +63,22 @@ impl fmt::Display for Weights {
 pub struct Endpoint {
     /// The instance's id.
     pub instance: String,
-    /// `address:port`.
+    /// `address:port` of the port that clients are sent to.
     pub address: String,
+    /// `address:port` of each of its ports, by the port's name.
+    #[serde(default)]
+    pub ports: BTreeMap<Token, String>,
+}
+
+/// Where the other modules of a release reach one port of a module, whatever its instances do: a port of the data plane's
+/// machine that only that machine reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerPort {
+    /// The port the data plane listens on. Chosen once; it stays for as long as the table does.
+    pub listen: u16,
+    /// Requests are carried as those of clients are; else connections are.
+    pub http: bool,
 }
 
 /// Requests that carry this header or cookie go to this revision, whatever the weights say.
@@ -88,8 +102,14 @@ pub struct RouteTable {
     pub target: TargetId,
     /// The module.
     pub module: Token,
-    /// The port the data plane listens on for it.
+    /// The port the data plane listens on for clients.
     pub listen: u16,
+    /// No port is opened for clients: only other modules reach it.
+    #[serde(default)]
+    pub internal: bool,
+    /// Where other modules of its release reach it, by the name of its port.
+    #[serde(default)]
+    pub peers: BTreeMap<Token, PeerPort>,
     /// Grows by one with every change of this table.
     pub version: u64,
     /// Who wrote it.
@@ -128,8 +148,22 @@ pub struct RevisionCount {
     pub retried: u64,
     /// Requests being answered now.
     pub in_flight: u64,
+    /// Connections of other modules that were carried to an instance.
+    pub connections: u64,
+    /// Connections of other modules that no instance took.
+    pub refused: u64,
+    /// Connections of other modules that are open now.
+    pub connected: u64,
     /// Latency in microseconds as `(bucket index of stats::Histogram, count)`.
     pub latency: Vec<(u32, u64)>,
+}
+
+impl RevisionCount {
+    /// What is under way now, and what has ended: requests and connections together.
+    pub fn under_way(&self) -> (u64, u64) {
+        let ended = self.connections.saturating_sub(self.connected);
+        (self.in_flight + self.connected, self.requests + ended)
+    }
 }
 
 /// One data plane's counts for one module; said on the bus four times a second.
@@ -150,7 +184,7 @@ pub struct TrafficCount {
     pub revisions: BTreeMap<Revision, RevisionCount>,
     /// Requests refused because no revision could take them.
     pub unroutable: u64,
-    /// Why the module's port is not open there; none when it is. A data plane that is older than this field says nothing.
+    /// Why a port of the module is not open there; none when all are. A data plane that is older than this field says nothing.
     #[serde(default)]
     pub closed: Option<String>,
 }

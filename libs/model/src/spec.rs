@@ -9,7 +9,7 @@ mod strategy;
 
 pub use analysis::{Analysis, Comparison, Direction, Metric, NoData, Provider};
 pub use module::{
-    ConfigFile, Dependency, Expose, Health, Module, PortSpec, Probe, Request, Resources, Run,
+    ConfigFile, Dependency, Expose, Health, Module, PROCESS, PortSpec, Probe, Request, Resources, Run,
     SECRET_VARIABLES, SecretFrom, SecretRef, Smoke, Volume,
 };
 pub use strategy::{BlueGreen, Canary, CanaryStep, Rolling, Strategy};
@@ -77,6 +77,17 @@ impl DeploymentSpec {
         }
     }
 
+    /// The modules with their versions, such as `web 1.2.0`.
+    pub fn versions(&self) -> Vec<String> {
+        self.modules.iter().map(|module| format!("{} {}", module.name, module.version)).collect()
+    }
+
+    /// Whether the data plane carries what goes to this module: whatever is exposed, and on the process platform whatever
+    /// has a port. There instances have no names by which others could find them.
+    pub fn is_routed(&self, module: &Module) -> bool {
+        module.expose.is_some() || (self.target.as_str() == module::PROCESS && !module.ports.is_empty())
+    }
+
     /// The module of this name.
     pub fn module(&self, name: &Token) -> Option<&Module> {
         self.modules.iter().find(|module| module.name == *name)
@@ -142,7 +153,8 @@ pub struct Gates {
 pub struct Approvals {
     /// How many different people, 1 to 10. The initiator never counts.
     pub required: u8,
-    /// Who may; empty means anyone but the initiator.
+    /// Who may; empty means anyone but the initiator. A bare name means whoever signs with a key of theirs, where the engine
+    /// knows signers; else whoever says that it is theirs, unauthenticated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Steps: what an agent is asked to do, how it ended, and the fence that keeps stale owners out.
+//! Steps: what an agent is asked to do, and what it says of it.
 
 use std::fmt;
 
@@ -6,34 +6,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, Span, Token,
-    evidence::{Finding, GateResult},
-    plan::Revision,
+    Digest, Principal, Span, Token,
+    evidence::{Finding, GateResult, Outcome},
+    id::Revision,
     route::Weights,
     spec::Analysis,
 };
 
 /// Names one step of one plan: unique within the deployment, stable over attempts. Such as `03-web-weight-10`.
 pub type StepId = Token;
-
-/// Two counters that only grow: `lock` counts the holders of the target; `epoch` counts, within one deployment, changes
-/// of owner, waves of steps and the turn to rollback. Compared left to right; a platform write that carries a lower
-/// fence than one already seen on the target is refused, so a late job of an earlier wave can undo nothing.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub struct Fence {
-    /// The fencing token of the target's lock. 0 before the lock is held.
-    pub lock: u64,
-    /// The deployment's epoch.
-    pub epoch: u64,
-}
-
-impl fmt::Display for Fence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.lock, self.epoch)
-    }
-}
 
 /// The ten agents; each is a lane of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -157,7 +138,8 @@ pub enum StepKind {
         /// Never fewer healthy instances of both at once, as far as there were so many before.
         min_healthy: u32,
     },
-    /// Waits; done in the orchestrator, not by an agent. Without a duration until someone promotes.
+    /// Waits; done in the orchestrator, not by an agent. Without a duration until someone promotes. While verifying it is
+    /// the hold of blue-green: all traffic is moved, the old set still stands, and the release is not promoted yet.
     Pause {
         /// How long; none waits for a person, bounded by the human deadline.
         duration: Option<Span>,
@@ -175,6 +157,14 @@ pub enum StepKind {
         /// Runs beside the following steps until they end (W6).
         background: bool,
     },
+    /// Looks after the instances of a revision on trial, whatever is waited for meanwhile: fails when one of them dies
+    /// or does not stay well. Runs beside the following steps until they end.
+    Guard {
+        /// Whose instances.
+        module: Token,
+        /// The revision on trial.
+        revision: Revision,
+    },
     /// Requests through the data plane against the new revision before it gets traffic.
     Smoke {
         /// Whose tests.
@@ -191,6 +181,13 @@ pub enum StepKind {
     Validate,
     /// Collects gates and evidence into the record.
     Certify,
+}
+
+impl StepKind {
+    /// It runs beside the following steps, and ends when it is told that they have.
+    pub const fn is_background(&self) -> bool {
+        matches!(self, StepKind::Analyse { background: true, .. } | StepKind::Guard { .. })
+    }
 }
 
 /// One step of a plan.
@@ -223,6 +220,7 @@ impl Step {
             | StepKind::SetWeight { module, .. }
             | StepKind::RollBatch { module, .. }
             | StepKind::Analyse { module, .. }
+            | StepKind::Guard { module, .. }
             | StepKind::Smoke { module, .. } => Some(module),
             StepKind::Review
             | StepKind::Pause { .. }
@@ -230,6 +228,16 @@ impl Step {
             | StepKind::Validate
             | StepKind::Certify => None,
         }
+    }
+
+    /// The hold of blue-green, see [`StepKind::Pause`].
+    pub fn is_hold(&self) -> bool {
+        self.stage == Stage::Verify && matches!(self.kind, StepKind::Pause { duration: Some(_) })
+    }
+
+    /// It is a wait with a bound of its own, that the total deadline does not count: for a person, or a hold.
+    pub fn is_wait_apart(&self) -> bool {
+        self.is_hold() || matches!(self.kind, StepKind::Pause { duration: None })
     }
 
     /// A few words for a person.
@@ -245,10 +253,14 @@ impl Step {
             StepKind::RollBatch { module, to, new_count, old_count, .. } => {
                 format!("roll {module}: {new_count} × {to}, {old_count} old")
             }
+            StepKind::Pause { duration: Some(duration) } if self.is_hold() => {
+                format!("hold the old set for {duration}")
+            }
             StepKind::Pause { duration: Some(duration) } => format!("pause {duration}"),
             StepKind::Pause { duration: None } => "wait for promote".to_owned(),
             StepKind::Analyse { module, background: true, .. } => format!("watch {module} in the background"),
             StepKind::Analyse { module, .. } => format!("analyse {module}"),
+            StepKind::Guard { module, .. } => format!("look after the instances of {module}"),
             StepKind::Smoke { module, .. } => format!("smoke test {module}"),
             // The id was made of the hook's name; one that an earlier version made was made of its number.
             StepKind::Hook { index } => match self.id.as_str().split_once("-hook-") {
@@ -256,38 +268,13 @@ impl Step {
                 None => format!("hook {index}"),
             },
             StepKind::Validate => match (self.agent, self.stage) {
-                (Agent::Performance, _) => "measure against the last release".to_owned(),
+                (Agent::Performance, _) => "measure against what ran before".to_owned(),
                 (Agent::Guardian, _) => "write alert rules and soak".to_owned(),
-                (_, Stage::Rollback) => "compare what runs with the last release".to_owned(),
+                (_, Stage::Rollback) => "compare what runs with what ran before".to_owned(),
                 _ => "compare what runs with the plan".to_owned(),
             },
             StepKind::Certify => "collect gates and evidence".to_owned(),
         }
-    }
-}
-
-/// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Done.
-    Succeeded,
-    /// A verdict about the release: never retried, rolls back.
-    Failed,
-    /// A technical trouble: retried with backoff, then rolls back.
-    Errored,
-    /// The measurements do not say: extended once, then rolls back.
-    Inconclusive,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Failed => "failed",
-            Outcome::Errored => "errored",
-            Outcome::Inconclusive => "inconclusive",
-        })
     }
 }
 
@@ -308,11 +295,21 @@ pub struct StepResult {
     /// Digest of the full evidence in the evidence store, when there is more than fits here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Digest>,
+    /// Who had it skipped, by promoting in full. Only the orchestrator says so, never a runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_by: Option<Principal>,
 }
 
 impl StepResult {
     /// A result without findings or gates.
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> StepResult {
-        StepResult { outcome, reason: reason.into(), findings: Vec::new(), gates: Vec::new(), evidence: None }
+        StepResult {
+            outcome,
+            reason: reason.into(),
+            findings: Vec::new(),
+            gates: Vec::new(),
+            evidence: None,
+            skipped_by: None,
+        }
     }
 }

@@ -33,8 +33,42 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// An instant, written `2026-11-21T05:51:00.142Z`. No other spelling of it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct At(pub Timestamp);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<Timestamp> for At {
+    fn from(at: Timestamp) -> At {
+        At(at)
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for At {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<At, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let wrong = || {
+            serde::de::Error::custom(format!("{text:?} is not an instant such as 2026-11-21T05:51:00.142Z"))
+        };
+        let at = text.parse::<jiff::Timestamp>().map_err(|_| wrong())?;
+        let at = At(Timestamp(at.as_millisecond()));
+        if at.to_string() == text { Ok(at) } else { Err(wrong()) }
+    }
+}
+
 /// A span of time, written `250ms`, `30s`, `5m`, `2h` or `1d` in documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
 impl Span {

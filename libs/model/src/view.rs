@@ -4,20 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeploymentId, Digest, Finding, GateResult, Phase, Plan, TargetId, Timestamp, Verdict,
+    DeploymentId, Digest, Finding, GateResult, Phase, Plan, Principal, TargetId, Timestamp, Verdict,
+    approval::Standing,
     deployment::{Cause, Mode},
+    plan::Versions,
     step::{Agent, Stage, StepId},
 };
-
-/// A number as a person wants it: at most four digits behind the point, no trailing zeros.
-pub fn number(value: f64) -> String {
-    if !value.is_finite() {
-        return value.to_string();
-    }
-    let text = format!("{value:.4}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
-}
 
 /// One line of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +22,7 @@ pub struct Summary {
     /// The spec's digest.
     pub spec: Digest,
     /// Who asked.
-    pub initiator: String,
+    pub initiator: Principal,
     /// Where it is.
     pub phase: Phase,
     /// How it ended.
@@ -118,7 +110,10 @@ pub struct DeploymentView {
     /// Nothing new is begun.
     pub paused: bool,
     /// Who approved.
-    pub approvals: Vec<String>,
+    pub approvals: Vec<Principal>,
+    /// How it stands with signed approvals; none where nobody has to sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Standing>,
     /// What experts said about the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<crate::expert::PlanAdvice>,
@@ -126,6 +121,9 @@ pub struct DeploymentView {
     pub cause: Option<Cause>,
     /// Why it is where it is.
     pub explanation: Explanation,
+    /// What the revisions in it are called in front of people.
+    #[serde(default)]
+    pub versions: Versions,
 }
 
 /// Why a deployment is where it is.

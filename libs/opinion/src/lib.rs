@@ -14,6 +14,7 @@
 pub mod batch;
 pub mod cluster;
 pub mod kernel;
+pub mod learn;
 pub mod likelihood;
 pub mod parse;
 pub mod pattern;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::expert::Action;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a deployment can be, in the order of every array in this crate.
@@ -32,7 +33,7 @@ impl State {
 }
 
 /// A number per state.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PerState {
     /// If it is safe.
@@ -56,7 +57,7 @@ impl PerState {
 }
 
 /// What each action costs in each state. Only ratios matter.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Losses {
     /// Going on. Default 0, 12, 3: it takes two families that agree and have no record yet, a chance of being safe above
@@ -106,7 +107,7 @@ pub enum Risk {
 }
 
 /// How answers become an opinion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// Chance of each state before anyone has voted; taken relative to its sum. Default equal.

@@ -9,10 +9,7 @@ use bollard::models::{
 use model::spec::Volume;
 use platform::{Error, Result, StartOrder, contained};
 
-use crate::{
-    Settings, labels,
-    network::{name_of, volume_name},
-};
+use crate::{Settings, labels, network::volume_name};
 
 /// Refuses an order whose container could not be made, before anything is done.
 pub(crate) fn check(order: &StartOrder, settings: &Settings) -> Result<()> {
@@ -81,7 +78,7 @@ pub(crate) fn of(order: &StartOrder, restarts: u32, settings: &Settings) -> Resu
         labels: Some(labels::of(order, &ports, restarts)),
         host_config: Some(host(order, settings)?),
         networking_config: Some(NetworkingConfig {
-            endpoints_config: Some([(name_of(&token), endpoint)].into()),
+            endpoints_config: Some([(labels::network_name(&token), endpoint)].into()),
         }),
         ..Default::default()
     })
@@ -113,7 +110,7 @@ fn host(order: &StartOrder, settings: &Settings) -> Result<HostConfig> {
                 ("max-file".to_owned(), "2".to_owned()),
             ])),
         }),
-        network_mode: Some(name_of(&order.target.token())),
+        network_mode: Some(labels::network_name(&order.target.token())),
         mounts: Some(volumes.collect::<Result<Vec<Mount>>>()?),
         ..Default::default()
     })

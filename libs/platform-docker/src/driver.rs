@@ -13,7 +13,7 @@ use bollard::{
 };
 use futures::StreamExt as _;
 use model::{Fence, TargetId};
-use platform::{Capacity, Error, FenceStore, Instance, Platform, Result, StartOrder, fill};
+use platform::{Capacity, Error, FenceStore, Fenced, Instance, Platform, Result, StartOrder, fill};
 use tracing::{debug, warn};
 
 use crate::{
@@ -131,21 +131,6 @@ impl DockerPlatform {
             && seen.instance.slot == order.slot;
         if same { Ok(Some(seen)) } else { Err(by("a container of another target or module")) }
     }
-
-    /// The fence of a write against what runs and what was seen before; the lock is held as long as the guard.
-    async fn fenced(
-        &self,
-        docker: &Docker,
-        target: &TargetId,
-        fence: Fence,
-    ) -> Result<platform::fence::FenceGuard> {
-        let guard = self.fences.enter(target).await?;
-        for fence in seen::fences(docker, target).await? {
-            guard.raise(fence)?;
-        }
-        guard.check(fence)?;
-        Ok(guard)
-    }
 }
 
 /// Removes a container with its unnamed volumes and waits until its name is free.
@@ -162,6 +147,17 @@ async fn remove(docker: &Docker, id: &str) -> Result<()> {
             }
             Err(error) => return Err(said(format!("remove container {id}"), error)),
         }
+    }
+}
+
+#[async_trait]
+impl Fenced for DockerPlatform {
+    fn fences(&self) -> &FenceStore {
+        &self.fences
+    }
+
+    async fn found(&self, target: &TargetId) -> Result<Fence> {
+        seen::highest_fence(self.engine.docker().await?, target).await
     }
 }
 
@@ -185,6 +181,13 @@ impl Platform for DockerPlatform {
         })
     }
 
+    async fn targets(&self) -> Result<Vec<TargetId>> {
+        let docker = self.engine.docker().await?;
+        let mut targets = seen::targets(docker).await?;
+        targets.retain(|target| self.fences.knows(target));
+        Ok(targets)
+    }
+
     async fn observe(&self, target: &TargetId) -> Result<Vec<Instance>> {
         let docker = self.engine.docker().await?;
         let mut instances = Vec::new();
@@ -197,18 +200,13 @@ impl Platform for DockerPlatform {
         Ok(instances)
     }
 
-    async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
-        let there = self.observe(target).await?.iter().map(|instance| instance.fence).max();
-        Ok(self.fences.enter(target).await?.highest()?.max(there.unwrap_or_default()))
-    }
-
     async fn start(&self, order: &StartOrder) -> Result<Instance> {
         order.check()?;
         body::check(order, &self.settings)?;
         let docker = self.engine.docker().await?;
         let _instance = self.fences.hold_instance(&order.id()).await?;
         image::ensure(docker, order, &self.settings).await?;
-        let _guard = self.fenced(docker, &order.target, order.fence).await?;
+        let _guard = self.admit(&order.target, order.fence).await?;
         let seen = match self.mine(docker, order).await? {
             Some(seen) if seen.instance.is_running() => seen,
             Some(seen) if seen.only_created => self.begin(docker, order).await?,
@@ -224,7 +222,7 @@ impl Platform for DockerPlatform {
     async fn stop(&self, target: &TargetId, instance: &str, fence: Fence, grace: Duration) -> Result<()> {
         let docker = self.engine.docker().await?;
         let _instance = self.fences.hold_instance(instance).await?;
-        let guard = self.fenced(docker, target, fence).await?;
+        let guard = self.admit(target, fence).await?;
         let look = || seen::one(docker, target, instance, &self.settings.clock);
         let Some(seen) = look().await? else { return Ok(()) };
         if seen.instance.is_running() {
@@ -244,7 +242,7 @@ impl Platform for DockerPlatform {
         } else {
             drop(guard);
         }
-        let _guard = self.fenced(docker, target, fence).await?;
+        let _guard = self.admit(target, fence).await?;
         if look().await?.is_some() {
             remove(docker, instance).await?;
         }

@@ -52,6 +52,11 @@ async fn fetch(docker: &Docker, image: &str, settings: &Settings) -> Result<()> 
     if !settings.pull {
         return Err(missing("it is not on this machine and fetching is switched off".to_owned()));
     }
+    if let (Some(registry), Some(registries)) = (registry(image), &settings.registries) {
+        let denied =
+            |why| Error::Denied { what: format!("image {image} is not fetched from {registry}: {why}") };
+        registries.check_registry(registry).await.map_err(denied)?;
+    }
     info!(image, "fetching an image");
     let options = CreateImageOptions { from_image: Some(tagged(image)), ..Default::default() };
     let mut parts = docker.create_image(Some(options), None, None);
@@ -78,6 +83,14 @@ async fn fetch(docker: &Docker, image: &str, settings: &Settings) -> Result<()> 
     }
 }
 
+/// The host, with its port if it has one, that an image's name says it is fetched from. None: from wherever the engine is
+/// set up to fetch, Docker Hub unless told otherwise; told apart as the engine does.
+pub fn registry(image: &str) -> Option<&str> {
+    let (first, _) = image.split_once('/')?;
+    let is_host = first.contains(['.', ':']) || first == "localhost" || first.contains(char::is_uppercase);
+    is_host.then_some(first)
+}
+
 /// A name without tag or digest means `latest`; said outright, since the engine would fetch every tag.
 fn tagged(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -87,6 +100,23 @@ fn tagged(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_registry_is_what_stands_before_the_first_slash_if_it_is_a_host() {
+        for (image, host) in [
+            ("registry.example.com/shop/web:1", Some("registry.example.com")),
+            ("localhost/web", Some("localhost")),
+            ("localhost:5000/web@sha256:ab", Some("localhost:5000")),
+            ("127.0.0.1:5000/web", Some("127.0.0.1:5000")),
+            ("[::1]:5000/web", Some("[::1]:5000")),
+            ("Inside/web", Some("Inside")),
+            ("web:1", None),
+            ("shop/web:1", None),
+            ("web@sha256:ab", None),
+        ] {
+            assert_eq!(registry(image), host, "{image}");
+        }
+    }
 
     #[test]
     fn a_name_without_a_tag_means_the_latest() {

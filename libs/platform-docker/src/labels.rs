@@ -1,4 +1,4 @@
-//! The labels that carry an instance's facts.
+//! The labels that carry an instance's facts, and what a target's network is called.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ pub(crate) const RESTARTS: &str = "code.restarts";
 pub(crate) const PORTS: &str = "code.ports";
 pub(crate) const CPU: &str = "code.cpu-millis";
 pub(crate) const MEMORY: &str = "code.memory-bytes";
-const TARGET_NAME: &str = "code.target-name";
+pub(crate) const TARGET_NAME: &str = "code.target-name";
 const VERSION: &str = "code.version";
 
 /// All labels of an instance. The spec's own come first and never replace ours.
@@ -49,6 +49,11 @@ pub(crate) fn of(order: &StartOrder, ports: &[(String, u16)], restarts: u32) -> 
 pub(crate) fn of_target(target: &TargetId) -> HashMap<String, String> {
     let labels = [(MANAGED, "true".to_owned()), (TARGET, target.token()), (TARGET_NAME, target.to_string())];
     labels.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// The name of a target's network, by the target's token.
+pub(crate) fn network_name(target: &str) -> String {
+    format!("code-{target}")
 }
 
 /// A filter for the engine's lists: everything with this label and value.

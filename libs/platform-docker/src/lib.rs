@@ -20,11 +20,20 @@ mod network;
 mod pack;
 mod seen;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use ground::Clock;
 
 pub use driver::DockerPlatform;
+pub use image::registry;
+
+/// Judges the registries that specs name.
+#[async_trait]
+pub trait Registries: Send + Sync {
+    /// Whether images may be fetched from `host` or `host:port`; the error says why not.
+    async fn check_registry(&self, registry: &str) -> Result<(), String>;
+}
 
 /// How the driver is set up.
 #[derive(Clone)]
@@ -44,6 +53,8 @@ pub struct Settings {
     /// Containers (names or ids) that are connected to every target's network, so that a data plane that is itself a
     /// container reaches the instances. Default none.
     pub attach: Vec<String>,
+    /// Asked before the engine is told to fetch an image whose name says from where. Default none: anything is fetched.
+    pub registries: Option<Arc<dyn Registries>>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -59,6 +70,7 @@ impl Settings {
             pull_timeout: Duration::from_secs(300),
             pids_limit: 512,
             attach: Vec::new(),
+            registries: None,
             clock: Clock::system(),
         }
     }

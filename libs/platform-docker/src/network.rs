@@ -16,15 +16,10 @@ use crate::{
     labels, seen,
 };
 
-/// The name of a target's network, by the target's token.
-pub(crate) fn name_of(target: &str) -> String {
-    format!("code-{target}")
-}
-
 /// Makes the target's network when it is not there. The engine allows several networks of one
 /// name; should two drivers make it at once, the lesser id stays.
 pub(crate) async fn ensure(docker: &Docker, target: &TargetId, attach: &[String]) -> Result<()> {
-    let name = name_of(&target.token());
+    let name = labels::network_name(&target.token());
     if ids(docker, &name).await?.is_empty() {
         let request = NetworkCreateRequest {
             name: name.clone(),
@@ -84,7 +79,7 @@ pub(crate) async fn remove_if_empty(docker: &Docker, target: &TargetId, attach: 
     if !seen::names(docker, target).await?.is_empty() {
         return Ok(());
     }
-    let name = name_of(&target.token());
+    let name = labels::network_name(&target.token());
     for id in ids(docker, &name).await? {
         for container in attach {
             let request = NetworkDisconnectRequest { container: container.clone(), force: Some(false) };

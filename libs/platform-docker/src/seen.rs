@@ -14,7 +14,6 @@ use platform::{Error, Instance, Result, State};
 use crate::{
     engine::{is_status, said},
     labels,
-    network::name_of,
 };
 
 /// How long a container may be created and not started before it counts as left by a driver that died.
@@ -39,10 +38,11 @@ pub(crate) async fn names(docker: &Docker, target: &TargetId) -> Result<Vec<Stri
     Ok(all.into_iter().filter_map(|(name, _)| name).collect())
 }
 
-/// The fences in the labels of the target's containers.
-pub(crate) async fn fences(docker: &Docker, target: &TargetId) -> Result<Vec<Fence>> {
+/// The highest fence in the labels of the target's containers, whatever their state; 0.0 when there is none.
+pub(crate) async fn highest_fence(docker: &Docker, target: &TargetId) -> Result<Fence> {
     let all = list(docker, labels::TARGET, &target.token(), true).await?;
-    Ok(all.iter().filter_map(|(_, labels)| labels::fence(labels.get(labels::FENCE)?)).collect())
+    let fences = all.iter().filter_map(|(_, labels)| labels::fence(labels.get(labels::FENCE)?));
+    Ok(fences.max().unwrap_or_default())
 }
 
 /// Thousandths of a core and bytes that running containers of all targets have reserved.
@@ -53,6 +53,16 @@ pub(crate) async fn reserved(docker: &Docker) -> Result<(u64, u64)> {
         values.fold(0, u64::saturating_add)
     };
     Ok((sum(labels::CPU), sum(labels::MEMORY)))
+}
+
+/// The targets of all containers, whatever their state.
+pub(crate) async fn targets(docker: &Docker) -> Result<Vec<TargetId>> {
+    let all = list(docker, labels::MANAGED, "true", true).await?;
+    let mut targets: Vec<TargetId> =
+        all.iter().filter_map(|(_, labels)| labels.get(labels::TARGET_NAME)?.parse().ok()).collect();
+    targets.sort();
+    targets.dedup();
+    Ok(targets)
 }
 
 type Labels = HashMap<String, String>;
@@ -140,7 +150,7 @@ fn addresses(
     ports: &[(String, u16)],
 ) -> BTreeMap<String, String> {
     let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-    let endpoint = networks.and_then(|networks| networks.get(&name_of(target)));
+    let endpoint = networks.and_then(|networks| networks.get(&labels::network_name(target)));
     let address =
         endpoint.and_then(|endpoint| endpoint.ip_address.as_deref()).filter(|address| !address.is_empty());
     let Some(address) = address else { return BTreeMap::new() };

@@ -18,7 +18,7 @@ use platform::{
     Error, Platform, State,
     scenarios::{Fixture, Program, Stage, module_of, run, sample},
 };
-use platform_docker::{DockerPlatform, Settings};
+use platform_docker::{DockerPlatform, Registries, Settings};
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -184,6 +184,36 @@ docker_test!(docker_networks_live_as_long_as_their_targets, |stage: Arc<Stage>| 
     assert!(aliases.contains("web"), "{aliases}");
     assert_eq!(team, "shop");
     assert_eq!(list(), "");
+});
+
+/// Lets nothing be fetched.
+struct Nowhere;
+
+#[async_trait]
+impl Registries for Nowhere {
+    async fn check_registry(&self, registry: &str) -> Result<(), String> {
+        Err(format!("{registry} is inside"))
+    }
+}
+
+docker_test!(docker_a_registry_that_may_not_be_asked_is_not_asked, |stage: Arc<Stage>| async move {
+    let state = tempfile::tempdir().unwrap();
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    registry.set_nonblocking(true).unwrap();
+    let at = registry.local_addr().unwrap();
+    let guarded = Settings { registries: Some(Arc::new(Nowhere)), ..settings(state.path()) };
+    let platform = DockerPlatform::new(guarded).unwrap();
+    let mut order = stage.order(stage.fixture.module(Program::Mute));
+    let here = platform.start(&order).await;
+    order.module.run.image = Some(format!("{at}/web:1"));
+    order.revision = order.module.revision();
+
+    let refused = platform.start(&order).await.unwrap_err();
+
+    assert!(here.is_ok(), "an image that is here is not fetched: {here:?}");
+    assert_eq!(refused.code(), Code::Denied);
+    assert_eq!(refused.to_string(), format!("image {at}/web:1 is not fetched from {at}: {at} is inside"));
+    assert!(registry.accept().is_err(), "somebody connected");
 });
 
 docker_test!(docker_a_name_that_is_not_ours_is_left_alone, |stage: Arc<Stage>| async move {

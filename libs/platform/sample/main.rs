@@ -22,6 +22,7 @@ fn main() {
     unsafe { signal(SIGTERM, if words[0] == "deaf" { IGNORE } else { end as *const () as usize }) };
     match words[..] {
         ["serve", port] => serve(port),
+        ["ask", variable] => std::process::exit(ask(&std::env::var(variable).expect("an address")) as i32),
         ["exit", code] => std::process::exit(number(code) as i32),
         ["eat", mebibytes] => eat(number(mebibytes)),
         ["mute"] | ["deaf"] => sleep(),
@@ -31,6 +32,21 @@ fn main() {
         }
         _ => std::process::exit(64),
     }
+}
+
+/// Whether nobody answers well at an address, `host:port`.
+fn ask(address: &str) -> bool {
+    let asked = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let answer = asked();
+    println!("asked {address}: {answer:?}");
+    !answer.is_ok_and(|text| text.starts_with("HTTP/1.1 200"))
 }
 
 fn sleep() {

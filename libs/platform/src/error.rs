@@ -2,14 +2,24 @@
 
 use std::{path::Path, time::Duration};
 
-use model::Code;
-
-use crate::fence::FenceRefused;
+use model::{Code, Fence, TargetId};
 
 /// Ends of a driver's call.
 pub type Result<T> = std::result::Result<T, Error>;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A write carried a fence lower than one already seen on the target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("fence {asked} is refused on {target}: {highest} was seen")]
+pub struct FenceRefused {
+    /// Where.
+    pub target: TargetId,
+    /// What the write carried.
+    pub asked: Fence,
+    /// The highest so far.
+    pub highest: Fence,
+}
 
 /// A driver's call failed.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +149,25 @@ impl Error {
         match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::DiskFull { what },
             _ => Error::System { what, source },
+        }
+    }
+}
+
+impl From<sandbox::Error> for Error {
+    fn from(error: sandbox::Error) -> Error {
+        let what = error.to_string();
+        match error {
+            sandbox::Error::Missing { program, reason } => {
+                Error::ArtefactMissing { artefact: program, reason }
+            }
+            sandbox::Error::User(_) => Error::Invalid { what },
+            sandbox::Error::Refused { .. } | sandbox::Error::OtherUser { .. } => Error::Denied { what },
+            sandbox::Error::System { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Error::DiskFull { what }
+                }
+                _ => Error::System { what, source },
+            },
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The highest fence seen per target, on disk, and the lock every platform write is made under.
+//! How late owners are kept out: the highest fence seen per target, on disk, and the lock under which every platform write
+//! is made.
 //!
 //! A stale owner that passes the check can no longer be overtaken: check and effect happen under one lock per target,
 //! an async mutex within the process and an advisory file lock between processes that share the folder.
@@ -11,24 +12,14 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
+use ground::blocking;
 use model::{Fence, TargetId};
 use nix::fcntl::{Flock, FlockArg};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{Error, Result, durable};
-
-/// A write carried a fence lower than one already seen on the target.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("fence {asked} is refused on {target}: {highest} was seen")]
-pub struct FenceRefused {
-    /// Where.
-    pub target: TargetId,
-    /// What the write carried.
-    pub asked: Fence,
-    /// The highest so far.
-    pub highest: Fence,
-}
+use crate::{Error, FenceRefused, Result, durable};
 
 /// How often a file lock that another process holds is tried again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -36,6 +27,32 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Locks that all instances of a driver share.
 pub const INSTANCE_LOCKS: usize = 1 << (4 * INSTANCE_LOCK_DIGITS);
 const INSTANCE_LOCK_DIGITS: usize = 2;
+
+/// A platform that keeps late owners out. A driver says where its fences are kept and which ones it finds on what is there;
+/// who may write follows from both by one rule.
+#[async_trait]
+pub trait Fenced: Send + Sync {
+    /// Where the highest fence of each target is kept.
+    fn fences(&self) -> &FenceStore;
+
+    /// The highest fence on anything of the target that is there, whoever started it; 0.0 when nothing is. Asked under the
+    /// target's lock, in case what was kept is lost or another driver writes here.
+    async fn found(&self, target: &TargetId) -> Result<Fence>;
+
+    /// Waits for the target's lock and refuses a fence lower than the highest seen. Nobody else writes to the target until
+    /// the guard is dropped.
+    async fn admit(&self, target: &TargetId, fence: Fence) -> Result<FenceGuard> {
+        let guard = self.fences().enter(target).await?;
+        guard.admit(self.found(target).await?, fence).await
+    }
+
+    /// The highest fence that was ever seen here on the target; 0.0 when none was. Who is granted the target next must come
+    /// above it, also when the journal that counts grants was lost.
+    async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
+        let guard = self.fences().enter(target).await?;
+        Ok(guard.highest()?.max(self.found(target).await?))
+    }
+}
 
 /// The fences of all targets of one driver.
 #[derive(Debug)]
@@ -66,6 +83,14 @@ impl FenceStore {
             None => Place::Memory(Arc::clone(&self.memory)),
         };
         Ok(FenceGuard { target: target.clone(), place, _held: held })
+    }
+
+    /// Whether the target was ever written to from here.
+    pub fn knows(&self, target: &TargetId) -> bool {
+        match &self.folder {
+            Some(folder) => folder.join(format!("{}.json", target.token())).exists(),
+            None => self.memory.lock().contains_key(&target.token()),
+        }
     }
 
     /// Refuses a fence lower than the highest seen, else raises the highest to it. For a write under the same lock
@@ -135,6 +160,18 @@ impl FenceGuard {
             }
             Place::File(path) => read(path),
         }
+    }
+
+    /// Raises the highest to a fence that was found on what is there, then checks the one asked for. Where that may wait for
+    /// a disk it waits beside other work.
+    async fn admit(self, found: Fence, asked: Fence) -> Result<FenceGuard> {
+        let is_file = matches!(self.place, Place::File(_));
+        let rule = move || {
+            self.raise(found)?;
+            self.check(asked)?;
+            Ok(self)
+        };
+        if is_file { blocking(rule).await? } else { rule() }
     }
 
     /// Refuses a fence lower than the highest seen, else raises the highest to it, durably.
@@ -214,6 +251,93 @@ mod tests {
 
         assert!(while_held.is_err());
         assert!(afterwards.is_ok());
+    }
+
+    /// A driver on whose place somebody else has written.
+    struct Place {
+        fences: FenceStore,
+        found: Mutex<Fence>,
+    }
+
+    #[async_trait]
+    impl Fenced for Place {
+        fn fences(&self) -> &FenceStore {
+            &self.fences
+        }
+
+        async fn found(&self, _: &TargetId) -> Result<Fence> {
+            Ok(*self.found.lock())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_found_on_what_runs_keeps_a_late_owner_out_also_when_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        for fences in [FenceStore::in_memory(), FenceStore::open(folder.path()).unwrap()] {
+            let place = Place { fences, found: Mutex::new(Fence { lock: 3, epoch: 1 }) };
+            assert_eq!(place.highest_fence(&target()).await.unwrap(), Fence { lock: 3, epoch: 1 });
+
+            assert!(place.admit(&target(), Fence { lock: 2, epoch: 9 }).await.is_err());
+            *place.found.lock() = Fence::default();
+            assert!(place.admit(&target(), Fence { lock: 3, epoch: 0 }).await.is_err());
+            assert_eq!(place.highest_fence(&target()).await.unwrap(), Fence { lock: 3, epoch: 1 });
+            drop(place.admit(&target(), Fence { lock: 4, epoch: 0 }).await.unwrap());
+
+            assert_eq!(place.highest_fence(&target()).await.unwrap(), Fence { lock: 4, epoch: 0 });
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_one_owner_writes_no_other_one_is_admitted() {
+        let folder = tempfile::tempdir().unwrap();
+        let place =
+            Place { fences: FenceStore::open(folder.path()).unwrap(), found: Mutex::new(Fence::default()) };
+        let guard = place.admit(&target(), Fence { lock: 1, epoch: 0 }).await.unwrap();
+
+        let next = Fence { lock: 2, epoch: 0 };
+        assert!(tokio::time::timeout(Duration::from_secs(1), place.admit(&target(), next)).await.is_err());
+        drop(guard);
+        drop(place.admit(&target(), next).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_target_is_known_from_its_first_write_on() {
+        let folder = tempfile::tempdir().unwrap();
+        for store in [FenceStore::in_memory(), FenceStore::open(folder.path()).unwrap()] {
+            assert!(!store.knows(&target()));
+
+            store.check(&target(), Fence { lock: 1, epoch: 0 }).await.unwrap();
+
+            assert!(store.knows(&target()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_start_of_an_instance_waits_for_its_own_stop_and_for_few_others() {
+        let store = FenceStore::in_memory();
+        let _stopping = store.hold_instance("web.1").await.unwrap();
+        let soon = |instance: String| {
+            let store = &store;
+            async move {
+                tokio::time::timeout(Duration::from_secs(1), store.hold_instance(&instance)).await.is_ok()
+            }
+        };
+
+        assert!(!soon("web.1".to_owned()).await);
+        let mut waited = 0;
+        for number in 0..100 {
+            waited += u32::from(!soon(format!("other.{number}")).await);
+        }
+
+        // One in 256 shares the lock.
+        assert!(waited < 10, "{waited} of 100 others waited");
+        let folder = tempfile::tempdir().unwrap();
+        let store = FenceStore::open(folder.path()).unwrap();
+        for number in 0..2000 {
+            drop(store.hold_instance(&format!("web.{number}")).await.unwrap());
+        }
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert!((200..=INSTANCE_LOCKS).contains(&files), "{files} files for {INSTANCE_LOCKS} locks");
     }
 
     proptest! {

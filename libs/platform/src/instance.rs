@@ -18,6 +18,17 @@ pub struct Capacity {
     pub free_memory_bytes: u64,
 }
 
+/// A limit of a module that a place cannot enforce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unenforced {
+    /// The module.
+    pub module: Token,
+    /// Which limit, and why.
+    pub fact: sandbox::Unenforced,
+    /// The module's instances are refused for it; else they are started without it.
+    pub refused: bool,
+}
+
 /// How far an instance is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]

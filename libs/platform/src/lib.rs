@@ -10,7 +10,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Fence, TargetId, spec::Probe};
+use model::{
+    Fence, TargetId,
+    spec::{Module, Probe},
+};
 
 mod durable;
 mod error;
@@ -23,10 +26,10 @@ pub mod process;
 pub mod scenarios;
 pub mod scripted;
 
-pub use error::{Error, Result};
-pub use fence::{FenceRefused, FenceStore};
+pub use error::{Error, FenceRefused, Result};
+pub use fence::{FenceStore, Fenced};
 pub use health::Prober;
-pub use instance::{Capacity, Instance, State};
+pub use instance::{Capacity, Instance, State, Unenforced};
 pub use order::{ImageWords, StartOrder, contained, fill, instance_id};
 pub use process::ProcessPlatform;
 pub use scripted::ScriptedPlatform;
@@ -34,27 +37,32 @@ pub use scripted::ScriptedPlatform;
 /// A place that runs instances. All methods may be called from several tasks and, with a shared state folder, from
 /// several engine processes at once.
 #[async_trait]
-pub trait Platform: Send + Sync {
+pub trait Platform: Fenced {
     /// The driver's name, as it stands in a target: `process`, `docker`, `scripted`.
     fn kind(&self) -> &'static str;
 
     /// What the place has, and what of it is not reserved by instances.
     async fn capacity(&self) -> Result<Capacity>;
 
-    /// Does what the place needs done every second, whether anybody looks at a target or not: keeps output within bounds
-    /// where nothing else does. May be called side by side with everything.
+    /// What of the modules' limits this place cannot enforce; whether it then refuses to start them is said with each.
+    async fn unenforced(&self, _modules: &[Module]) -> Result<Vec<Unenforced>> {
+        Ok(Vec::new())
+    }
+
+    /// Does what the place needs done every second, whether anybody looks at a target or not: puts back in place what
+    /// instances need beside them and have lost. May be called side by side with everything.
     async fn tend(&self) -> Result<()> {
         Ok(())
     }
 
+    /// The targets that have instances here and that were written to from this driver's state folder. A place that forgets
+    /// with its process has none.
+    async fn targets(&self) -> Result<Vec<TargetId>> {
+        Ok(Vec::new())
+    }
+
     /// Everything of the target that runs or has exited and was not stopped since; in order of id.
     async fn observe(&self, target: &TargetId) -> Result<Vec<Instance>>;
-
-    /// The highest fence that was ever seen here on the target; 0.0 when none was. Who is granted the target next must come
-    /// above it, also when the journal that counts grants was lost.
-    async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
-        Ok(self.observe(target).await?.iter().map(|instance| instance.fence).max().unwrap_or_default())
-    }
 
     /// Starts an instance. A running one of the same (target, module, revision, slot) is returned as it is; an
     /// exited one is started again with `restarts` one higher. Returns once the instance exists, not once it is well.

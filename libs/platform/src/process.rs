@@ -11,16 +11,15 @@
 //! in the state file. Should both fail, `/proc/*/environ` is searched for the instance's name before a start.
 //!
 //! Limits: memory and processor by a control group when one can be made (cgroup v1, or v2 where delegated); else memory
-//! by `RLIMIT_DATA` and the processor only by a lower priority (`nice`). Read-only volumes are not enforced. Exit
+//! by `RLIMIT_DATA`, and of the processor [`Settings::missing`] says what is done: the instance is started, and
+//! [`Platform::unenforced`] names the limit, or it is refused. Read-only volumes are not enforced. Exit
 //! codes are known while the engine that started the instance lives; a later engine only sees that it ended.
-//! Output goes to a file that is cut back to [`Settings::log_bytes`] whenever a target is observed and whenever
-//! [`Platform::tend`] is called, which the agents do every second. So it is larger by what is written within a second;
-//! while no engine runs it grows, and is cut as soon as one does.
+//! Output goes through a pipe to a process that keeps the end of it, at most [`Settings::log_bytes`], whether an engine
+//! runs or not ([`sandbox::output`]). When that process is killed the instance goes on, until the pipe is full;
+//! [`Platform::tend`], which the agents call every second, sees that and starts another.
 //! Secrets stand in the process's environment, which the same user and root can read.
 
-mod cgroup;
 mod files;
-mod launch;
 mod ports;
 mod proc;
 mod record;
@@ -32,12 +31,13 @@ use std::{ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ground::{Clock, blocking};
-use model::{Fence, TargetId};
+use model::{Fence, TargetId, spec::Module};
 
 use crate::{
-    Capacity, Error, Instance, Platform, Result, StartOrder,
-    fence::{FenceGuard, FenceStore},
+    Capacity, Error, Instance, Platform, Result, StartOrder, Unenforced,
+    fence::{FenceStore, Fenced},
 };
+use sandbox::{Missing, launch};
 use world::World;
 
 /// How the driver is set up.
@@ -55,10 +55,13 @@ pub struct Settings {
     pub ports: RangeInclusive<u16>,
     /// `PATH` of the instances, unless their module sets another.
     pub path: String,
-    /// Bytes of output kept per instance, twice: current and previous. Default 10 MiB.
+    /// The most bytes of output that are on the disk per instance, in two files: when the newer has half of them, the older
+    /// goes. Default 20 MiB.
     pub log_bytes: u64,
     /// Try control groups for limits. Default true.
     pub control_groups: bool,
+    /// What is done about a limit that cannot be enforced here. Default: it is named by [`Platform::unenforced`].
+    pub missing: Missing,
     /// Files an instance may have open at a time unless it asks for more (the soft limit). Default none: as the engine.
     pub open_files: Option<u64>,
     /// Tells the time.
@@ -74,9 +77,10 @@ impl Settings {
             host_root: None,
             ports: 20_000..=29_999,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-            log_bytes: 10 << 20,
+            log_bytes: 20 << 20,
             open_files: None,
             control_groups: true,
+            missing: Missing::default(),
             clock: Clock::system(),
         }
     }
@@ -104,27 +108,21 @@ impl ProcessPlatform {
         Ok(ProcessPlatform { world: Arc::new(world), fences: Arc::new(fences) })
     }
 
-    /// Stops every instance of every target in this state folder, and says how many there were. For when no engine
-    /// writes here any more; it takes each target's own highest fence, so it stays below any engine that comes later.
-    pub async fn stop_all(&self, grace: Duration) -> Result<usize> {
-        let world = Arc::clone(&self.world);
-        let all = blocking(move || world.instances()).await??;
-        for (target, instance) in &all {
-            let highest = self.fences.enter(target).await?.highest()?;
-            self.stop(target, instance, highest, grace).await?;
-        }
-        Ok(all.len())
-    }
-
-    /// Runs `work` where it may block. It goes on to its end, with the lock, even when the caller is dropped.
-    async fn locked<T: Send + 'static>(
+    /// Writes to the target where that may block. It goes on to its end, with the lock, even when the caller is dropped.
+    async fn write<T: Send + 'static>(
         &self,
         target: &TargetId,
-        work: impl FnOnce(&World, &FenceGuard) -> Result<T> + Send + 'static,
+        fence: Fence,
+        work: impl FnOnce(&World) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let guard = self.fences.enter(target).await?;
+        let guard = self.admit(target, fence).await?;
         let world = Arc::clone(&self.world);
-        blocking(move || work(&world, &guard)).await?
+        let write = move || {
+            let written = work(&world);
+            drop(guard);
+            written
+        };
+        blocking(write).await?
     }
 
     /// Polls under no lock until nothing of the instance runs; false when the time is over.
@@ -144,6 +142,18 @@ impl ProcessPlatform {
 }
 
 #[async_trait]
+impl Fenced for ProcessPlatform {
+    fn fences(&self) -> &FenceStore {
+        &self.fences
+    }
+
+    async fn found(&self, target: &TargetId) -> Result<Fence> {
+        let (world, target) = (Arc::clone(&self.world), target.clone());
+        blocking(move || world.highest_fence(&target)).await?
+    }
+}
+
+#[async_trait]
 impl Platform for ProcessPlatform {
     fn kind(&self) -> &'static str {
         "process"
@@ -154,49 +164,51 @@ impl Platform for ProcessPlatform {
         blocking(move || world.capacity()).await?
     }
 
+    async fn targets(&self) -> Result<Vec<TargetId>> {
+        let world = Arc::clone(&self.world);
+        blocking(move || world.targets()).await?
+    }
+
+    async fn unenforced(&self, modules: &[Module]) -> Result<Vec<Unenforced>> {
+        let (world, modules) = (Arc::clone(&self.world), modules.to_vec());
+        blocking(move || Ok(world.unenforced(&modules))).await?
+    }
+
     async fn tend(&self) -> Result<()> {
         let world = Arc::clone(&self.world);
-        blocking(move || world.bound_output()).await?
+        blocking(move || world.keep_output()).await?
     }
 
     async fn observe(&self, target: &TargetId) -> Result<Vec<Instance>> {
-        let asked = target.clone();
-        self.locked(target, move |world, _| world.observe(&asked)).await
-    }
-
-    async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
-        let asked = target.clone();
-        self.locked(target, move |world, guard| Ok(guard.highest()?.max(world.highest_fence(&asked)?))).await
+        let guard = self.fences.enter(target).await?;
+        let (world, target) = (Arc::clone(&self.world), target.clone());
+        let look = move || {
+            let observed = world.observe(&target);
+            drop(guard);
+            observed
+        };
+        blocking(look).await?
     }
 
     async fn start(&self, order: &StartOrder) -> Result<Instance> {
         order.check()?;
         let _instance = self.fences.hold_instance(&order.id()).await?;
         let own = order.clone();
-        self.locked(&order.target, move |world, guard| {
-            guard.raise(world.highest_fence(&own.target)?)?;
-            guard.check(own.fence)?;
-            world.start(&own)
-        })
-        .await
+        self.write(&order.target, order.fence, move |world| world.start(&own)).await
     }
 
     async fn stop(&self, target: &TargetId, instance: &str, fence: Fence, grace: Duration) -> Result<()> {
         let _instance = self.fences.hold_instance(instance).await?;
         let signal = |signal: Option<nix::sys::signal::Signal>| {
             let (target, id) = (target.clone(), instance.to_owned());
-            move |world: &World, guard: &FenceGuard| {
-                guard.raise(world.highest_fence(&target)?)?;
-                guard.check(fence)?;
-                match signal {
-                    Some(signal) => world.signal(&target, &id, signal),
-                    None => world.forget(&target, &id),
-                }
+            move |world: &World| match signal {
+                Some(signal) => world.signal(&target, &id, signal),
+                None => world.forget(&target, &id),
             }
         };
-        self.locked(target, signal(Some(nix::sys::signal::Signal::SIGTERM))).await?;
+        self.write(target, fence, signal(Some(nix::sys::signal::Signal::SIGTERM))).await?;
         if !self.gone(target, instance, grace).await? {
-            self.locked(target, signal(Some(nix::sys::signal::Signal::SIGKILL))).await?;
+            self.write(target, fence, signal(Some(nix::sys::signal::Signal::SIGKILL))).await?;
             if !self.gone(target, instance, KILL_WAIT).await? {
                 return Err(Error::Timeout {
                     what: format!("the end of killed instance {instance}"),
@@ -204,7 +216,7 @@ impl Platform for ProcessPlatform {
                 });
             }
         }
-        self.locked(target, signal(None)).await
+        self.write(target, fence, signal(None)).await
     }
 
     async fn logs(&self, target: &TargetId, instance: &str, lines: usize) -> Result<String> {

@@ -16,7 +16,7 @@ use model::{Fence, TargetId, Timestamp, spec::Probe};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::{Capacity, Error, FenceStore, Instance, Platform, Result, StartOrder, State, health};
+use crate::{Capacity, Error, FenceStore, Fenced, Instance, Platform, Result, StartOrder, State, health};
 
 /// What a scripted instance is.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ struct Running {
     instance: Instance,
     order: StartOrder,
     ends: Option<(Instant, i64)>,
+    /// It runs and answers nothing.
+    frozen: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,13 @@ impl ScriptedPlatform {
             if whole {
                 running.instance.state = State::Exited { code: Some(137), at, oom: true };
             }
+        }
+    }
+
+    /// Stops an instance from answering while it runs on, until it is started anew.
+    pub fn freeze(&self, target: &TargetId, instance: &str) {
+        if let Some(running) = self.world().instances.get_mut(&(target.token(), instance.to_owned())) {
+            running.frozen = true;
         }
     }
 
@@ -206,7 +215,8 @@ impl World {
             handle: format!("scripted-{}", self.ledger.writes.len()),
         };
         let ends = crash.map(|(after, code)| (Instant::now() + after, code));
-        self.instances.insert(key, Running { instance: instance.clone(), order: order.clone(), ends });
+        let running = Running { instance: instance.clone(), order: order.clone(), ends, frozen: false };
+        self.instances.insert(key, running);
         self.settle();
         let seen =
             self.instances.get(&(order.target.token(), order.id())).map(|running| running.instance.clone());
@@ -220,6 +230,18 @@ impl World {
             let resources = &running.order.module.resources;
             (cpu + resources.reserved_cpu_millis(), memory + resources.reserved_memory_bytes())
         })
+    }
+}
+
+#[async_trait]
+impl Fenced for ScriptedPlatform {
+    fn fences(&self) -> &FenceStore {
+        &self.fences
+    }
+
+    /// All clones share what is kept: what runs carries nothing that is not there.
+    async fn found(&self, _: &TargetId) -> Result<Fence> {
+        Ok(Fence::default())
     }
 }
 
@@ -252,9 +274,9 @@ impl Platform for ScriptedPlatform {
     async fn start(&self, order: &StartOrder) -> Result<Instance> {
         order.check()?;
         self.arrive().await?;
-        let guard = self.fences.enter(&order.target).await?;
+        let admitted = self.admit(&order.target, order.fence).await;
         let mut world = self.world();
-        let outcome = guard.check(order.fence).and_then(|()| world.begin(order));
+        let outcome = admitted.and_then(|_guard| world.begin(order));
         let effect = match &outcome {
             Ok((_, effect)) => *effect,
             Err(Error::Fence(_)) => Effect::Refused,
@@ -267,19 +289,23 @@ impl Platform for ScriptedPlatform {
 
     async fn stop(&self, target: &TargetId, instance: &str, fence: Fence, _grace: Duration) -> Result<()> {
         self.arrive().await?;
-        let guard = self.fences.enter(target).await?;
+        let outcome = self.admit(target, fence).await;
         let mut world = self.world();
-        let outcome = guard.check(fence);
+        let stuck = world.instances.get(&(target.token(), instance.to_owned())).is_some_and(|running| {
+            world.script.is_stuck(&running.instance.module, &running.instance.revision)
+        });
         let effect = match &outcome {
-            Ok(()) if world.instances.remove(&(target.token(), instance.to_owned())).is_some() => {
-                Effect::Done
-            }
-            Ok(()) => Effect::AlreadyThere,
+            Ok(_) if stuck => Effect::Failed,
+            Ok(_) if world.instances.remove(&(target.token(), instance.to_owned())).is_some() => Effect::Done,
+            Ok(_) => Effect::AlreadyThere,
             Err(_) => Effect::Refused,
         };
         let at = world.now();
         world.ledger.note(WriteKind::Stop, target, instance, fence, effect, at);
-        outcome
+        if effect == Effect::Failed {
+            return Err(Error::invalid(format!("instance {instance} does not end, the script says so")));
+        }
+        outcome.map(drop)
     }
 
     async fn logs(&self, target: &TargetId, instance: &str, lines: usize) -> Result<String> {
@@ -323,16 +349,21 @@ impl Platform for ScriptedPlatform {
         timeout: Duration,
     ) -> Result<std::result::Result<(), String>> {
         self.arrive().await?;
-        let (running, never, real) = {
+        let (running, frozen, never, real) = {
             let mut world = self.world();
             world.settle();
             let there = world.instances.get(&(target.token(), instance.id.clone()));
             let running = there.is_some_and(|running| running.instance.is_running());
             let never = world.script.never_ready(&instance.module, &instance.revision);
-            (running, never, world.script.has_addresses(&instance.module, &instance.revision))
+            let frozen = there.is_some_and(|running| running.frozen);
+            (running, frozen, never, world.script.has_addresses(&instance.module, &instance.revision))
         };
         if !running {
             return Ok(Err(format!("instance {} does not run", instance.id)));
+        }
+        if frozen {
+            tokio::time::sleep(timeout).await;
+            return Ok(Err(format!("no answer within {}", model::Span(timeout))));
         }
         if never {
             return Ok(Err("the script says that it is not ready".to_owned()));

@@ -38,6 +38,7 @@ impl Processes {
 #[async_trait]
 impl Fixture for Processes {
     async fn open(&self) -> Arc<dyn Platform> {
+        sample::keep_output();
         let mut settings = Settings::new(self.state.path());
         settings.control_groups = self.control_groups;
         settings.host_root = Some(self.state.path().to_owned());
@@ -78,6 +79,7 @@ mod process_without_control_groups {
 #[ignore = "run by an_instance_outlives_the_engine_that_started_it"]
 async fn engine_that_dies() {
     let Some(state) = std::env::var_os("SAMPLE_STATE") else { return };
+    sample::keep_output();
     let engine = ProcessPlatform::new(Settings::new(PathBuf::from(state))).unwrap();
     engine.start(&outliving()).await.unwrap();
     std::process::abort();
@@ -114,12 +116,15 @@ async fn an_instance_outlives_the_engine_that_started_it() {
     let seen = next.observe(&order.target).await.unwrap();
     let again = next.start(&order).await.unwrap();
     let probe = order.module.health.clone().unwrap().probe;
-    let well = next.probe(&order.target, &again, &probe, Duration::from_secs(5)).await.unwrap();
+    // It may not have come so far as to listen yet.
+    testkit::eventually("an answer of the instance", Duration::from_secs(20), || async {
+        next.probe(&order.target, &again, &probe, Duration::from_secs(5)).await.unwrap()
+    })
+    .await;
     let stop = next.stop(&order.target, &again.id, order.fence, Duration::from_secs(5)).await;
 
     assert_eq!(seen, [again]);
     assert!(seen[0].is_running());
-    assert_eq!(well, Ok(()));
     stop.unwrap();
     assert_eq!(next.observe(&order.target).await.unwrap(), []);
 }

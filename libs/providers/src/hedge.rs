@@ -14,7 +14,6 @@ use crate::{
     account::Estimate,
     ask::{Ask, Expert, Reply},
     failure::{Class, Failure},
-    remote::add,
 };
 
 /// When somebody else is asked as well.
@@ -166,14 +165,14 @@ impl Seat {
         }
         match expert.ask(&ask).await {
             Ok(second) => Ok(Reply {
-                usage: add(first.usage, second.usage),
+                usage: first.usage + second.usage,
                 tries: first.tries + second.tries,
                 took: first.took + second.took,
                 again: Some(objection),
                 ..second
             }),
             Err(failure) => Err(Failure {
-                usage: add(first.usage, failure.usage),
+                usage: first.usage + failure.usage,
                 tries: first.tries + failure.tries,
                 detail: format!("asked again, because {objection}; {}", failure.detail),
                 ..failure

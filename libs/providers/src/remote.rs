@@ -9,10 +9,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use ground::{Backoff, Jitter, Secret};
-use model::{
-    Digest, Token,
-    expert::{ExpertId, Usage},
-};
+use model::{Digest, Token, expert::ExpertId};
 use resilience::{
     Breaker, Budget, Bulkhead, Outcome, Slot,
     breaker::{Permit, Rate, Settings},
@@ -235,7 +232,7 @@ impl Shared {
         Reply {
             substituted: is_another(&heard.model, &self.model),
             stop: heard.stop.unwrap_or(Stop::Complete),
-            usage: add(tries.spent, self.model.price.usage(heard.tokens)),
+            usage: tries.spent + self.model.price.usage(heard.tokens),
             text: heard.text,
             model: heard.model,
             id: heard.id,
@@ -293,15 +290,6 @@ fn is_another(reported: &str, model: &Model) -> bool {
     };
     let same = reported == asked || reported.strip_prefix(asked).is_some_and(is_version);
     !reported.is_empty() && !same && !model.aliases.iter().any(|alias| alias == reported)
-}
-
-pub(crate) fn add(one: Usage, other: Usage) -> Usage {
-    Usage {
-        input_tokens: one.input_tokens + other.input_tokens,
-        cached_tokens: one.cached_tokens + other.cached_tokens,
-        output_tokens: one.output_tokens + other.output_tokens,
-        cost_micro_usd: one.cost_micro_usd + other.cost_micro_usd,
-    }
 }
 
 /// A prompt that certainly does not fit is not sent.

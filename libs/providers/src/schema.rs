@@ -173,7 +173,7 @@ mod tests {
 
         let words = in_words(&schema);
 
-        assert!(words.ends_with(r#"{"l":[0],"v":"yes"}"#), "{words}");
+        assert!(words.ends_with(r#"{"v":"yes","l":[0]}"#), "{words}");
         assert!(words.contains("JSON"));
     }
 }

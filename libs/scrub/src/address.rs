@@ -15,6 +15,8 @@ pub(crate) fn find(text: &str) -> Vec<(usize, usize, &'static str)> {
         let start = mark + 3;
         let rest = &text[start..floor(text, start + LONGEST)];
         let rest = &rest[..rest.find(ends).unwrap_or(rest.len())];
+        // An address ends where the scheme of the next one begins: what stands there is not this one's host.
+        let rest = &rest[..rest.find("://").unwrap_or(rest.len())];
         if let Some((from, to)) = password(rest).filter(|_| scheme)
             && !value::is_reference(&rest[from..to])
             && !value::is_placeholder(&rest[from..to])

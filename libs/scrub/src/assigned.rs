@@ -8,7 +8,7 @@ use crate::{
     blocks::floor,
     name::{Telling, telling},
     shapes::ascii,
-    value,
+    value::{self, MASK_BEGINS},
 };
 
 type Found = (usize, usize, &'static str);
@@ -253,9 +253,10 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Whether a sentence goes on after the value.
+/// Whether a sentence goes on after the value. A mask stands for the word that it replaced.
 fn follows(rest: &str) -> bool {
-    rest.trim_start_matches([' ', '\t']).starts_with(|letter: char| letter.is_alphanumeric())
+    let next = rest.trim_start_matches([' ', '\t']);
+    next.starts_with(|letter: char| letter.is_alphanumeric()) || next.starts_with(MASK_BEGINS)
 }
 
 /// Where a quoted text ends: at the same quote behind as many backslashes, or with the line.

@@ -19,7 +19,7 @@ mod visible;
 
 pub use secrets::{Scrubbed, Secret, find, scrub};
 pub use suspicion::{Suspicion, shaped, suspicious};
-pub use visible::{deceives, visible};
+pub use visible::{deceives, one_line, visible};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

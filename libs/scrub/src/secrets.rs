@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::{address, assigned, blocks, encoded, shapes, value};
+use crate::{address, assigned, blocks, encoded, shapes, value, value::MASK_BEGINS};
 
 /// What was made of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub struct Secret {
 /// `sk-` and one long word. Names of packages and papers begin like this too, in words and hyphens.
 static PROVIDER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(&shapes::ascii(r"\bsk-[A-Za-z0-9_-]{20,}")).ok());
+/// Rounds over a text, at most. What a mask replaced was also what a neighbour was read by; one more round settles nearly
+/// every text.
+const ROUNDS: usize = 8;
 /// What an earlier round left, where nothing is looked for.
 static MASK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[masked: [A-Za-z0-9 .-]*\]").ok());
 
@@ -53,18 +56,31 @@ pub fn find(text: &str) -> Vec<Secret> {
     secrets
 }
 
-/// Masks secrets. A text without one comes back as it was.
+/// Masks secrets until none is found. A text without one comes back as it was.
 pub fn scrub(text: &str) -> Scrubbed {
-    let (mut shown, mut masked, mut from) = (String::with_capacity(text.len()), Vec::new(), 0);
-    for secret in find(text) {
+    let mut scrubbed = Scrubbed { text: text.to_owned(), masked: Vec::new() };
+    for _ in 0..ROUNDS {
+        let secrets = find(&scrubbed.text);
+        if secrets.is_empty() {
+            break;
+        }
+        scrubbed.text = masked(&scrubbed.text, &secrets);
+        scrubbed.masked.extend(secrets.iter().map(|secret| secret.what));
+    }
+    scrubbed
+}
+
+/// The text with a mask in place of each secret.
+fn masked(text: &str, secrets: &[Secret]) -> String {
+    let (mut shown, mut from) = (String::with_capacity(text.len()), 0);
+    for secret in secrets {
         shown.push_str(&text[from..secret.start]);
         // Without quotes or backslashes, so that a JSON string stays one.
-        shown.push_str(&format!("[masked: {}]", secret.what));
-        masked.push(secret.what);
+        shown.push_str(&format!("{MASK_BEGINS}{}]", secret.what));
         from = secret.end;
     }
     shown.push_str(&text[from..]);
-    Scrubbed { text: shown, masked }
+    shown
 }
 
 /// Secrets that are not wrapped in anything.

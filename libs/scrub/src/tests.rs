@@ -47,10 +47,26 @@ fn a_value_behind_a_telling_name_is_masked_and_the_name_stays() {
         (r#"{"api_key": "q8w7e6r5"}"#, r#"{"api_key": "[masked: value of a telling name]"}"#),
         ("postgres://app:s3cr3t9@db/shop", "postgres://app:[masked: password in an address]@db/shop"),
         ("Authorization: Bearer abcdefghijklmnop", "Authorization: Bearer [masked: bearer token]"),
+        // Two addresses in one word: each has its password.
+        (
+            "tcp://a:one/0@h1,tcp://b:two/0@h2",
+            "tcp://a:[masked: password in an address]@h1,tcp://b:[masked: password in an address]@h2",
+        ),
     ];
     for (text, wanted) in cases {
         assert_eq!(scrub(text).text, wanted);
     }
+}
+
+#[test]
+fn a_mask_counts_as_the_word_that_it_replaced() {
+    // The first value is a plain word in a sentence, whatever is made of the word after it.
+    let text = "passwd=words\tsecret=hunter22x9 more";
+
+    let once = scrub(text).text;
+
+    assert_eq!(once, "passwd=words\tsecret=[masked: value of a telling name] more");
+    assert_eq!(scrub("passwd=words\t[masked: value of a telling name]").masked.len(), 0);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What a value looks like: a reference to where the real one is, a placeholder, words, or chance.
 
+/// How every mask begins.
+pub(crate) const MASK_BEGINS: &str = "[masked: ";
+
 /// How a value begins that is taken from elsewhere when it is used, or that only says what something is.
 const REFERENCES: [&str; 33] = [
     "$",

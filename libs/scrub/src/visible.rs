@@ -41,6 +41,20 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// What ends a line, in a text that is shown on one.
+const LINE_END: &str = " ⏎ ";
+
+/// A [visible](visible) text on one line: ends of lines are shown as `⏎`, tabs are blanks. So a text that somebody gives can
+/// neither begin a line of its own among those of the engine nor move a terminal.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let shown = visible(text);
+    if !shown.contains(['\n', '\t']) {
+        return shown;
+    }
+    let lines: Vec<&str> = shown.trim_end_matches('\n').split('\n').map(str::trim_end).collect();
+    Cow::Owned(lines.join(LINE_END).replace('\t', " "))
+}
+
 /// Skips what follows an escape: a control sequence up to its letter, an operating system command up to its end.
 fn escape(rest: &mut Peekable<Chars<'_>>) {
     match rest.peek() {

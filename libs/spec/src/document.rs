@@ -7,7 +7,8 @@ mod scalar;
 mod surrogates;
 mod text;
 
-pub(crate) use load::{load, load_compose};
+pub use load::Bounds;
+pub(crate) use load::{load, load_compose, load_within};
 pub(crate) use path::{Path, Segment};
 pub(crate) use scalar::{as_compose, is_ambiguous};
 pub(crate) use text::{shown, shown_text, shown_word};

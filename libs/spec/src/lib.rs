@@ -16,10 +16,13 @@ mod reference;
 mod schema;
 mod secrets;
 mod shape;
+mod value;
 
 pub use check::check;
+pub use document::Bounds;
 pub use order::{Cycle, order};
 pub use read::{Read, read, read_bytes};
 pub use reference::reference;
 pub use schema::schema;
 pub use secrets::{Leak, PLAINTEXT_SECRET, SECRET_CURE, admit, leaks};
+pub use value::value;

@@ -1,9 +1,6 @@
 //! From text to a spec, or to everything that is wrong with it.
 
-use model::{
-    DeploymentSpec, Digest, Fault,
-    fault::{Code, Complaint},
-};
+use model::{DeploymentSpec, Digest, Fault, fault::Complaint};
 
 use crate::{
     check::{objections, warnings},
@@ -28,7 +25,7 @@ pub struct Read {
     pub warnings: Vec<Complaint>,
 }
 
-/// Reads a spec from YAML 1.2 or JSON. The fault is [`Code::Invalid`] and lists every complaint by place; a document
+/// Reads a spec from YAML 1.2 or JSON. The fault is [`model::Code::Invalid`] and lists every complaint by place; a document
 /// with mistakes of form (an unclosed quote, a value of the wrong type in a place that cannot be left out) is not
 /// held against the rules that go beyond types until those are cured.
 pub fn read(text: &str) -> Result<Read, Fault> {
@@ -124,5 +121,5 @@ pub(crate) fn listed(what: &str, mut complaints: Vec<Complaint>, others: usize) 
             cure: String::new(),
         });
     }
-    Fault { code: Code::Invalid, message, complaints }
+    Fault::invalid(message, complaints)
 }

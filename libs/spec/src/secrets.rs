@@ -57,7 +57,7 @@ pub fn admit(text: &str, now: Timestamp) -> Result<Read, Fault> {
             None => objection.unplaced(),
         }
     });
-    Err(listed("the spec", complaints.collect(), 0))
+    Err(Fault { confidential: true, ..listed("the spec", complaints.collect(), 0) })
 }
 
 /// Every place of a spec that holds what looks like a secret: by the name of a variable, an option or a line of a file,

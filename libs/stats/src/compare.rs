@@ -12,6 +12,7 @@
 //! One look, one verdict: the confidence is that of a single comparison. Who looks again and again at growing samples
 //! raises false alarms more often; [`crate::simulate`] tells how often. For error rates use [`crate::sequential`].
 
+use model::spec::Direction;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,19 +24,6 @@ mod ranks;
 
 use ranks::Pooled;
 pub use ranks::Shift;
-
-/// Which way is bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Direction {
-    /// More is bad.
-    #[default]
-    Increase,
-    /// Less is bad.
-    Decrease,
-    /// Both are.
-    Either,
-}
 
 /// How large a surely intolerable shift must be, besides, to count; a smaller effect in the same direction passes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -24,11 +24,9 @@ pub mod simulate;
 mod normal;
 mod text;
 
-pub use compare::{
-    Comparison, Direction, EffectSize, Rules, Shift, Verdict, compare_histograms, compare_to_baseline,
-};
+pub use compare::{Comparison, EffectSize, Rules, Shift, Verdict, compare_histograms, compare_to_baseline};
 pub use condition::{BadCondition, Condition};
 pub use histogram::Histogram;
 pub use limit::{LimitRules, LimitRun, Look, Measure, Required, required_sample};
-pub use metric::{MetricRules, MetricRun, NoData, Outcome, Progress, Reason, Sample, worst};
+pub use metric::{MetricRules, MetricRun, Progress, Reason, Sample};
 pub use sequential::{Decision, Sequential};

@@ -10,6 +10,7 @@
 //! - asked for good measurements in a row, a run that ends without them is inconclusive;
 //! - missing data have a policy, and too few observations are never enough.
 
+use model::{Outcome, spec::NoData};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -33,19 +34,6 @@ pub enum Sample {
     NoData,
     /// It could not be measured, for a technical reason.
     Error(String),
-}
-
-/// What missing data means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum NoData {
-    /// Nobody knows.
-    #[default]
-    Inconclusive,
-    /// Bad.
-    Fail,
-    /// Good.
-    Pass,
 }
 
 /// How a metric is judged.
@@ -91,20 +79,6 @@ impl Default for MetricRules {
     }
 }
 
-/// How a measurement, a metric or a run ended, from best to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Outcome {
-    /// Good.
-    Pass,
-    /// Nobody knows.
-    Inconclusive,
-    /// It could not be measured.
-    Error,
-    /// Bad.
-    Fail,
-}
-
 /// Why it ended as it did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,7 +108,7 @@ impl MetricRules {
     /// The judgement of one measurement, with what it rests on.
     pub fn judge(&self, sample: &Sample) -> (Outcome, Reason) {
         match sample {
-            Sample::Error(error) => (Outcome::Error, self.because(None, None, error.clone())),
+            Sample::Error(error) => (Outcome::Errored, self.because(None, None, error.clone())),
             Sample::Judged(outcome, reason) => (*outcome, reason.clone()),
             Sample::NoData | Sample::Value { samples: Some(0), .. } => {
                 self.judge_nothing("no data".to_owned())
@@ -149,8 +123,8 @@ impl MetricRules {
     fn judge_nothing(&self, text: String) -> (Outcome, Reason) {
         let outcome = match self.no_data {
             NoData::Inconclusive => Outcome::Inconclusive,
-            NoData::Fail => Outcome::Fail,
-            NoData::Pass => Outcome::Pass,
+            NoData::Fail => Outcome::Failed,
+            NoData::Pass => Outcome::Succeeded,
         };
         (outcome, self.because(None, Some(0), text))
     }
@@ -164,8 +138,8 @@ impl MetricRules {
         let good = self.success.map(|condition| condition.holds(value));
         let bad = self.failure.map(|condition| condition.holds(value));
         let (outcome, limit) = match (good, bad) {
-            (_, Some(true)) | (Some(false), None) => (Outcome::Fail, self.limit()),
-            (Some(true), _) | (None, Some(false)) => (Outcome::Pass, self.limit()),
+            (_, Some(true)) | (Some(false), None) => (Outcome::Failed, self.limit()),
+            (Some(true), _) | (None, Some(false)) => (Outcome::Succeeded, self.limit()),
             (Some(false), Some(false)) => {
                 (Outcome::Inconclusive, format!("{}, neither good nor bad", self.limit()))
             }
@@ -239,15 +213,16 @@ impl MetricRun {
     fn take(&mut self, sample: &Sample) {
         let (outcome, reason) = self.rules.judge(sample);
         let (count, last) = match outcome {
-            Outcome::Pass => (&mut self.good, &mut self.last_good),
-            Outcome::Fail => (&mut self.bad, &mut self.last_bad),
+            Outcome::Succeeded => (&mut self.good, &mut self.last_good),
+            Outcome::Failed => (&mut self.bad, &mut self.last_bad),
             Outcome::Inconclusive => (&mut self.unknown, &mut self.last_unknown),
-            Outcome::Error => (&mut self.errors_in_a_row, &mut self.last_error),
+            Outcome::Errored => (&mut self.errors_in_a_row, &mut self.last_error),
         };
         *count = count.saturating_add(1);
         *last = Some(reason);
-        self.good_in_a_row = if outcome == Outcome::Pass { self.good_in_a_row.saturating_add(1) } else { 0 };
-        if outcome != Outcome::Error {
+        self.good_in_a_row =
+            if outcome == Outcome::Succeeded { self.good_in_a_row.saturating_add(1) } else { 0 };
+        if outcome != Outcome::Errored {
             self.errors_in_a_row = 0;
         }
     }
@@ -256,16 +231,16 @@ impl MetricRun {
     fn end(&self) -> Option<Outcome> {
         let rules = &self.rules;
         if rules.failure_limit.is_some_and(|limit| self.bad > limit) {
-            return Some(Outcome::Fail);
+            return Some(Outcome::Failed);
         }
         if self.unknown > rules.inconclusive_limit {
             return Some(Outcome::Inconclusive);
         }
         if self.errors_in_a_row > rules.consecutive_error_limit {
-            return Some(Outcome::Error);
+            return Some(Outcome::Errored);
         }
         if self.enough_in_a_row() == Some(true) {
-            return Some(Outcome::Pass);
+            return Some(Outcome::Succeeded);
         }
         let counted =
             rules.count.is_some_and(|count| self.measurements() >= count) && self.measurements() > 0;
@@ -280,7 +255,7 @@ impl MetricRun {
     /// No limit was exceeded: it passes if anything was good and nothing that was asked for is missing.
     fn by_what_is_there(&self) -> Outcome {
         match self.good > 0 && self.enough_in_a_row() != Some(false) {
-            true => Outcome::Pass,
+            true => Outcome::Succeeded,
             false => Outcome::Inconclusive,
         }
     }
@@ -302,18 +277,18 @@ impl MetricRun {
         }
         reason.dry_run = Some(outcome);
         reason.text = format!("dry run, would be {}", reason.text);
-        (Outcome::Pass, reason)
+        (Outcome::Succeeded, reason)
     }
 
     fn reason(&self, outcome: Outcome) -> Reason {
         let rules = &self.rules;
         let (name, last, why) = match outcome {
-            Outcome::Fail => {
+            Outcome::Failed => {
                 let tolerated = rules.failure_limit.unwrap_or(0);
                 let bad = counted(self.bad, "bad measurement");
                 ("fail", &self.last_bad, format!("{bad}, {tolerated} tolerated"))
             }
-            Outcome::Error => {
+            Outcome::Errored => {
                 let errors = counted(self.errors_in_a_row, "error");
                 (
                     "error",
@@ -321,7 +296,7 @@ impl MetricRun {
                     format!("{errors} in a row, {} tolerated", rules.consecutive_error_limit),
                 )
             }
-            Outcome::Pass => {
+            Outcome::Succeeded => {
                 let all = counted(self.measurements(), "measurement");
                 ("pass", &self.last_good, format!("{} of {all} good", self.good))
             }
@@ -360,8 +335,8 @@ impl From<&Comparison> for Sample {
     /// Higher or lower than tolerated is bad; the measured value is the shift as a share of the baseline's median.
     fn from(comparison: &Comparison) -> Sample {
         let outcome = match comparison.verdict {
-            Verdict::Pass => Outcome::Pass,
-            Verdict::High | Verdict::Low => Outcome::Fail,
+            Verdict::Pass => Outcome::Succeeded,
+            Verdict::High | Verdict::Low => Outcome::Failed,
             Verdict::Inconclusive => Outcome::Inconclusive,
         };
         let reason = Reason {
@@ -373,11 +348,6 @@ impl From<&Comparison> for Sample {
         };
         Sample::Judged(outcome, reason)
     }
-}
-
-/// A run's outcome is that of its worst metric; none without metrics is inconclusive.
-pub fn worst(outcomes: impl IntoIterator<Item = Outcome>) -> Outcome {
-    outcomes.into_iter().max().unwrap_or(Outcome::Inconclusive)
 }
 
 #[cfg(test)]

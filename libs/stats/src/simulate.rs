@@ -3,9 +3,11 @@
 //! Everything is drawn from SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
 //! OOPSLA 2014): the same seed gives the same rates on every machine of the same floating-point library.
 
+use model::Outcome;
+
 use crate::{
-    Decision, Histogram, LimitRules, LimitRun, Look, Measure, MetricRules, MetricRun, Outcome, Progress,
-    Rules, Sample, Sequential, Verdict, compare_histograms,
+    Decision, Histogram, LimitRules, LimitRun, Look, Measure, MetricRules, MetricRun, Progress, Rules,
+    Sample, Sequential, Verdict, compare_histograms,
 };
 
 mod random;
@@ -173,14 +175,14 @@ fn metric(mut run: MetricRun, traffic: &Traffic, factor: f64, random: &mut Rando
         let errors = random.errors(requests, traffic.rate(look) * factor);
         let value = errors as f64 / requests as f64;
         match run.observe(Sample::Value { value, samples: Some(requests) }) {
-            Progress::Ended(Outcome::Fail, _) => return End::Alarm { looks: look + 1 },
+            Progress::Ended(Outcome::Failed, _) => return End::Alarm { looks: look + 1 },
             Progress::Ended(..) => break,
             Progress::Running => {}
         }
     }
     match run.outcome_if_stopped().0 {
-        Outcome::Pass => End::Pass,
-        Outcome::Inconclusive | Outcome::Error | Outcome::Fail => End::Unknown,
+        Outcome::Succeeded => End::Pass,
+        Outcome::Inconclusive | Outcome::Errored | Outcome::Failed => End::Unknown,
     }
 }
 

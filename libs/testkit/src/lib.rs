@@ -13,7 +13,7 @@ mod skip;
 mod wait;
 
 pub use foreign::publish;
-pub use nats::{TestNats, nats, nats_cluster, nats_named, settings};
+pub use nats::{TestNats, nats, nats_cluster};
 pub use proxy::{Fault, Proxy};
 pub use skip::skip;
 pub use wait::{eventually, never};

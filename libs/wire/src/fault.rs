@@ -35,6 +35,7 @@ impl Message for Fault {
             code: Code::from_text(&fault.code),
             message: fault.message,
             complaints: fault.complaints.into_iter().map(complaint).collect(),
+            confidential: false,
         })
     }
 }

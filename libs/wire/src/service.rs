@@ -56,19 +56,17 @@ impl Message for Beat {
 pub struct Drain {
     /// Which copy.
     pub replica: ReplicaId,
-    /// Who asks.
-    pub by: String,
 }
 
 impl Message for Drain {
     const NAME: &'static str = "code.v1.Drain";
 
     fn encode(&self) -> Vec<u8> {
-        proto::Drain { replica: self.replica.to_string(), by: self.by.clone() }.encode_to_vec()
+        proto::Drain { replica: self.replica.to_string() }.encode_to_vec()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let drain: proto::Drain = check::frame(Self::NAME, bytes)?;
-        Ok(Drain { replica: At(Self::NAME).text("replica", &drain.replica)?, by: drain.by })
+        Ok(Drain { replica: At(Self::NAME).text("replica", &drain.replica)? })
     }
 }

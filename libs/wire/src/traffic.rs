@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use model::{
     Span, Timestamp, Token,
     plan::Revision,
-    route::{Endpoint, Pin, RevisionCount, RouteTable, TrafficCount, Weights},
+    route::{Endpoint, PeerPort, Pin, RevisionCount, RouteTable, TrafficCount, Weights},
 };
 use prost::Message as _;
 
@@ -20,6 +20,7 @@ impl Message for RouteTable {
         let endpoint = |endpoint: &Endpoint| proto::Endpoint {
             instance: endpoint.instance.clone(),
             address: endpoint.address.clone(),
+            ports: endpoint.ports.iter().map(|(name, at)| (name.to_string(), at.clone())).collect(),
         };
         let endpoints = |(revision, places): (&Revision, &Vec<Endpoint>)| {
             (revision.to_string(), proto::Endpoints { endpoints: places.iter().map(endpoint).collect() })
@@ -28,6 +29,9 @@ impl Message for RouteTable {
             source: pin.source.clone(),
             value: pin.value.clone(),
             revision: pin.revision.to_string(),
+        };
+        let peer = |(name, peer): (&Token, &PeerPort)| {
+            (name.to_string(), proto::PeerPort { listen: u32::from(peer.listen), http: peer.http })
         };
         let weight = |(revision, share): (&Revision, &u8)| (revision.to_string(), u32::from(*share));
         proto::RouteTable {
@@ -41,6 +45,8 @@ impl Message for RouteTable {
             pins: self.pins.iter().map(pin).collect(),
             sticky_cookie: self.sticky_cookie.clone(),
             request_timeout_ms: check::millis(self.request_timeout.0),
+            internal: self.internal,
+            peers: self.peers.iter().map(peer).collect(),
         }
         .encode_to_vec()
     }
@@ -59,9 +65,23 @@ impl Message for RouteTable {
         }
         let mut endpoints = BTreeMap::new();
         for (revision, places) in table.endpoints {
-            let places = places.endpoints.into_iter();
-            let places = places.map(|place| Endpoint { instance: place.instance, address: place.address });
-            endpoints.insert(at.text::<Token>("endpoints", &revision)?, places.collect());
+            let mut all = Vec::new();
+            for place in places.endpoints {
+                let mut ports = BTreeMap::new();
+                for (name, address) in place.ports {
+                    ports.insert(at.text::<Token>("endpoints", &name)?, address);
+                }
+                all.push(Endpoint { instance: place.instance, address: place.address, ports });
+            }
+            endpoints.insert(at.text::<Token>("endpoints", &revision)?, all);
+        }
+        let port = |field, number: u32| {
+            u16::try_from(number).map_err(|_| at.bad(field, format_args!("{number} is not a port")))
+        };
+        let mut peers = BTreeMap::new();
+        for (name, peer) in &table.peers {
+            let peer = PeerPort { listen: port("peers", peer.listen)?, http: peer.http };
+            peers.insert(at.text::<Token>("peers", name)?, peer);
         }
         let pin = |pin: proto::Pin| {
             Ok(Pin { revision: at.text("pins", &pin.revision)?, source: pin.source, value: pin.value })
@@ -69,8 +89,9 @@ impl Message for RouteTable {
         Ok(RouteTable {
             target: at.target("target", table.target)?,
             module: at.text("module", &table.module)?,
-            listen: u16::try_from(table.listen)
-                .map_err(|_| at.bad("listen", format_args!("{} is not a port", table.listen)))?,
+            listen: port("listen", table.listen)?,
+            internal: table.internal,
+            peers,
             version: table.version,
             fence: at.fence("fence", table.fence)?,
             weights,
@@ -95,6 +116,9 @@ impl Message for TrafficCount {
                 in_flight: count.in_flight,
                 buckets,
                 counts,
+                connections: count.connections,
+                refused: count.refused,
+                connected: count.connected,
             };
             (revision.to_string(), count)
         };
@@ -124,6 +148,9 @@ impl Message for TrafficCount {
                 errors: count.errors,
                 retried: count.retried,
                 in_flight: count.in_flight,
+                connections: count.connections,
+                refused: count.refused,
+                connected: count.connected,
                 latency: count.buckets.into_iter().zip(count.counts).collect(),
             };
             revisions.insert(at.text::<Token>("revisions", &revision)?, count);
@@ -154,12 +181,18 @@ mod tests {
             target: "prod.docker.shop".parse().unwrap(),
             module: "web".parse().unwrap(),
             listen: 8080,
+            internal: share == 0,
+            peers: [("pg".parse().unwrap(), PeerPort { listen: 30001, http: share == 1 })].into(),
             version: 3,
             fence: Fence { lock: 2, epoch: 5 },
             weights: Weights::split(new.clone(), share, old),
             endpoints: [(
                 new.clone(),
-                vec![Endpoint { instance: "i1".into(), address: "10.0.0.1:80".into() }],
+                vec![Endpoint {
+                    instance: "i1".into(),
+                    address: "10.0.0.1:80".into(),
+                    ports: [("pg".parse().unwrap(), "10.0.0.1:5432".into())].into(),
+                }],
             )]
             .into(),
             pins: vec![Pin { source: "x-canary".into(), value: "yes".into(), revision: new }],
@@ -182,7 +215,7 @@ mod tests {
                 module: "web".parse().unwrap(),
                 version: 3,
                 at: Timestamp(-5),
-                revisions: [("aaa".parse().unwrap(), RevisionCount { requests, latency, ..Default::default() })].into(),
+                revisions: [("aaa".parse().unwrap(), RevisionCount { requests, latency, connections: requests, refused: 1, connected: 2, ..Default::default() })].into(),
                 unroutable: 1,
                 closed: (requests % 2 == 0).then(|| "cannot listen".to_owned()),
             };

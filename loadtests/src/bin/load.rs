@@ -26,6 +26,9 @@ struct Arguments {
     /// A running engine's NATS, such as nats://127.0.0.1:4222. Default: an engine of its own whose agents obey at once.
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
+    /// With `--nats`: the file with the operator's key.
+    #[arg(long, value_name = "FILE", requires = "nats")]
+    key: Option<std::path::PathBuf>,
     /// The platform that a running engine deploys on.
     #[arg(long, default_value = "scripted")]
     platform: String,
@@ -50,7 +53,8 @@ async fn main() -> Result<()> {
             outcome
         }
         Some(url) => {
-            let (bus, mut following) = (stage::connect(url, "load").await?, JoinSet::new());
+            let key = arguments.key.as_ref().context("--nats needs --key")?;
+            let (bus, mut following) = (stage::connect(url, key, "load").await?, JoinSet::new());
             let watch = Watch::start(&bus, &mut following).await?;
             load(&arguments, &Client { bus, watch, run }, false).await
         }

@@ -78,11 +78,15 @@ async fn until_left_alone(work: impl Future<Output = Result<()>>) -> Result<()> 
 /// Two revisions at 90 and 10 percent, because that is what a data plane is for.
 async fn carry(upstream: SocketAddr) -> Result<()> {
     let (old, new): (Revision, Revision) = ("old".parse()?, "new".parse()?);
-    let endpoint = |name: &str| vec![Endpoint { instance: name.to_owned(), address: upstream.to_string() }];
+    let endpoint = |name: &str| {
+        vec![Endpoint { instance: name.to_owned(), address: upstream.to_string(), ports: Default::default() }]
+    };
     let table = RouteTable {
         target: "bench.process.shop".parse()?,
         module: "web".parse()?,
         listen: 0,
+        internal: false,
+        peers: Default::default(),
         version: 1,
         fence: Fence::default(),
         weights: Weights::split(new.clone(), 10, old.clone()),

@@ -28,7 +28,7 @@ pub async fn run(job: &StepJob, ctx: &Ctx, again: bool) -> Result<StepResult> {
     match (job.step.agent, &job.step.kind) {
         (Agent::Architect, StepKind::Review) => architect::review(job, ctx).await,
         (Agent::Integrator, StepKind::Review) => integrator::review(job, ctx).await,
-        (Agent::Security, StepKind::Review) => Ok(security::review(job, ctx)),
+        (Agent::Security, StepKind::Review) => Ok(security::review(job, ctx).await),
         (Agent::Toolsmith, _) => toolsmith::run(),
         (Agent::Tester, StepKind::Smoke { module, revision }) => {
             Box::pin(tester::smoke(job, ctx, module, revision)).await
@@ -38,6 +38,9 @@ pub async fn run(job: &StepJob, ctx: &Ctx, again: bool) -> Result<StepResult> {
         (Agent::Guardian, StepKind::Validate) => Box::pin(guardian::validate(job, ctx)).await,
         (Agent::Performance | Agent::Guardian, StepKind::Analyse { .. }) => {
             Box::pin(crate::analysis::run(job, ctx)).await
+        }
+        (Agent::Guardian, StepKind::Guard { module, .. }) => {
+            Box::pin(guardian::guard(job, ctx, module)).await
         }
         (Agent::Validator, StepKind::Validate) => Box::pin(validator::validate(job, ctx)).await,
         (Agent::Certifier, StepKind::Certify) => Box::pin(certifier::certify(job, ctx)).await,

@@ -16,9 +16,10 @@ use model::{
 };
 use tokio::time::Instant;
 
-use crate::{Error, context::Ctx, error::Result};
+use crate::{Error, context::Ctx, error::Result, evidence};
 use meter::Meter;
-pub use meter::required;
+
+pub use gates::analysis::required;
 
 /// Whose measurements are judged.
 pub(crate) struct Trial<'a> {
@@ -78,7 +79,7 @@ async fn judge(trial: &Trial<'_>, analysis: &Analysis, background: bool) -> Resu
         ctx.show_all(job, summary(&gates), share, traffic(&heard.since(&shown)), gates);
         shown = heard.window(trial.module);
         if stop || meters.iter().any(Meter::decides_now) {
-            return Ok(ended(&mut meters, ctx.now()));
+            return Ok(ended(trial, meters).await);
         }
     }
 }
@@ -92,34 +93,21 @@ async fn until(at: Option<Instant>) {
 }
 
 /// The worst metric decides; dry runs never do.
-fn ended(meters: &mut [Meter], now: model::Timestamp) -> StepResult {
-    let gates: Vec<(GateResult, bool)> =
-        meters.iter_mut().map(|meter| (meter.close(now), meter.is_dry())).collect();
-    let worst = gates
-        .iter()
-        .filter(|(_, dry)| !dry)
-        .map(|(gate, _)| gate)
-        .max_by_key(|gate| rank(gate.outcome))
-        .cloned();
-    let result = match worst {
+async fn ended(trial: &Trial<'_>, meters: Vec<Meter>) -> StepResult {
+    let now = trial.ctx.now();
+    let dry: Vec<bool> = meters.iter().map(Meter::is_dry).collect();
+    let closed = meters.into_iter().map(|meter| meter.close(now)).collect();
+    let gates = evidence::kept(trial.job, trial.ctx, closed).await;
+    let deciding = gates.iter().zip(dry).filter(|(_, dry)| !dry).map(|(gate, _)| gate);
+    let result = match deciding.max_by_key(|gate| gate.outcome) {
         None => StepResult::new(Outcome::Succeeded, "nothing but dry runs"),
         Some(gate) if gate.outcome == Outcome::Succeeded => {
-            let all: Vec<&str> = gates.iter().map(|(gate, _)| gate.text.as_str()).collect();
+            let all: Vec<&str> = gates.iter().map(|gate| gate.text.as_str()).collect();
             StepResult::new(Outcome::Succeeded, all.join("; "))
         }
-        Some(gate) => StepResult::new(gate.outcome, gate.text),
+        Some(gate) => StepResult::new(gate.outcome, gate.text.clone()),
     };
-    StepResult { gates: gates.into_iter().map(|(gate, _)| gate).collect(), ..result }
-}
-
-/// How bad an outcome is: of several the worst decides.
-fn rank(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Succeeded => 0,
-        Outcome::Inconclusive => 1,
-        Outcome::Errored => 2,
-        Outcome::Failed => 3,
-    }
+    StepResult { gates, ..result }
 }
 
 fn summary(gates: &[GateResult]) -> String {

@@ -1,19 +1,22 @@
 //! Settings of the agents.
 
 mod certificates;
+mod drivers;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 
 use chassis::config::{Config, complaint};
 use model::{Span, fault::Complaint, step::Agent};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use certificates::{CertificateSettings, VaultSettings};
+pub use drivers::{DockerDriver, Driver, HookProfile, HookSettings, ProcessDriver};
 
 use crate::{Error, egress::Egress, error::Result};
 
 /// `[agents]`, `CODE_AGENTS_*`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentsConfig {
     /// Where the runner's journal is kept, and below it the process platform's instances. Must survive a restart.
@@ -21,32 +24,39 @@ pub struct AgentsConfig {
     pub state_dir: PathBuf,
     /// The platforms this runner serves: `process`, `docker`, `scripted` (in memory, for benchmarks).
     /// Default `process`.
-    pub platforms: Vec<String>,
-    /// Where the Docker Engine is: `unix:///path/of.sock` or `tcp://host:port`. Default its usual socket.
-    pub docker_endpoint: String,
-    /// Containers that are connected to every target's network, such as a data plane's own. Default none.
-    pub docker_attach: Vec<String>,
+    pub platforms: Vec<Driver>,
+    /// How processes are run.
+    pub process: ProcessDriver,
+    /// How containers are run.
+    pub docker: DockerDriver,
+    /// How hooks are run.
+    pub hooks: HookSettings,
     /// Files that specs name as secrets lie below this folder. Default none: every such secret is refused.
     pub secrets_dir: Option<PathBuf>,
     /// Host folders may be named as volumes only below this one. Default none: every host folder is refused.
     pub volumes_root: Option<PathBuf>,
     /// Where the data plane's listening ports are reached from here, for probes and previews. Default `127.0.0.1`.
     pub data_plane: String,
-    /// Where instances reach the data plane, given to them as `CODE_PEER_<NAME>`. Default as `data_plane`.
+    /// Where containers reach the data plane: given to them in `CODE_PEER_<MODULE>` of exposed modules. Default none: on
+    /// Docker modules reach each other by their names. Programs on the process platform always reach it on this machine.
     pub peer_host: Option<String>,
-    /// Which inside addresses a spec may make the agents ask for metrics: `loopback`, `private`, and networks such as
-    /// `10.2.0.0/16`. Public addresses are always allowed, link-local and metadata addresses never. Default none; what
-    /// `codectl up` starts allows `loopback`.
+    /// Ports of this machine at which the data plane lets modules on the process platform reach each other, `first-last`.
+    /// Default `30000-32767`: below those that the kernel gives to clients, above those of instances.
+    pub peer_ports: String,
+    /// Which inside addresses a spec may make the engine ask, for metrics and for images: `loopback`, `private`, and networks
+    /// such as `10.2.0.0/16`. Public addresses are always allowed, link-local and metadata addresses never. Default none;
+    /// what `codectl up` starts allows `loopback`.
     pub egress_allow: Vec<String>,
     /// How many steps of an agent run side by side, by the agent's name, 1 to 1000. Default 32, and 256 for the
     /// guardian and the performance agent, whose steps mostly wait.
     pub concurrency: BTreeMap<String, usize>,
-    /// `PATH` of hooks; they get nothing else of our environment. Default `/usr/local/bin:/usr/bin:/bin`.
-    pub hook_path: String,
     /// A finished step's entry in the runner's journal is dropped after so long. At least an hour. Default 7 days.
     pub remember: Span,
     /// How long requests in flight may take before an instance is stopped. Default 10 s.
     pub drain: Span,
+    /// Whether a release fails when it cannot be said that its contract keeps what the old one promised. Default no: a
+    /// doubt is told, and only a break that is certain fails it.
+    pub contract_doubts_fail: bool,
     /// With what the certifier signs.
     pub certificates: CertificateSettings,
 }
@@ -55,18 +65,20 @@ impl Default for AgentsConfig {
     fn default() -> Self {
         AgentsConfig {
             state_dir: ".code/agents".into(),
-            platforms: vec!["process".to_owned()],
-            docker_endpoint: "unix:///var/run/docker.sock".to_owned(),
-            docker_attach: Vec::new(),
+            platforms: vec![Driver::Process],
+            process: ProcessDriver::default(),
+            docker: DockerDriver::default(),
+            hooks: HookSettings::default(),
             secrets_dir: None,
             volumes_root: None,
             data_plane: "127.0.0.1".to_owned(),
             peer_host: None,
+            peer_ports: "30000-32767".to_owned(),
             egress_allow: Vec::new(),
             concurrency: BTreeMap::new(),
-            hook_path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
             remember: Span::seconds(7 * 24 * 3600),
             drain: Span::seconds(10),
+            contract_doubts_fail: false,
             certificates: CertificateSettings::default(),
         }
     }
@@ -81,6 +93,12 @@ impl AgentsConfig {
 }
 
 impl AgentsConfig {
+    /// The range of [`AgentsConfig::peer_ports`].
+    pub(crate) fn peer_ports(&self) -> Result<RangeInclusive<u16>> {
+        range(&self.peer_ports)
+            .ok_or_else(|| Error::trouble(format!("peer_ports: {:?} is no range", self.peer_ports)))
+    }
+
     /// What a spec may make the agents ask.
     pub(crate) fn egress(&self) -> Result<Egress> {
         let wrong = |entry| Error::trouble(format!("egress_allow: {entry:?} is no network"));
@@ -88,17 +106,17 @@ impl AgentsConfig {
     }
 }
 
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (1024 <= first && first <= last).then_some(first..=last)
+}
+
 impl Config for AgentsConfig {
     const SERVICE: &'static str = "agents";
 
     fn check(&self) -> std::result::Result<(), Vec<Complaint>> {
         let mut complaints = Vec::new();
-        for name in &self.platforms {
-            if !["process", "docker", "scripted"].contains(&name.as_str()) {
-                let message = format!("{name:?} is not a platform");
-                complaints.push(complaint("platforms", message, "process, docker or scripted"));
-            }
-        }
         for (agent, number) in &self.concurrency {
             if !Agent::ALL.iter().any(|known| known.as_str() == agent) {
                 let names: Vec<&str> = Agent::ALL.iter().map(|agent| agent.as_str()).collect();
@@ -115,6 +133,14 @@ impl Config for AgentsConfig {
                 "remember",
                 message,
                 "a job may be delivered again for an hour: at least 1h",
+            ));
+        }
+        if range(&self.peer_ports).is_none() {
+            let message = format!("{:?} is no range of ports", self.peer_ports);
+            complaints.push(complaint(
+                "peer_ports",
+                message,
+                "first-last, such as 30000-32767, from 1024 on",
             ));
         }
         if let Err(entry) = Egress::parse(&self.egress_allow) {

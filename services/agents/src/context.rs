@@ -15,8 +15,8 @@ use platform::Platform;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, config::AgentsConfig, counts::Traffic, door::Door, error::Result, http::Http, office::Office,
-    store::Store,
+    Error, config::AgentsConfig, counts::Traffic, dated::Dated, door::Door, error::Result, http::Http,
+    signing::Signing, store::Store,
 };
 
 /// The platforms of a runner, by the name that stands in a target.
@@ -40,8 +40,10 @@ pub struct Engine {
     pub http: Http,
     /// What clients meet.
     pub door: Arc<dyn Door>,
-    /// Signs certificates.
-    pub office: Office,
+    /// With what certificates are signed and logged.
+    pub signing: Signing,
+    /// When certificates were made.
+    pub dated: Dated,
 }
 
 impl Engine {
@@ -49,7 +51,7 @@ impl Engine {
     pub fn platform(&self, name: &Token) -> Result<&Arc<dyn Platform>> {
         self.platforms.get(name.as_str()).ok_or_else(|| {
             let known: Vec<&str> = self.platforms.keys().map(String::as_str).collect();
-            Error::NoPlatform(name.to_string(), known.join(", "))
+            Error::NoPlatform { platform: name.to_string(), enabled: known.join(", ") }
         })
     }
 
@@ -126,9 +128,10 @@ pub fn made_as<'a>(job: &'a StepJob, module: &Token, revision: &Revision) -> Opt
         .find(|module| module.revision() == *revision)
 }
 
-/// The module of this name as the spec describes it, else as the baseline does.
+/// The module of this name as the spec that the step leads to describes it, else as the other one does.
 pub fn described<'a>(job: &'a StepJob, module: &Token) -> Option<&'a Module> {
-    job.spec.module(module).or_else(|| job.baseline.as_ref()?.module(module))
+    let either = [job.leads_to(), Some(&job.spec), job.baseline.as_deref()];
+    either.into_iter().flatten().find_map(|spec| spec.module(module))
 }
 
 /// Does all of it, at most so many at once; the answers come in the order in which they are ready.

@@ -33,10 +33,13 @@ pub struct Traffic {
     targets: tokio::sync::Mutex<HashMap<String, (Arc<Heard>, Instant)>>,
 }
 
+/// What each data plane said of each module.
+type Modules = BTreeMap<Token, BTreeMap<String, Plane>>;
+
 /// The counts of one target.
 pub struct Heard {
     since: Instant,
-    modules: Mutex<BTreeMap<Token, BTreeMap<String, Plane>>>,
+    modules: Mutex<Modules>,
     changed: watch::Sender<u64>,
     _listening: Option<DropGuard>,
 }
@@ -54,8 +57,9 @@ impl Traffic {
         Traffic { source: Some((bus, tasks)), targets: tokio::sync::Mutex::default() }
     }
 
-    /// Hears nothing but what it is told.
-    pub fn told() -> Traffic {
+    /// Hears nothing but what a test hands to it.
+    #[cfg(test)]
+    pub(crate) fn without_bus() -> Traffic {
         Traffic { source: None, targets: tokio::sync::Mutex::default() }
     }
 
@@ -95,9 +99,9 @@ impl Traffic {
                             () = stop.cancelled() => return Ok::<(), BoxError>(()),
                             said = stream.next() => said,
                         };
-                        let Some((_, count)) = said else { return Err("the subscription ended".into()) };
+                        let Some(count) = said else { return Err("the subscription ended".into()) };
                         let Some(heard) = weak.upgrade() else { return Ok(()) };
-                        heard.hear(count);
+                        heard.hear(count.message);
                     }
                 }
             });
@@ -146,10 +150,7 @@ impl Heard {
 
     /// Counts from now on.
     pub fn window(&self, module: &Token) -> Window {
-        let modules = self.modules.lock();
-        let planes = modules.get(module).into_iter().flatten();
-        let base = planes.map(|(name, plane)| (name.clone(), plane.last.clone())).collect();
-        Window { module: module.clone(), base, began: Instant::now() }
+        opened(&self.modules.lock(), module)
     }
 
     /// What the data planes that live counted since they began, per revision.
@@ -166,17 +167,32 @@ impl Heard {
     /// What came since the window was opened, per revision. A data plane that was first heard after that counts from
     /// its first word, so that what it counted before is not taken for new.
     pub fn since(&self, window: &Window) -> BTreeMap<Revision, RevisionCount> {
-        let modules = self.modules.lock();
-        let mut total: BTreeMap<Revision, RevisionCount> = BTreeMap::new();
-        for (name, plane) in modules.get(&window.module).into_iter().flatten() {
-            let base = window.base.get(name).unwrap_or(&plane.first);
-            for (revision, now) in &plane.last.revisions {
-                let before = base.revisions.get(revision).cloned().unwrap_or_default();
-                add(total.entry(revision.clone()).or_default(), now, &before);
-            }
-        }
-        total
+        came(&self.modules.lock(), window)
     }
+
+    /// The same, with a window that begins where this count ends: nothing lies between the two.
+    pub fn since_and_on(&self, window: &Window) -> (BTreeMap<Revision, RevisionCount>, Window) {
+        let modules = self.modules.lock();
+        (came(&modules, window), opened(&modules, &window.module))
+    }
+}
+
+fn opened(modules: &Modules, module: &Token) -> Window {
+    let planes = modules.get(module).into_iter().flatten();
+    let base = planes.map(|(name, plane)| (name.clone(), plane.last.clone())).collect();
+    Window { module: module.clone(), base, began: Instant::now() }
+}
+
+fn came(modules: &Modules, window: &Window) -> BTreeMap<Revision, RevisionCount> {
+    let mut total: BTreeMap<Revision, RevisionCount> = BTreeMap::new();
+    for (name, plane) in modules.get(&window.module).into_iter().flatten() {
+        let base = window.base.get(name).unwrap_or(&plane.first);
+        for (revision, now) in &plane.last.revisions {
+            let before = base.revisions.get(revision).cloned().unwrap_or_default();
+            add(total.entry(revision.clone()).or_default(), now, &before);
+        }
+    }
+    total
 }
 
 /// A moment from which is counted.
@@ -231,7 +247,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_counted_before_the_window_is_not_new() {
-        let traffic = Traffic::told();
+        let traffic = Traffic::without_bus();
         let heard = traffic.of(&"test.process.shop".parse().unwrap()).await.unwrap();
         let web: Token = "web".parse().unwrap();
         heard.hear(count("one", 100));
@@ -249,7 +265,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_data_plane_no_longer_counts() {
-        let heard = Traffic::told().of(&"test.process.shop".parse().unwrap()).await.unwrap();
+        let heard = Traffic::without_bus().of(&"test.process.shop".parse().unwrap()).await.unwrap();
         heard.hear(count("one", 1));
         tokio::time::advance(Duration::from_secs(2)).await;
         heard.hear(count("two", 1));

@@ -2,8 +2,10 @@
 //! that it can be run again from any point; each write carries the step's fence.
 
 pub mod fleet;
+pub mod front_door;
 pub mod hook;
 pub mod leftovers;
+pub mod peers;
 pub mod planes;
 pub mod roll;
 pub mod routes;

@@ -4,10 +4,22 @@
 //! may hand in a spec reads what only the inside may read. So a name is resolved once, every address is judged here,
 //! and the connection goes to an address that was judged and not to the name again. Link-local addresses, where clouds
 //! serve credentials, are never asked; loopback and private ones only where the settings allow them.
+//!
+//! A spec names registries too, in the names of images. The Docker daemon asks them, by a look at the name of its own: so
+//! all addresses of the name must be allowed, when the plan is reviewed and again before the daemon is asked. That the
+//! name means the same to the daemon a moment later nobody here can say.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
+use hyper::Uri;
 use ipnet::IpNet;
+use tokio::net::lookup_host;
+
+/// How long the addresses of a registry's name are waited for.
+const LOOKUP: Duration = Duration::from_secs(5);
 
 /// The setting that allows more.
 const SETTING: &str = "agents.egress_allow (CODE_AGENTS_EGRESS_ALLOW)";
@@ -56,6 +68,11 @@ impl Egress {
         Ok(egress)
     }
 
+    /// Whether all of these addresses may be asked; the error is the first one's that may not.
+    pub fn check_all(&self, addresses: &[IpAddr]) -> Result<(), String> {
+        addresses.iter().try_for_each(|address| self.check(*address))
+    }
+
     /// Whether the address may be asked; the error names the setting that would allow it.
     pub fn check(&self, address: IpAddr) -> Result<(), String> {
         let meant = meant(address);
@@ -64,7 +81,7 @@ impl Egress {
                 Ok(())
             } else {
                 Err(format!(
-                    "{address} is a {kind} address, which a spec may not make the agents ask; {SETTING} allows it \
+                    "{address} is a {kind} address, which a spec may not make the engine ask; {SETTING} allows it \
                      with \"{kind}\" or the network"
                 ))
             }
@@ -74,10 +91,31 @@ impl Egress {
             Kind::Loopback => allowed(self.loopback, "loopback"),
             Kind::Private => allowed(self.private, "private"),
             Kind::Never(what) => Err(format!(
-                "{address} is {what}, which the agents never ask for a spec, whatever is allowed"
+                "{address} is {what}, which the engine never asks for a spec, whatever is allowed"
             )),
         }
     }
+}
+
+#[async_trait::async_trait]
+impl platform_docker::Registries for Egress {
+    async fn check_registry(&self, registry: &str) -> Result<(), String> {
+        self.check_all(&addresses(registry).await?)
+    }
+}
+
+/// The addresses that the host of `host` or `host:port` has, at least one.
+pub async fn addresses(authority: &str) -> Result<Vec<IpAddr>, String> {
+    let read: Uri = format!("http://{authority}/")
+        .parse()
+        .map_err(|error| format!("{authority} is no address: {error}"))?;
+    let host = read.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let none = |why: &str| format!("{host} has no address: {why}");
+    let found = tokio::time::timeout(LOOKUP, lookup_host((host, 0))).await;
+    let found =
+        found.map_err(|_| none("nobody said one in time"))?.map_err(|error| none(&error.to_string()))?;
+    let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    if found.is_empty() { Err(none("none is known")) } else { Ok(found) }
 }
 
 /// The IPv4 address that an IPv6 one stands for: mapped, compatible, NAT64 (RFC 6052) and 6to4 (RFC 3056).
@@ -127,6 +165,8 @@ fn kind(address: IpAddr) -> Kind {
 
 #[cfg(test)]
 mod tests {
+    use platform_docker::Registries as _;
+
     use super::*;
 
     fn allowing(entries: &[&str]) -> Egress {
@@ -211,5 +251,22 @@ mod tests {
 
         assert!(refused.contains("egress_allow") && refused.contains("\"loopback\""), "{refused}");
         assert_eq!(Egress::parse(&["localhost".to_owned()]).unwrap_err(), "localhost");
+    }
+
+    #[tokio::test]
+    async fn a_registry_inside_is_refused_by_name_and_by_number_unless_it_is_allowed() {
+        let (none, loopback) = (Egress::default(), allowing(&["loopback"]));
+
+        for inside in ["localhost", "localhost:5000", "127.0.0.1:5000", "[::1]:5000", "127.1:5000"] {
+            let refused = Egress::check(&none, addresses(inside).await.unwrap()[0]).unwrap_err();
+            assert!(refused.contains("agents.egress_allow"), "{refused}");
+            assert_eq!(none.check_registry(inside).await, Err(refused));
+            assert_eq!(loopback.check_registry(inside).await, Ok(()), "{inside}");
+        }
+        for never in ["169.254.169.254", "169.254.169.254:80", "[fd00:ec2::254]"] {
+            assert!(loopback.check_registry(never).await.is_err(), "{never}");
+        }
+        let nowhere = none.check_registry("registry.invalid").await.unwrap_err();
+        assert!(nowhere.starts_with("registry.invalid has no address"), "{nowhere}");
     }
 }

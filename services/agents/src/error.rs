@@ -25,8 +25,13 @@ pub enum Error {
     #[error(transparent)]
     Platform(#[from] platform::Error),
     /// This runner has no such platform.
-    #[error("platform {0} is not enabled here; enabled are: {1}")]
-    NoPlatform(String, String),
+    #[error("platform {platform} is not enabled here; enabled are: {enabled}")]
+    NoPlatform {
+        /// Which.
+        platform: String,
+        /// Those that it has.
+        enabled: String,
+    },
     /// The runner's journal cannot be used.
     #[error("{what}")]
     Journal {
@@ -90,7 +95,7 @@ impl Error {
     /// Trying again cannot help with a verdict; everything else is technical.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Error::Verdict { .. } | Error::NotImplemented(_) | Error::NoPlatform(..) => Outcome::Failed,
+            Error::Verdict { .. } | Error::NotImplemented(_) | Error::NoPlatform { .. } => Outcome::Failed,
             Error::Platform(error) => match error.code() {
                 Code::Invalid | Code::Denied => Outcome::Failed,
                 Code::NotFound if matches!(error, platform::Error::ArtefactMissing { .. }) => Outcome::Failed,
@@ -126,7 +131,7 @@ impl Error {
             Error::Bus(failure) => failure.code(),
             Error::Stale { .. } => Code::Conflict,
             Error::Platform(error) => error.code(),
-            Error::NoPlatform(..) => Code::NotFound,
+            Error::NoPlatform { .. } => Code::NotFound,
             Error::Journal { .. } => Code::Internal,
             Error::Secret { .. } | Error::Verdict { .. } => Code::Invalid,
             Error::Http { .. } | Error::Trouble(_) | Error::Broken(_) => Code::Unavailable,

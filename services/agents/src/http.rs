@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::{Request, Response, Uri, body::Incoming, header::HeaderMap};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{Error, egress::Egress, error::Result};
 
-/// The most that is read of an answer.
+/// The most that is read of an answer where nothing else is said.
 const BODY_BYTES: usize = 4 << 20;
 
 /// A client that keeps connections to what the engine knows, and makes a new one for what a spec names.
@@ -73,13 +73,24 @@ impl Http {
 
     /// One GET to an address that the engine knows; every status is an answer.
     pub async fn get(&self, url: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<Answer> {
+        self.get_up_to(url, headers, timeout, BODY_BYTES).await
+    }
+
+    /// The same with an answer of at most so many bytes.
+    pub async fn get_up_to(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        timeout: Duration,
+        most: usize,
+    ) -> Result<Answer> {
         let failed = |why: String| Error::Http { url: url.to_owned(), why };
         refuse_https(url).map_err(failed)?;
         let request = request(url, headers).map_err(failed)?;
         let began = Instant::now();
         let asked = async {
             let answer = self.client.request(request).await.map_err(|error| chassis::chain(&error))?;
-            read(answer, began).await
+            read(answer, began, most).await
         };
         within(timeout, asked).await.map_err(failed)
     }
@@ -102,7 +113,7 @@ impl Http {
             let (mut sender, connection) = begun.map_err(|error| chassis::chain(&error))?;
             let asked = async move {
                 let answer = sender.send_request(request).await.map_err(|error| chassis::chain(&error))?;
-                read(answer, began).await
+                read(answer, began, BODY_BYTES).await
             };
             tokio::pin!(asked, connection);
             tokio::select! {
@@ -146,9 +157,19 @@ fn request(url: &str, headers: &[(&str, &str)]) -> std::result::Result<Request<E
     request.body(Empty::new()).map_err(|error| error.to_string())
 }
 
-async fn read(answer: Response<Incoming>, began: Instant) -> std::result::Result<Answer, String> {
+async fn read(
+    answer: Response<Incoming>,
+    began: Instant,
+    most: usize,
+) -> std::result::Result<Answer, String> {
     let (head, body) = answer.into_parts();
-    let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|error| error.to_string())?;
+    let body = Limited::new(body, most).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            format!("the answer is longer than {most} bytes")
+        } else {
+            error.to_string()
+        }
+    })?;
     let (status, body) = (head.status.as_u16(), body.to_bytes());
     Ok(Answer { status, headers: head.headers, body, took: began.elapsed() })
 }

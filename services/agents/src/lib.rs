@@ -16,20 +16,21 @@ pub mod analysis;
 pub mod config;
 pub mod context;
 pub mod counts;
+pub mod dated;
 pub mod deploy;
 pub mod door;
 pub mod egress;
 mod error;
+mod evidence;
 mod handlers;
 pub mod http;
 pub mod metrics;
-pub mod office;
-pub mod openapi;
 pub mod platforms;
 pub mod runner;
+pub mod signing;
 pub mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use bus::{Attempt, subjects};
 use chassis::Service;
@@ -38,6 +39,8 @@ use model::step::Agent;
 pub use config::AgentsConfig;
 pub use context::Platforms;
 pub use error::Error;
+pub use platforms::take_down;
+pub use sandbox::output;
 
 /// How often old entries of the runner's journal are dropped.
 const TIDY: Duration = Duration::from_secs(3600);
@@ -45,11 +48,16 @@ const TIDY: Duration = Duration::from_secs(3600);
 const TEND: Duration = Duration::from_secs(1);
 /// How often it is looked whether the keyring says something new.
 const KEYS: Duration = Duration::from_secs(2);
-/// How often certificates that are not in the audit log yet are brought to it.
-const TO_LOG: Duration = Duration::from_secs(30);
+/// How often certificates that are not in the audit log yet, or wrongly dated, are seen to.
+const CERTIFICATES: Duration = Duration::from_secs(30);
 
 /// So many questions about steps are held at once, each for seconds; eight times as many wait.
 const ASKED_AT_ONCE: usize = 4096;
+
+/// The whole process: the service, or what keeps the output of an instance that it started.
+pub fn main(package: &'static str) -> ExitCode {
+    if output::serve_if_asked() { ExitCode::SUCCESS } else { chassis::run(package, start) }
+}
 
 /// Starts with the platforms that the settings name.
 pub async fn start(service: Service<AgentsConfig>) -> Result<(), Error> {
@@ -59,7 +67,9 @@ pub async fn start(service: Service<AgentsConfig>) -> Result<(), Error> {
 
 /// Starts with these platforms, whatever the settings name.
 pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) -> Result<(), Error> {
-    let (handlers, running) = handlers::Handlers::new(&service, platforms)?;
+    let certifier = service.bus.another(bus::Role::Certifier).await.attempt("connect as the certifier")?;
+    certifier.check().await.attempt("look what the certifier may do")?;
+    let (handlers, running) = handlers::Handlers::new(&service, certifier.clone(), platforms)?;
     let ctx = Arc::new(handlers);
     service.tasks.critical("run steps", running.run());
     // Stops first: a step that is taken must be stoppable; then the name under which it is asked for.
@@ -67,11 +77,11 @@ pub async fn start_with(service: Service<AgentsConfig>, platforms: Platforms) ->
     answer_for_steps(&service, &ctx).await?;
     service.answer(&subjects::agents::REVIEW, ctx.clone(), handlers::on_review).await?;
     service.answer(&subjects::agents::DRIFT, ctx.clone(), handlers::on_drift).await?;
-    service.hear(&subjects::deployment::CLOSED, ctx.clone(), handlers::on_closed).await?;
-    service.every("bring certificates to the audit log", TO_LOG, ctx.clone(), handlers::bring_to_log);
+    service.hear_by(&certifier, &subjects::deployment::CLOSED, ctx.clone(), handlers::on_closed).await?;
+    service.every("tend the certificates", CERTIFICATES, ctx.clone(), handlers::tend_certificates);
     service.answer(&subjects::agents::HOLDINGS, ctx.clone(), handlers::on_holdings).await?;
     service.every("tend the platforms", TEND, ctx.clone(), handlers::tend);
-    service.every("tell the signing keys", KEYS, ctx.clone(), handlers::tell_keys);
+    service.every("publish the signing keys", KEYS, ctx.clone(), handlers::publish_keys);
     service.every("tidy the runner's journal", TIDY, ctx, handlers::tidy);
     Ok(())
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    chassis::run(env!("CARGO_PKG_NAME"), agents::start)
+    agents::main(env!("CARGO_PKG_NAME"))
 }

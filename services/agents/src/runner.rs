@@ -22,7 +22,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 use model::{
-    Code, Fault, Outcome, StepKind,
+    Code, Fault, Fence, Outcome, StepKind, TargetId,
     deployment::{StepAnswer, StepJob, StepQuestion, StepStop},
     step::StepResult,
 };
@@ -122,6 +122,11 @@ impl Runner {
         if self.told.send(Told::Leave(left)).await.is_ok() {
             let _ = has_left.await;
         }
+    }
+
+    /// The highest fence that a step of this target was begun with here.
+    pub async fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
+        self.journal.highest(target).await
     }
 
     /// Drops what can no longer be asked for.

@@ -23,5 +23,10 @@ pub trait Store: Routes + Evidence + Measurements + Certificates + SigningKeys +
 
 impl<T: Routes + Evidence + Measurements + Certificates + SigningKeys + LogClient + Reports> Store for T {}
 
-/// The real one.
-pub struct BusStore(pub Bus);
+/// The real one: what is signed is told as the certifier, everything else as the runner.
+pub struct BusStore {
+    /// The connection of whoever does steps.
+    pub runner: Bus,
+    /// The connection of whoever signs certificates.
+    pub certifier: Bus,
+}

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use chassis::config::{Config, Secret};
 use ground::Ranges;
 use model::{Span, fault::Complaint};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::heart::detect::Rules;
 
 /// `[audit]`, `CODE_AUDIT_*`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
     /// Where the log is: `log/` may be shown by any web server, `keys/` must be shown to nobody. Default `.code/audit`.
@@ -27,6 +28,7 @@ pub struct AuditConfig {
     /// How long a missing count is waited for before it is a hole. 100 ms to 1 h. Default 10 s.
     pub hole_patience: Span,
     /// Where searches look: empty for SQLite in `state_dir`, or `postgres://…`. Default empty.
+    #[schemars(with = "String")]
     pub database: Secret,
     /// A trust policy whose witnesses with an address are asked to cosign. Default none.
     pub policy: Option<PathBuf>,

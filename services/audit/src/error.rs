@@ -2,6 +2,8 @@
 
 use model::{Code, Fault};
 
+use crate::heart::handed::Refused;
+
 /// Why the log does not go on, or why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,7 +74,7 @@ impl Error {
                 Code::Unavailable
             }
             Error::Ledger(
-                ledger::Error::Io { .. }
+                ledger::Error::Io(_)
                 | ledger::Error::Format { .. }
                 | ledger::Error::Root { .. }
                 | ledger::Error::Proof { .. }
@@ -84,6 +86,15 @@ impl Error {
             | Error::File { .. }
             | Error::Fenced(_)
             | Error::Older { .. } => Code::Internal,
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        match &refused {
+            Refused::Another { .. } => Error::Conflict(refused.to_string()),
+            Refused::TooFar { .. } | Refused::Lost { .. } => Error::Refusing(refused.to_string()),
         }
     }
 }

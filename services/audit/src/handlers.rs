@@ -17,9 +17,8 @@ use tokio::{
 
 use crate::{
     Error,
-    heart::facts,
-    pipeline::{Ctx, Input, follow::parse},
-    witness,
+    heart::{facts, family},
+    pipeline::{Ctx, Input, parse, witnesses},
 };
 
 /// Facts per request.
@@ -78,7 +77,7 @@ async fn reach(ctx: &Ctx, sizes: &watch::Sender<u64>, size: u64, meta: &Meta) ->
 
 /// Waits until what a journal says is in the log.
 pub(crate) async fn on_await(ctx: Ctx, request: AuditAwait, meta: Meta) -> Result<AuditAwaited, Error> {
-    let cause = format!("{}:{}", request.journal, request.version);
+    let (family, cause) = (family::of_log(&request.noun), format!("{}:{}", request.journal, request.version));
     let (mut accepted, mut searchable) = (ctx.accepted.subscribe(), ctx.searchable.subscribe());
     let until = meta.deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
     let (mut known, mut searched) = (None, None);
@@ -87,12 +86,12 @@ pub(crate) async fn on_await(ctx: Ctx, request: AuditAwait, meta: Meta) -> Resul
         let now_searchable = *searchable.borrow_and_update();
         let (recent, forgotten) = {
             let recent = ctx.recent.lock();
-            (recent.of_cause(&cause), recent.forgotten())
+            (recent.of_cause(&family, &cause), recent.forgotten())
         };
         // Asked once, and again while it is so far behind that it may only now get to what is no longer recent.
         let behind = searched.is_none_or(|searched| searched < forgotten && searched < now_searchable);
         if recent.is_none() && behind {
-            known = ctx.index.of_cause(&cause).await?;
+            known = ctx.index.of_cause(&family, &cause).await?;
             searched = Some(now_searchable);
         }
         let found = recent.or_else(|| known.take());
@@ -178,7 +177,7 @@ pub(crate) async fn on_prove(ctx: Ctx, request: AuditProofRequest, meta: Meta) -
     reach(&ctx, &ctx.included, index + 1, &meta).await?;
     let folder = ctx.public_folder();
     let until = meta.deadline.unwrap_or_else(|| Instant::now() + PATIENCE) - ANSWERING;
-    let cosigned = witness::cosigned(&ctx, index + 1, until).await;
+    let cosigned = witnesses::cosigned(&ctx, index + 1, until).await;
     blocking(move || -> Result<_, Error> {
         // The checkpoint decides the size, so that proof and note belong together.
         let shown = match cosigned {

@@ -3,3 +3,5 @@
 pub mod admit;
 pub mod detect;
 pub mod facts;
+pub mod family;
+pub mod handed;

@@ -216,11 +216,14 @@ impl Index {
         Ok(rows.first().copied())
     }
 
-    /// Where the first leaf with this cause stands, and how many belong together.
-    pub async fn of_cause(&self, cause: &str) -> Result<Option<(u64, u32)>, Error> {
+    /// Where the first leaf of a family of sources with this cause stands, and how many belong together.
+    pub async fn of_cause(&self, family: &str, cause: &str) -> Result<Option<(u64, u32)>, Error> {
+        let shards = format!("{}!_%", escaped(family));
         with_pool!(self, pool => {
-            let row = sqlx::query("SELECT idx, parts FROM entries WHERE cause = $1 AND part = 1 ORDER BY idx LIMIT 1")
+            let row = sqlx::query("SELECT idx, parts FROM entries WHERE cause = $1 AND part = 1 AND (source = $2 OR source LIKE $3 ESCAPE '!') ORDER BY idx LIMIT 1")
                 .bind(cause.to_owned())
+                .bind(family.to_owned())
+                .bind(shards.clone())
                 .fetch_optional(pool)
                 .await
                 .map_err(failed("searching the index"))?;

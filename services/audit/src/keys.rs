@@ -1,4 +1,4 @@
-//! The log's keys, in files that only their owner may read.
+//! The log's keys, in files that only their owner may read, and the policy that says whose are believed.
 
 use std::{
     fs,
@@ -7,9 +7,16 @@ use std::{
     path::Path,
 };
 
-use ledger::{KeyKind, SigningKey};
+use ledger::{KeyKind, Policy, SigningKey};
 
 use crate::Error;
+
+/// The trust policy in a file.
+pub(crate) fn read_policy(path: &Path) -> Result<Policy, Error> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| Error::File { what: format!("reading {}", path.display()), source })?;
+    Ok(text.parse()?)
+}
 
 /// The key in a file; it is made when the file is not there.
 pub fn load_or_make(path: &Path, name: &str, kind: KeyKind) -> Result<SigningKey, Error> {

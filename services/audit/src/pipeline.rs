@@ -2,11 +2,12 @@
 //! searchable, one asks witnesses.
 
 mod fence;
-pub(crate) mod follow;
+mod follow;
 mod fork;
 mod recent;
 mod sequence;
 mod sign;
+pub(crate) mod witnesses;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -146,7 +147,7 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
     let keys = keys::of_log(&folder.join("keys"), &config.origin)?;
     let public: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying_key().clone()).collect();
     write_policy(&folder, &public)?;
-    let policy = config.policy.as_deref().map(read_policy).transpose()?;
+    let policy = config.policy.as_deref().map(keys::read_policy).transpose()?;
     let index = Index::open(&config.database, &folder, &config.origin).await?;
     let opened = {
         let (folder, origin) = (folder.clone(), config.origin.clone());
@@ -199,7 +200,7 @@ pub(crate) async fn begin(service: &Service<AuditConfig>) -> Result<Ctx, Error> 
     }
     tasks.restarted("make searchable", Backoff::default(), with(&ctx, follow::index));
     if ctx.asks_witnesses() {
-        tasks.restarted("ask witnesses", Backoff::default(), with(&ctx, crate::witness::ask_all));
+        tasks.restarted("ask witnesses", Backoff::default(), with(&ctx, witnesses::ask_all));
     }
     Ok(ctx)
 }
@@ -234,8 +235,8 @@ fn write_policy(folder: &std::path::Path, keys: &[VerifyingKey]) -> Result<(), E
         .map_err(|source| Error::File { what: format!("writing {}", path.display()), source })
 }
 
-pub(crate) fn read_policy(path: &std::path::Path) -> Result<Policy, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::File { what: format!("reading {}", path.display()), source })?;
-    Ok(text.parse()?)
+/// The fact in a leaf.
+pub(crate) fn parse(index: u64, leaf: &[u8]) -> Result<AuditRecord, Error> {
+    serde_json::from_slice(leaf)
+        .map_err(|error| ledger::Error::Inconsistent(format!("entry {index} is not a fact: {error}")).into())
 }

@@ -1,11 +1,17 @@
 //! What can be typed. `--help` of each command teaches by example.
 
+pub mod access;
 pub mod experts;
+mod global;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use model::{DeploymentId, Digest, Span, TargetId};
+
+pub use global::{Color, Global, Output};
 
 /// Deploys releases, watches them, and takes them back when they misbehave.
 #[derive(Debug, Parser)]
@@ -26,8 +32,6 @@ pub struct Cli {
     pub global: Global,
 }
 
-const EVERYWHERE: &str = "Options of every command";
-
 /// A target as it is typed.
 fn target(text: &str) -> Result<TargetId, String> {
     text.parse().map_err(|_| {
@@ -38,82 +42,22 @@ fn target(text: &str) -> Result<TargetId, String> {
     })
 }
 
-/// Options of every command.
-#[derive(Clone, Debug, Args)]
-pub struct Global {
-    /// `text` for people or `json` for programs: one document, or one per line where things are followed.
-    #[arg(
-        long,
-        short,
-        global = true,
-        value_enum,
-        default_value = "text",
-        env = "CODE_OUTPUT",
-        hide_possible_values = true,
-        hide_env_values = true,
-        help_heading = EVERYWHERE
-    )]
-    pub output: Output,
-    /// Address of the engine's NATS server. Default: the engine that `codectl up` started here, else port 4222.
-    #[arg(long, global = true, env = "CODE_NATS_URL", hide_env_values = true, help_heading = EVERYWHERE)]
-    pub nats: Option<String>,
-    /// NATS credentials file.
-    #[arg(long, global = true, env = "CODE_NATS_CREDENTIALS", hide_env_values = true, help_heading = EVERYWHERE)]
-    pub credentials: Option<PathBuf>,
-    /// Where `codectl up` keeps its data. Default: `.code` in your home.
-    #[arg(long, global = true, env = "CODE_HOME", hide_env_values = true, help_heading = EVERYWHERE)]
-    pub home: Option<PathBuf>,
-    /// Who you are, as it stands in the journal. Default: your user name.
-    #[arg(long = "as", global = true, env = "CODE_USER", hide_env_values = true, help_heading = EVERYWHERE)]
-    pub who: Option<String>,
-    /// `auto`: on a terminal unless NO_COLOR is set; `always`; `never`.
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value = "auto",
-        hide_possible_values = true,
-        help_heading = EVERYWHERE
-    )]
-    pub color: Color,
-    /// How long to wait for an answer of the engine.
-    #[arg(long, global = true, default_value = "10s", help_heading = EVERYWHERE)]
-    pub timeout: Span,
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
-/// When to use colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    Auto,
-    /// Also into files and pipes.
-    Always,
-    /// Not at all.
-    Never,
-}
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the whole engine here, in one process, on a NATS server of its own
+    /// Start the whole engine here, on a NATS server of its own, and its data plane beside it
     #[command(
         after_help = "Example:\n  codectl up            # stays in the foreground, Ctrl-C stops it\n  codectl up --detach   # goes on in the background until `codectl down`"
     )]
     Up(Up),
-    /// Stop the engine that `codectl up` started; what was deployed goes on running
+    /// Stop the engine that `codectl up` started; what was deployed goes on running and stays reachable
     #[command(
-        after_help = "Example:\n  codectl down              # what was deployed goes on running\n  codectl down --instances"
+        after_help = "Example:\n  codectl down         # what was deployed goes on running, and its data plane serves on\n  codectl down --all   # ends these too"
     )]
     Down(Down),
+    /// Carry traffic; `codectl up` starts it
+    #[command(hide = true)]
+    Plane(Plane),
     /// Tell the whole story in one terminal: canary, bad release, killed orchestrator
     Demo(Demo),
     /// Show what would be done: differences, steps, gates, way back, digest; changes nothing
@@ -171,11 +115,22 @@ pub enum Command {
         after_help = "Example:\n  codectl rollback default.process.shop --watch\n  codectl rollback default.process.shop --to dep-…"
     )]
     Rollback(Rollback),
-    /// Approve a plan
+    /// Approve a plan, signed where the engine knows signers
     #[command(
-        after_help = "Example:\n  codectl approve dep-… --plan sha256:…   # `codectl explain` shows the digest"
+        after_help = "Example:\n  codectl approve dep-… --plan sha256:…   # `codectl explain` shows the digest; signs by your ssh-agent\n  \
+                      codectl approve dep-… --plan sha256:… --as ann --key ~/.ssh/id_ed25519\n\n\
+                      Signed on another machine:\n  \
+                      codectl approve dep-… --plan sha256:… --as ann --print > approval.json\n  \
+                      ssh-keygen -Y sign -n code-approval@code.example -f ~/.ssh/id_ed25519 approval.json\n  \
+                      codectl approve dep-… --plan sha256:… --statement approval.json --signature approval.json.sig"
     )]
     Approve(Approve),
+    /// Say no to a plan: the deployment is rejected; signed where the engine knows signers
+    #[command(after_help = "Example:\n  codectl deny dep-… --plan sha256:… --reason 'not on a Friday'")]
+    Deny(Deny),
+    /// Show who approved a plan, by which key, and what is missing
+    #[command(after_help = "Example:\n  codectl approvals        # of the newest that waits for people")]
+    Approvals(Which),
     /// Show, hold or let go of a target
     #[command(subcommand)]
     Lock(Lock),
@@ -211,6 +166,9 @@ pub enum Command {
     /// Read, prove and check the audit log
     #[command(subcommand)]
     Audit(crate::commands::audit::Audit),
+    /// Say who may speak with the engine over NATS
+    #[command(subcommand)]
+    Access(access::Access),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  codectl completions bash > /etc/bash_completion.d/codectl")]
     Completions {
@@ -227,7 +185,7 @@ pub struct Up {
     /// Go on in the background.
     #[arg(long)]
     pub detach: bool,
-    /// Port of the NATS server; 0 takes the one it had here before, else a free one.
+    /// Port of the NATS server; 0 takes the one it had here before, else a free one. The port of `/metrics` is kept too.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
     /// Settings of the services, TOML.
@@ -238,9 +196,20 @@ pub struct Up {
 /// `down`
 #[derive(Debug, Args)]
 pub struct Down {
-    /// Also stop every instance that was deployed on the process platform.
+    /// Also stop the data plane, and every instance that was deployed from this home, on every platform.
     #[arg(long)]
-    pub instances: bool,
+    pub all: bool,
+    /// Settings of the services, as `codectl up` was given them.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+/// `plane`
+#[derive(Debug, Args)]
+pub struct Plane {
+    /// Settings of the services, TOML.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
 }
 
 /// `demo`
@@ -373,6 +342,50 @@ pub struct Approve {
     /// The plan you have seen.
     #[arg(long)]
     pub plan: Digest,
+    /// Why; it is part of what is signed.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// How it is signed.
+    #[command(flatten)]
+    pub signing: Signing,
+}
+
+/// `deny`
+#[derive(Debug, Args)]
+pub struct Deny {
+    /// Which.
+    #[command(flatten)]
+    pub guarded: Guarded,
+    /// The plan you have seen.
+    #[arg(long)]
+    pub plan: Digest,
+    /// Why.
+    #[arg(long)]
+    pub reason: String,
+    /// How it is signed.
+    #[command(flatten)]
+    pub signing: Signing,
+}
+
+/// How an approval is signed: by the ssh-agent unless something else is named.
+#[derive(Debug, Args)]
+pub struct Signing {
+    /// Sign with this key, by ssh-keygen, which asks for its passphrase; the .pub file of a key that your ssh-agent holds
+    /// will do.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["print", "statement"])]
+    pub key: Option<PathBuf>,
+    /// Only print what is to be signed, to sign it elsewhere; nothing is sent.
+    #[arg(long, conflicts_with = "statement")]
+    pub print: bool,
+    /// What `--print` printed.
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub statement: Option<PathBuf>,
+    /// The signature over it, of `ssh-keygen -Y sign`.
+    #[arg(long, value_name = "FILE", requires = "statement")]
+    pub signature: Option<PathBuf>,
+    /// How long it is to count. Default: as long as the engine lets it.
+    #[arg(long, value_name = "SPAN")]
+    pub lasts: Option<Span>,
 }
 
 /// A target.

@@ -1,7 +1,9 @@
 //! One file per group of commands.
 
+pub mod access;
 pub mod act;
 pub mod apply;
+pub mod approve;
 pub mod audit;
 pub mod certificate;
 pub mod events;
@@ -15,9 +17,17 @@ pub mod watch;
 
 use std::{fs, io::Read, path::Path};
 
-use model::{DeploymentSpec, Digest, fault::Complaint};
+use client::Client;
+use model::{DeploymentId, DeploymentSpec, Digest, fault::Complaint, view::DeploymentView};
 
 use crate::{failure::Failure, output};
+
+/// One deployment as it stands; from then on its revisions are shown by their versions.
+pub async fn view(client: &Client, deployment: &DeploymentId) -> Result<DeploymentView, Failure> {
+    let view = client.status(deployment).await?;
+    output::know(&view.versions);
+    Ok(view)
+}
 
 /// The text of a file; `-` is standard input.
 pub fn read(file: &Path) -> Result<String, Failure> {
@@ -40,6 +50,15 @@ pub struct Document {
     pub digest: Digest,
     /// What is allowed in it and perhaps not meant.
     pub warnings: Vec<Complaint>,
+}
+
+impl Document {
+    /// Says on standard error what is allowed in the spec and perhaps not meant.
+    pub fn warn(&self, file: &Path) {
+        for warning in &self.warnings {
+            output::note(format!("{} {}:{warning}", output::paint::warn("warning:"), file.display()));
+        }
+    }
 }
 
 /// Reads and checks a spec. A program that is named relative to the working directory and is there, such as

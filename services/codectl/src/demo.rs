@@ -1,29 +1,32 @@
 //! The whole story in one terminal, on real processes under constant load: a first release, a plan, a canary, a bad
-//! release that is taken back, a risky one that experts hold back, an orchestrator that is killed in the middle, and
-//! what the certificates prove. It asserts what it tells: the exit status is 0 only when every act ended as it should and
+//! release that is taken back, a risky one that experts hold back, an orchestrator that is killed in the middle,
+//! what the certificates prove, and an approval that is signed. It asserts what it tells: the exit status is 0 only when every act ended as it should and
 //! no request failed that should not have.
 
 mod advice;
+mod approval;
 mod certificate;
+mod closed;
+mod keys;
 mod load;
 mod releases;
 mod stage;
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use bus::subjects;
+use client::Client;
 use futures::StreamExt;
 use model::{
-    Phase, Verdict,
-    command::{HistoryRequest, ListRequest, PlanRequest, Submit},
+    DeploymentId, Phase, Verdict,
+    command::{ListRequest, Submit},
     deployment::Mode,
     view::{DeploymentView, StepStatus},
 };
 
 use crate::{
     cli::{Demo, Global},
-    client::Client,
     commands::{plan, show, watch},
+    connect::connect,
     failure::Failure,
     output::{self, paint, steps},
 };
@@ -50,7 +53,8 @@ impl Ledger {
 pub async fn run(global: &Global, demo: &Demo) -> Result<u8, Failure> {
     let began = tokio::time::Instant::now();
     let mut stage = Stage::set(demo.keep).await?;
-    let client = Client::connect(&Global { nats: Some(stage.nats.clone()), ..global.clone() }).await?;
+    let (nats, home) = (Some(stage.nats.clone()), Some(stage.folder().to_owned()));
+    let client = connect(&Global { nats, home, nats_key: None, ..global.clone() }).await?;
     let mut ledger = Ledger::default();
     let told = tell(&mut stage, &client, demo, &mut ledger).await;
     drop(client);
@@ -71,6 +75,7 @@ async fn tell(stage: &mut Stage, client: &Client, demo: &Demo, ledger: &mut Ledg
     killed_orchestrator(stage, client, &load, ledger).await?;
     look_back(client).await?;
     certificate::tell(7, stage, client, ledger).await?;
+    approval::tell(8, stage, client, ledger).await?;
     let counts = load.end().await;
     ledger.check(
         counts.requests > 0 && counts.lost == 0,
@@ -111,7 +116,8 @@ async fn canary(stage: &Stage, client: &Client, load: &Load, ledger: &mut Ledger
     act(2, "plan 2.0.0, then apply exactly that plan as a canary");
     let release = Release::good("2.0.0");
     let document = stage.spec(&release);
-    let reply = client.ask(&subjects::orchestrator::PLAN, &PlanRequest { document }).await?;
+    let reply = client.plan(document).await?;
+    output::know(&reply.versions);
     plan::show(&reply);
     output::line("");
     let before = load.counts();
@@ -153,9 +159,8 @@ async fn bad_release(
         gate.is_some(),
         format!("the gate that tripped: {}", gate.map(ToString::to_string).unwrap_or_default()),
     );
-    let history = HistoryRequest { deployment: view.summary.deployment.clone() };
-    let history = client.ask(&subjects::orchestrator::HISTORY, &history).await?;
-    if let Some(millis) = releases::verdict_to_rollback(&history.records) {
+    let records = client.history(&view.summary.deployment).await?;
+    if let Some(millis) = releases::verdict_to_rollback(&records) {
         ledger.check(millis < 1000, format!("the way back began {millis} ms after the verdict"));
     }
     let before = load.counts();
@@ -176,6 +181,33 @@ async fn killed_orchestrator(
     ledger: &mut Ledger,
 ) -> Result<(), Failure> {
     act(5, "4.0.0 while the orchestrator is killed with -9 in the middle");
+    two_orchestrators(stage, client).await?;
+    let before = load.counts();
+    let submit = submit(stage.spec(&Release::slow("4.0.0")), None);
+    let deployment = client.submit(&submit).await?.deployment;
+    let (owner, at) = in_the_middle(client, &deployment).await?;
+    let killed = tokio::time::Instant::now();
+    let pid = stage.kill(&owner)?;
+    output::line(format!(
+        "  {} orchestrator {} (process {pid}) while at {at}",
+        paint::bad("kill -9"),
+        steps::short(&owner)
+    ));
+    let step = taken_over(client, &deployment, &owner, killed, ledger).await?;
+    ledger.check(step.as_ref() == Some(&at), format!("at the same step: {at}"));
+
+    let view = watch::follow(client, &deployment).await?;
+    ledger.check(view.summary.verdict == Some(Verdict::Promoted), "4.0.0 promoted");
+    let counts = load.counts().since(&before);
+    ledger.check(
+        counts.failed() == 0,
+        format!("{} requests meanwhile, {} failed", counts.requests, counts.failed()),
+    );
+    nothing_twice(stage, ledger)
+}
+
+/// One orchestrator of its own in place of the engine's, and another that stands by.
+async fn two_orchestrators(stage: &mut Stage, client: &Client) -> Result<(), Failure> {
     let first = stage.orchestrator(client).await?;
     stage.hand_over(client).await?;
     output::line(format!(
@@ -189,14 +221,15 @@ async fn killed_orchestrator(
         steps::short(&second.replica),
         second.pid
     ));
+    Ok(())
+}
 
-    let before = load.counts();
-    let submit = submit(client, stage.spec(&Release::slow("4.0.0")), None);
-    let deployment = client.ask(&subjects::orchestrator::SUBMIT, &submit).await?.deployment;
-    let (owner, at) = loop {
-        let view = client.view(&deployment).await?;
+/// Waits for a pause, and gives who owns the deployment then, and the pause.
+async fn in_the_middle(client: &Client, deployment: &DeploymentId) -> Result<(String, String), Failure> {
+    loop {
+        let view = client.status(deployment).await?;
         if let (Some(pause), Some((owner, _))) = (pausing(&view), &view.owner) {
-            break (owner.clone(), pause);
+            return Ok((owner.clone(), pause));
         }
         if view.summary.phase == Phase::Closed {
             return Err(Failure::other(format!(
@@ -205,60 +238,52 @@ async fn killed_orchestrator(
             )));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    let killed = tokio::time::Instant::now();
-    let pid = stage.kill(&owner)?;
-    output::line(format!(
-        "  {} orchestrator {} (process {pid}) while at {at}",
-        paint::bad("kill -9"),
-        steps::short(&owner)
-    ));
-    let mut took = None;
-    let mut events = client.bus.listen(&subjects::orchestrator::BEAT, None).await?;
-    while took.is_none() && killed.elapsed() < Duration::from_secs(30) {
-        if let Ok(view) = client.view(&deployment).await
-            && let Some((new, _)) = view.owner.as_ref().filter(|(new, _)| *new != owner)
-        {
-            took = Some((new.clone(), killed.elapsed(), pausing(&view)));
-            break;
-        }
-        let _ = tokio::time::timeout(Duration::from_millis(100), events.next()).await;
     }
-    let Some((new, after, step)) = took else {
-        return Err(Failure::other("nobody took over within 30 s"));
-    };
-    output::line(format!(
-        "  {} orchestrator {} takes over after {:.1} s",
-        paint::warn("→"),
-        steps::short(&new),
-        after.as_secs_f64()
-    ));
-    ledger.check(after < Duration::from_secs(5), format!("taken over after {:.1} s", after.as_secs_f64()));
-    ledger.check(step.as_ref() == Some(&at), format!("at the same step: {at}"));
+}
 
-    let view = watch::follow(client, &deployment).await?;
-    ledger.check(view.summary.verdict == Some(Verdict::Promoted), "4.0.0 promoted");
-    let counts = load.counts().since(&before);
-    ledger.check(
-        counts.failed() == 0,
-        format!("{} requests meanwhile, {} failed", counts.requests, counts.failed()),
-    );
+/// Waits for another owner, at most 30 s, and gives the pause at which it found the deployment.
+async fn taken_over(
+    client: &Client,
+    deployment: &DeploymentId,
+    owner: &str,
+    killed: tokio::time::Instant,
+    ledger: &mut Ledger,
+) -> Result<Option<String>, Failure> {
+    let mut beats = client.beats(None).await?;
+    while killed.elapsed() < Duration::from_secs(30) {
+        if let Ok(view) = client.status(deployment).await
+            && let Some((new, _)) = view.owner.as_ref().filter(|(new, _)| new != owner)
+        {
+            let after = killed.elapsed();
+            output::line(format!(
+                "  {} orchestrator {} takes over after {:.1} s",
+                paint::warn("→"),
+                steps::short(new),
+                after.as_secs_f64()
+            ));
+            let soon = after < Duration::from_secs(5);
+            ledger.check(soon, format!("taken over after {:.1} s", after.as_secs_f64()));
+            return Ok(pausing(&view));
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(100), beats.next()).await;
+    }
+    Err(Failure::other("nobody took over within 30 s"))
+}
+
+fn nothing_twice(stage: &Stage, ledger: &mut Ledger) -> Result<(), Failure> {
     let starts = effect_ledger(stage)?;
-    let twice: Vec<&String> =
-        starts.iter().filter(|(_, times)| **times > 1).map(|(instance, _)| instance).collect();
-    ledger.check(
-        twice.is_empty(),
-        format!("{} instances were started in all, {} of them twice", starts.len(), twice.len()),
-    );
+    let twice = starts.values().filter(|times| **times > 1).count();
+    ledger
+        .check(twice == 0, format!("{} instances were started in all, {twice} of them twice", starts.len()));
     Ok(())
 }
 
 async fn look_back(client: &Client) -> Result<(), Failure> {
     act(6, "looking back");
     let request = ListRequest { target: None, active: false, limit: Some(10) };
-    let list = client.ask(&subjects::orchestrator::LIST, &request).await?;
+    let list = client.list(&request).await?;
     output::line(paint::faint("$ codectl list"));
-    for summary in &list.deployments {
+    for summary in &list {
         let verdict = summary.verdict.map(paint::verdict).unwrap_or_else(|| summary.phase.to_string());
         output::line(format!(
             "  {}  {verdict}  {}  {}",
@@ -267,20 +292,19 @@ async fn look_back(client: &Client) -> Result<(), Failure> {
             paint::faint(&summary.deployment)
         ));
     }
-    let Some(last) = list.deployments.first() else { return Ok(()) };
-    let history = HistoryRequest { deployment: last.deployment.clone() };
-    let history = client.ask(&subjects::orchestrator::HISTORY, &history).await?;
+    let Some(last) = list.first() else { return Ok(()) };
+    let records = client.history(&last.deployment).await?;
     output::line(paint::faint(format!(
         "$ codectl history {}   (the last of {} records)",
         last.deployment,
-        history.records.len()
+        records.len()
     )));
-    history.records.iter().rev().take(4).rev().for_each(show::record);
+    records.iter().rev().take(4).rev().for_each(show::record);
     Ok(())
 }
 
-fn submit(client: &Client, document: String, plan: Option<model::Digest>) -> Submit {
-    Submit { document, initiator: client.who.clone(), request_id: None, plan, force: None, mode: Mode::Apply }
+fn submit(document: String, plan: Option<model::Digest>) -> Submit {
+    Submit { document, request_id: None, plan, force: None, mode: Mode::Apply }
 }
 
 async fn deploy(
@@ -289,8 +313,8 @@ async fn deploy(
     release: &Release,
     plan: Option<model::Digest>,
 ) -> Result<DeploymentView, Failure> {
-    let submit = submit(client, stage.spec(release), plan);
-    let submitted = client.ask(&subjects::orchestrator::SUBMIT, &submit).await?;
+    let submit = submit(stage.spec(release), plan);
+    let submitted = client.submit(&submit).await?;
     output::line(paint::faint(format!("$ codectl apply greeter-{}.yaml --watch", release.version)));
     watch::follow(client, &submitted.deployment).await
 }

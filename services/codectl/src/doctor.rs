@@ -4,12 +4,13 @@ use std::{path::Path, process::Command};
 
 use crate::{
     cli::Global,
-    client::Client,
     commands::journal,
+    connect::connect,
     engine,
     failure::Failure,
     home::{self, Home},
     output::{self, paint},
+    plane,
 };
 
 struct Check {
@@ -21,7 +22,42 @@ struct Check {
 
 /// Looks at everything. Exit status 1 when something required is missing.
 pub async fn doctor(global: &Global) -> Result<u8, Failure> {
-    let checks = [
+    let mut checks = of_the_engine(global).await;
+    checks.extend(of_the_machine());
+    let missing = checks.iter().any(|check| check.required && check.found.is_err());
+    if output::json() {
+        output::document(&checks.iter().map(Check::document).collect::<Vec<_>>());
+    } else {
+        checks.iter().for_each(Check::say);
+        output::line(if missing { paint::bad("not ready") } else { paint::good("ready") });
+    }
+    Ok(u8::from(missing))
+}
+
+impl Check {
+    fn document(&self) -> serde_json::Value {
+        serde_json::json!({
+            "name": self.name, "neededFor": self.needed_for, "required": self.required,
+            "found": self.found.as_ref().ok(), "cure": self.found.as_ref().err(),
+        })
+    }
+
+    fn say(&self) {
+        match &self.found {
+            Ok(found) => output::line(format!("{} {}  {}", paint::good("✓"), self.name, paint::faint(found))),
+            Err(cure) => {
+                let sign = if self.required { paint::bad("✗") } else { paint::warn("!") };
+                let needed = paint::faint(format!("for {}", self.needed_for));
+                output::line(format!("{sign} {}  {needed}", self.name));
+                output::line(format!("    {cure}"));
+            }
+        }
+    }
+}
+
+/// What the engine itself stands on, and how the one of this home is.
+async fn of_the_engine(global: &Global) -> Vec<Check> {
+    vec![
         Check {
             name: "nats-server 2.14 or newer",
             needed_for: "everything",
@@ -47,6 +83,18 @@ pub async fn doctor(global: &Global) -> Result<u8, Failure> {
             found: running(global).await,
         },
         Check {
+            name: "the data plane of this home",
+            needed_for: "whoever uses what was deployed",
+            required: serves(global).await,
+            found: carrying(global).await,
+        },
+    ]
+}
+
+/// What is only needed by some.
+fn of_the_machine() -> [Check; 3] {
+    [
+        Check {
             name: "Docker Engine",
             needed_for: "the docker platform, container images",
             required: false,
@@ -66,39 +114,7 @@ pub async fn doctor(global: &Global) -> Result<u8, Failure> {
             required: false,
             found: run("nginx", &["-v"]).map_err(|_| "tools/setup.sh --all installs nginx-light".to_owned()),
         },
-    ];
-    let missing = checks.iter().any(|check| check.required && check.found.is_err());
-    if output::json() {
-        let list: Vec<_> = checks
-            .iter()
-            .map(|check| {
-                serde_json::json!({
-                    "name": check.name, "neededFor": check.needed_for, "required": check.required,
-                    "found": check.found.as_ref().ok(), "cure": check.found.as_ref().err(),
-                })
-            })
-            .collect();
-        output::document(&list);
-        return Ok(u8::from(missing));
-    }
-    for check in &checks {
-        match &check.found {
-            Ok(found) => {
-                output::line(format!("{} {}  {}", paint::good("✓"), check.name, paint::faint(found)))
-            }
-            Err(cure) => {
-                let sign = if check.required { paint::bad("✗") } else { paint::warn("!") };
-                output::line(format!(
-                    "{sign} {}  {}",
-                    check.name,
-                    paint::faint(format!("for {}", check.needed_for))
-                ));
-                output::line(format!("    {cure}"));
-            }
-        }
-    }
-    output::line(if missing { paint::bad("not ready") } else { paint::good("ready") });
-    Ok(u8::from(missing))
+    ]
 }
 
 fn nats_server() -> Result<String, String> {
@@ -136,7 +152,7 @@ async fn running(global: &Global) -> Result<String, String> {
     let Some((pid, _)) = home.process() else {
         return Ok(format!("none runs in {}", home.0.display()));
     };
-    let told = async { journal::set_aside(&Client::connect(global).await?).await };
+    let told = async { journal::set_aside(&connect(global).await?).await };
     let told =
         told.await.map_err(|failure| format!("process {pid} runs and does not answer: {}", failure.text))?;
     let held: Vec<_> = told.unreadable.iter().filter(|found| found.holds_up).collect();
@@ -152,6 +168,35 @@ async fn running(global: &Global) -> Result<String, String> {
         first.seq,
         first.why
     ))
+}
+
+/// Whether somebody should be served from this home.
+async fn serves(global: &Global) -> bool {
+    let home = Home::of(global);
+    home.process().is_some() || !plane::Files::of(&home.0).ports().await.is_empty()
+}
+
+/// Whether the data plane here serves, and where.
+async fn carrying(global: &Global) -> Result<String, String> {
+    let home = Home::of(global);
+    let files = plane::Files::of(&home.0);
+    let ports: Vec<String> = files.ports().await.iter().map(u16::to_string).collect();
+    let Some(serving) = files.serving() else {
+        return match (ports.is_empty(), home.process()) {
+            (true, None) => Ok(format!("none runs in {}, and there is nothing to serve", home.0.display())),
+            (_, None) => Err(format!("nobody serves at {}: start one with codectl up", ports.join(", "))),
+            (_, Some(_)) => {
+                Err(format!("none runs; the engine starts it again, see {}", files.log().display()))
+            }
+        };
+    };
+    let pid = serving.pid;
+    match plane::ask(&serving).await {
+        Ok(None) if ports.is_empty() => Ok(format!("process {pid}, {}/metrics", serving.health)),
+        Ok(None) => Ok(format!("process {pid}, serves at {}, {}/metrics", ports.join(", "), serving.health)),
+        Ok(Some(why)) => Err(format!("process {pid} is not ready: {why}")),
+        Err(why) => Err(format!("process {pid} runs and does not answer: {why}")),
+    }
 }
 
 fn docker() -> Result<String, String> {

@@ -1,27 +1,36 @@
-//! The whole engine in one process: a NATS server of its own, orchestrator, agents, data plane, experts and a consensus
-//! worker.
+//! The whole engine in one process: a NATS server of its own, orchestrator, agents, experts and a consensus worker; beside
+//! it the data plane in its own, which stays.
 
+mod down;
 mod server;
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
-
-use bus::{NatsServer, ServerSettings};
-use chassis::{Health, Process, Running, Signals, config::Common, config::Config, config::Sources};
-use model::ReplicaId;
-use platform::{ProcessPlatform, process};
-
-use crate::{
-    cli::{Down, Global, Up},
-    failure::Failure,
-    home::{self, Home},
-    output::{self, paint},
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
 };
 
-/// How long `down` waits for the engine: longer than its services may take to hand over.
-const STOP: Duration = Duration::from_secs(40);
+use bus::{Bus, NatsServer, Role, ServerSettings};
+use chassis::{
+    Health, Process, Running, Signals,
+    config::{Common, Config},
+};
+use ground::holder;
+use model::ReplicaId;
 
-/// The log of a detached engine is put aside when it is larger than this: one older log is kept.
-const LOG_BYTES: u64 = 10 << 20;
+use crate::{
+    cli::{Global, Up},
+    failure::Failure,
+    home::{self, Home, Ports, log},
+    output::{self, paint},
+    plane, sources,
+};
+
+pub use down::{down, take_down};
+
+/// How long an engine that gives up says at `/live` that it is dead.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A started engine. Dropping it without [`Engine::stop`] ends it as a crash would.
 pub struct Engine {
@@ -30,6 +39,11 @@ pub struct Engine {
     server: NatsServer,
     /// Whether the server runs.
     serving: Health,
+    /// The process that carries traffic.
+    plane: plane::Kept,
+    /// Whether it is well.
+    carrying: Health,
+    home: PathBuf,
     health: std::net::SocketAddr,
 }
 
@@ -45,36 +59,43 @@ struct Defaults<'a>(&'a Path);
 
 impl Engine {
     /// Starts everything; all of it is ready when this returns.
-    pub async fn start(home: &Path, port: u16, config: Option<&Path>) -> Result<Engine, Failure> {
-        let sources = Sources::read(config).map_err(|error| Failure::invalid(chassis::chain(&error)))?;
-        let mut common = load::<orchestrator::Config>(&sources)?.0;
-        let settings = ServerSettings { port, ..ServerSettings::new(home.join("nats")) };
-        let server =
-            NatsServer::start(settings).await.map_err(|error| Failure::other(chassis::chain(&error)))?;
+    pub async fn start(home: &Path, ports: Ports, config: Option<&Path>) -> Result<Engine, Failure> {
+        let sources = sources::read(config)?;
+        let mut common = sources::of::<orchestrator::Config>(&sources)?.0;
+        let place = Home(home.to_owned());
+        let failed = |error: bus::Error| Failure::other(chassis::chain(&error));
+        let users = place.access().prepare().map_err(failed)?;
+        let settings = ServerSettings { port: ports.nats, users, ..ServerSettings::new(place.nats()) };
+        let server = NatsServer::start(settings).await.map_err(failed)?;
 
         common.nats_url = server.url();
+        common.nats_keys = Some(place.access().keys());
+        provision(&common).await.map_err(failed)?;
         let process =
             Process::begin("codectl", &common).map_err(|error| Failure::other(chassis::chain(&error)))?;
-        let health = process
-            .serve(common.health_listen)
-            .await
-            .map_err(|error| Failure::other(chassis::chain(&error)))?;
+        let mut listen = common.health_listen;
+        if listen.port() == 0 {
+            listen.set_port(ports.health);
+        }
+        let health = process.serve(listen).await.map_err(|error| Failure::other(chassis::chain(&error)))?;
 
         let defaults = Defaults(home);
-        let serving = Health::default();
+        let (serving, carrying) = (Health::default(), Health::default());
         process.board.add("nats-server", &serving);
-        let mut engine = Engine { process, services: Vec::new(), server, serving, health };
-        let audit = defaults.audit(load(&sources)?.1);
+        process.board.add("data plane", &carrying);
+        let plane = plane::Kept::find(home, config, &common.nats_url).await?;
+        let home = home.to_owned();
+        let services = Vec::new();
+        let mut engine = Engine { process, services, server, serving, plane, carrying, home, health };
+        let audit = defaults.audit(sources::of(&sources)?.1);
         engine.add(&common, audit, audit::start).await?;
-        let traffic = defaults.traffic(load(&sources)?.1);
-        engine.add(&common, traffic, traffic::start).await?;
-        let agents = defaults.agents(load(&sources)?.1);
+        let agents = defaults.agents(sources::of(&sources)?.1);
         engine.add(&common, agents, agents::start).await?;
-        let consensus = load::<consensus::ConsensusConfig>(&sources)?.1;
+        let consensus = sources::of::<consensus::ConsensusConfig>(&sources)?.1;
         engine.add(&common, consensus, consensus::start).await?;
-        let experts = defaults.experts(load(&sources)?.1);
+        let experts = defaults.experts(sources::of(&sources)?.1);
         engine.add(&common, experts, experts::start).await?;
-        let mut orchestrator = load::<orchestrator::Config>(&sources)?.1;
+        let mut orchestrator = sources::of::<orchestrator::Config>(&sources)?.1;
         // The audit log runs beside it here.
         orchestrator.audited = true;
         engine.add(&common, orchestrator, orchestrator::start).await?;
@@ -89,7 +110,7 @@ impl Engine {
     ) -> Result<(), Failure> {
         let failed = |error: chassis::Error| Failure::other(chassis::chain(&error));
         let replica = ReplicaId::new();
-        let bus = chassis::connect(common, C::SERVICE, &replica).await.map_err(failed)?;
+        let bus = chassis::connect::<C>(common, &replica).await.map_err(failed)?;
         let running = self.process.start_as(replica, config, bus, start).await.map_err(failed)?;
         self.services.push((C::SERVICE, running));
         Ok(())
@@ -100,12 +121,17 @@ impl Engine {
         self.server.url()
     }
 
+    /// Where it is found.
+    fn ports(&self) -> Ports {
+        Ports { nats: self.server.port(), health: self.health.port() }
+    }
+
     /// The services and their replicas.
     pub fn services(&self) -> impl Iterator<Item = (&'static str, &ReplicaId)> {
         self.services.iter().map(|(name, running)| (*name, running.replica()))
     }
 
-    /// Keeps the NATS server running. Returns when the engine cannot go on, and says why.
+    /// Keeps the NATS server and the data plane running. Returns when the engine cannot go on, and says why.
     async fn failed(&mut self) -> Failed {
         let failures = self.services.iter().map(|(name, running)| {
             Box::pin(async move { format!("a service failed: {name}: {:?}", running.failed().await) })
@@ -113,16 +139,23 @@ impl Engine {
         tokio::select! {
             (service, ..) = futures::future::select_all(failures) => Failed::Service(service),
             server = server::keep(&mut self.server, &self.serving) => Failed::Server(server),
+            never = self.plane.keep(&self.carrying) => match never {},
         }
     }
 
-    /// In the order of a request: nothing new is decided, what is held is finished, traffic last.
+    /// Nothing new is decided, and what is held is finished. The data plane serves on, unless there is nothing to serve.
     pub async fn stop(mut self) {
         while let Some((_, running)) = self.services.pop() {
             running.stop(Duration::from_secs(10)).await;
         }
         if let Err(error) = self.server.stop().await {
             output::note(format!("stopping nats-server: {error}"));
+        }
+        let files = plane::Files::of(&self.home);
+        if files.is_idle().await
+            && let Err(failure) = files.stop().await
+        {
+            output::note(failure.text);
         }
         self.process.end().await;
     }
@@ -136,22 +169,15 @@ impl Defaults<'_> {
         config
     }
 
-    fn traffic(&self, mut config: traffic::TrafficConfig) -> traffic::TrafficConfig {
-        if config.state_dir == traffic::TrafficConfig::default().state_dir {
-            config.state_dir = self.0.join("traffic");
-        }
-        config
-    }
-
-    /// Docker is offered when its socket is there, and metric providers on this machine are asked: whoever uses the
-    /// engine is on it.
+    /// Docker is offered when its socket is there, and metric providers and registries on this machine are asked: whoever
+    /// uses the engine is on it.
     fn agents(&self, mut config: agents::AgentsConfig) -> agents::AgentsConfig {
         let plain = agents::AgentsConfig::default();
         if config.state_dir == plain.state_dir {
             config.state_dir = self.0.join("agents");
         }
         if config.platforms == plain.platforms && Path::new("/var/run/docker.sock").exists() {
-            config.platforms.push("docker".to_owned());
+            config.platforms.push(agents::config::Driver::Docker);
         }
         if config.egress_allow == plain.egress_allow {
             config.egress_allow.push("loopback".to_owned());
@@ -171,70 +197,126 @@ impl Defaults<'_> {
     }
 }
 
-fn load<C: Config>(sources: &Sources) -> Result<(Common, C), Failure> {
-    let loaded = sources.load::<C>().map_err(|error| Failure::invalid(error.to_string()))?;
-    Ok((loaded.common, loaded.config))
+/// Makes the streams and consumers, as the one user that may; the connection ends with it.
+async fn provision(common: &Common) -> Result<(), bus::Error> {
+    let settings = common.bus(Role::Provisioner.as_str(), &ReplicaId::new());
+    Bus::connect(&settings).await?.ensure().await
 }
 
 /// `codectl up`
 pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
-    let home = Home::of(global);
-    if let Some(running) = home.running_for(home::DYING).await {
-        return Err(Failure::other(format!(
-            "an engine runs already in {} (process {}, {})\n  stop it with codectl down, or take another --home",
-            home.0.display(),
-            running.pid,
-            running.nats
-        )));
-    }
-    let home = make(home)?;
+    let home = vacant(Home::of(global)).await?;
     home::check_room(&home.0, &limits(up.config.as_deref())?)?;
     if up.detach {
         return detach(&home, &up).await;
     }
     let began = tokio::time::Instant::now();
     let mut signals = Signals::listen().map_err(|error| Failure::other(error.to_string()))?;
-    let lock = home.lock_within(home::DYING).await?;
-    home.sign(&lock)?;
-    let starting = async {
-        home.end_orphans().await?;
-        let port = port(&home, up.port)?;
-        Engine::start(&home.0, port, up.config.as_deref()).await
-    };
-    let mut engine = tokio::select! {
-        engine = starting => engine?,
+    let _lock = take(&home).await?;
+    let last = Ports::last(&home.0);
+    let engine = tokio::select! {
+        engine = start(&home, &up, last) => engine?,
         _ = signals.next() => {
             output::note("stopped while it started");
             return Ok(0);
         }
     };
-    let pid = std::process::id() as i32;
-    let running = home::Running {
-        pid,
-        began: home::began(pid).unwrap_or_default(),
-        nats: engine.nats(),
-        health: format!("http://{}", engine.health),
-    };
-    home.announce(&running)?;
+    let running = announce(&engine, &home, up.port, last)?;
     if output::json() {
         output::json_line(&running);
     } else {
-        for (name, replica) in engine.services() {
-            output::line(format!("{} {name:<14} {}", paint::good("ready"), paint::faint(replica)));
-        }
-        let ready = format!("ready in {} ms", began.elapsed().as_millis());
-        output::line(format!("{}  {}  {}/metrics", paint::strong(ready), running.nats, running.health));
-        let named =
-            if global.home.is_some() { format!(" --home {}", home.0.display()) } else { String::new() };
-        output::line(paint::faint(format!("in another terminal: codectl apply SPEC --watch{named}")));
-        output::line(paint::faint("Ctrl-C stops the engine; what was deployed goes on running"));
+        say_ready(&engine, &running, began.elapsed());
+        say_how_to_go_on(global, &home);
     }
+    serve(engine, &home, signals).await
+}
+
+/// The folder, once no engine runs there: one that was killed may take a moment to be gone.
+async fn vacant(home: Home) -> Result<Home, Failure> {
+    let Some(running) = home.running_for(home::DYING).await else { return make(home) };
+    Err(Failure::other(format!(
+        "an engine runs already in {} (process {}, {})\n  stop it with codectl down, or take another --home",
+        home.0.display(),
+        running.pid,
+        running.nats
+    )))
+}
+
+/// The home's lock, with this process' name in it.
+async fn take(home: &Home) -> Result<holder::Held, Failure> {
+    let lock = home.lock_within(home::DYING).await?;
+    lock.sign()
+        .map_err(|error| Failure::other(format!("signing {}/engine.lock: {error}", home.0.display())))?;
+    Ok(lock)
+}
+
+async fn start(home: &Home, up: &Up, last: Ports) -> Result<Engine, Failure> {
+    home.end_orphans().await?;
+    let ports = ports(last, up.port)?;
+    let started = Engine::start(&home.0, ports, up.config.as_deref()).await;
+    started.map_err(|failure| home::with_room(&home.0, failure))
+}
+
+/// Writes down where the engine is found, and what of that is elsewhere than before.
+fn announce(engine: &Engine, home: &Home, asked: u16, last: Ports) -> Result<home::Running, Failure> {
+    engine.ports().remember(&home.0)?;
+    let pid = std::process::id() as i32;
+    let running = home::Running {
+        pid,
+        began: holder::began(pid).unwrap_or_default(),
+        nats: engine.nats(),
+        health: format!("http://{}", engine.health),
+        // Whoever names a port knows of it.
+        moved: engine.ports().moved(Ports { nats: if asked == 0 { last.nats } else { 0 }, ..last }),
+    };
+    home.announce(&running)?;
+    Ok(running)
+}
+
+/// What runs, and where.
+fn say_ready(engine: &Engine, running: &home::Running, took: Duration) {
+    for (name, replica) in engine.services() {
+        output::line(format!("{} {name:<14} {}", paint::good("ready"), paint::faint(replica)));
+    }
+    let came = match engine.plane.came {
+        plane::Came::Adopted => ", which served before",
+        plane::Came::Started => "",
+        plane::Came::Replaced => ", which took the ports of the one before",
+    };
+    let serving = &engine.plane.serving;
+    output::line(format!(
+        "{} {:<14} {}",
+        paint::good("ready"),
+        "traffic",
+        paint::faint(format!("{}, process {}{came}", serving.replica, serving.pid))
+    ));
+    let ready = format!("ready in {} ms", took.as_millis());
+    output::line(format!("{}  {}  {}/metrics", paint::strong(ready), running.nats, running.health));
+    say_moved(running);
+}
+
+fn say_moved(running: &home::Running) {
+    running.moved.iter().for_each(|moved| output::line(format!("{} {moved}", paint::warn("note:"))));
+}
+
+fn say_how_to_go_on(global: &Global, home: &Home) {
+    let named = if global.home.is_some() { format!(" --home {}", home.0.display()) } else { String::new() };
+    output::line(paint::faint(format!("in another terminal: codectl apply SPEC --watch{named}")));
+    output::line(paint::faint(
+        "Ctrl-C stops the engine; what was deployed goes on running and stays reachable; codectl down --all ends it all",
+    ));
+}
+
+/// Runs until a signal or until the engine cannot go on, then hands over what it holds; another signal cuts that short.
+async fn serve(mut engine: Engine, home: &Home, mut signals: Signals) -> Result<u8, Failure> {
     let outcome = tokio::select! {
         _ = signals.next() => Ok(0),
         failed = engine.failed() => match failed {
             Failed::Service(why) => Err(Failure::other(why)),
             Failed::Server(why) => {
                 home.withdraw();
+                // Whoever asks /live every second hears why before nobody answers any more.
+                tokio::time::sleep(LAST_WORD).await;
                 return Err(Failure::other(why));
             }
         },
@@ -249,8 +331,8 @@ pub async fn up(global: &Global, up: Up) -> Result<u8, Failure> {
 
 /// What the streams reserve with this configuration.
 pub fn limits(config: Option<&Path>) -> Result<bus::StreamLimits, Failure> {
-    let sources = Sources::read(config).map_err(|error| Failure::invalid(chassis::chain(&error)))?;
-    Ok(load::<orchestrator::Config>(&sources)?.0.nats_limits)
+    let sources = sources::read(config)?;
+    Ok(sources::of::<orchestrator::Config>(&sources)?.0.nats_limits)
 }
 
 /// The folder with its whole path, so that it means the same to every process.
@@ -260,18 +342,18 @@ fn make(home: Home) -> Result<Home, Failure> {
     made.map(Home).map_err(failed)
 }
 
-/// The port that was asked for, else the one the last engine here had if it is free: clients find it again.
-fn port(home: &Home, asked: u16) -> Result<u16, Failure> {
-    let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port));
-    if asked != 0 {
-        return is_free(asked).map(|_| asked).map_err(|error| {
-            Failure::other(format!(
-                "port {asked} of 127.0.0.1: {error}\n  take another with --port, or 0 for a free one"
-            ))
-        });
+/// The port that was asked for, else those that the last engine here had if they are free: clients find it again.
+fn ports(last: Ports, asked: u16) -> Result<Ports, Failure> {
+    let free = last.still_free();
+    if asked == 0 {
+        return Ok(free);
     }
-    let last = home.last().and_then(|last| last.nats.rsplit(':').next()?.parse().ok());
-    Ok(last.filter(|port| is_free(*port).is_ok()).unwrap_or(0))
+    home::is_free(asked).map_err(|error| {
+        Failure::other(format!(
+            "port {asked} of 127.0.0.1: {error}\n  take another with --port, or 0 for a free one"
+        ))
+    })?;
+    Ok(Ports { nats: asked, ..free })
 }
 
 /// Starts the same in the background and waits until it is ready.
@@ -279,7 +361,7 @@ async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
     use std::os::unix::process::CommandExt;
     let failed = |error: std::io::Error| Failure::other(format!("starting the engine: {error}"));
     let place = home.0.join("engine.log");
-    let (log, before) = continue_log(&place).map_err(failed)?;
+    let (log, before) = log::go_on(&place).map_err(failed)?;
     let mut command = std::process::Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["up", "--port", &up.port.to_string(), "--home"]).arg(&home.0);
     if let Some(config) = &up.config {
@@ -299,89 +381,18 @@ async fn detach(home: &Home, up: &Up) -> Result<u8, Failure> {
                 output::document(&running);
             } else {
                 output::line(format!("{}  {}  process {}", paint::good("ready"), running.nats, running.pid));
+                say_moved(&running);
                 output::line(paint::faint(format!("log: {}; stop it with codectl down", place.display())));
             }
             return Ok(0);
         }
         if let Some(status) = child.try_wait().map_err(failed)? {
-            return Err(Failure::other(format!("the engine ended with {status}; {}", said(&place, before))));
+            return Err(Failure::other(format!(
+                "the engine ended with {status}; {}",
+                log::said(&place, before)
+            )));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Err(Failure::other(format!("the engine was not ready within 30 s; see {}", place.display())))
-}
-
-/// The log to go on with and how much is in it. What an engine before wrote, perhaps why it crashed, stays.
-fn continue_log(place: &Path) -> std::io::Result<(fs::File, u64)> {
-    if fs::metadata(place).is_ok_and(|log| log.len() > LOG_BYTES) {
-        fs::rename(place, place.with_extension("log.1"))?;
-    }
-    let log = fs::OpenOptions::new().create(true).append(true).open(place)?;
-    let before = log.metadata()?.len();
-    Ok((log, before))
-}
-
-/// The last that was written to a log after a place, for an error.
-fn said(place: &Path, before: u64) -> String {
-    let text = fs::read(place).unwrap_or_default();
-    let new = text.get(usize::try_from(before).unwrap_or(usize::MAX)..).unwrap_or_default();
-    let new = String::from_utf8_lossy(new);
-    let lines: Vec<&str> = new.lines().filter(|line| !line.trim().is_empty()).collect();
-    if lines.is_empty() {
-        let room = place.parent().and_then(|home| home::room(home).ok());
-        let room = room.map_or_else(String::new, |room| format!("; its disk has {} MiB free", room >> 20));
-        return format!("it wrote nothing to {}{room}", place.display());
-    }
-    let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
-    format!("the end of {}:\n  {last}", place.display())
-}
-
-/// `codectl down`
-pub async fn down(global: &Global, down: &Down) -> Result<u8, Failure> {
-    let home = Home::of(global);
-    let running = home.process();
-    if let Some((number, began)) = running {
-        let pid = nix::unistd::Pid::from_raw(number);
-        let failed = |error: nix::errno::Errno| Failure::other(format!("stopping process {pid}: {error}"));
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).map_err(failed)?;
-        let asked = tokio::time::Instant::now();
-        while home::began(number) == Some(began) {
-            if asked.elapsed() > STOP {
-                return Err(Failure::other(format!(
-                    "process {pid} has not ended within {} s; look at its log, or end it with kill -9 {pid}",
-                    STOP.as_secs()
-                )));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    } else if home.0.exists() {
-        // An engine that was killed leaves its NATS server behind. With the lock nobody else's can be meant.
-        let _lock = home.lock_within(home::DYING).await?;
-        home.end_orphans().await?;
-        home.withdraw();
-    }
-    let instances = if down.instances { Some(stop_instances(&home.0.join("agents")).await?) } else { None };
-    if output::json() {
-        output::document(&serde_json::json!({"stopped": running.is_some(), "instances": instances}));
-        return Ok(0);
-    }
-    match &running {
-        Some((pid, _)) => output::line(format!("{} the engine, process {pid}", paint::good("stopped"))),
-        None => output::line(format!("no engine runs in {}", home.0.display())),
-    }
-    if let Some(instances) = instances {
-        output::line(format!("{} {instances} instances", paint::good("stopped")));
-    }
-    Ok(0)
-}
-
-/// Stops whatever the process platform started in this home: after the engine is gone nobody else writes there.
-pub async fn stop_instances(agents: &Path) -> Result<usize, Failure> {
-    let folder = agents.join("process");
-    if !folder.exists() {
-        return Ok(0);
-    }
-    let failed = |error: platform::Error| Failure::other(chassis::chain(&error));
-    let processes = ProcessPlatform::new(process::Settings::new(folder)).map_err(failed)?;
-    processes.stop_all(Duration::from_secs(5)).await.map_err(failed)
 }

@@ -1,5 +1,6 @@
 //! Why a command did not do what was asked, and the exit status that says so.
 
+use client::Error;
 use model::{Code, Fault, fault::Complaint};
 
 /// Why.
@@ -26,11 +27,6 @@ impl Failure {
         Failure { status: 2, ..Failure::other(text) }
     }
 
-    /// Exit status 3.
-    pub fn unreachable(text: impl Into<String>) -> Failure {
-        Failure { status: 3, ..Failure::other(text) }
-    }
-
     /// Names the document.
     pub fn in_file(self, file: &std::path::Path) -> Failure {
         Failure { file: Some(file.display().to_string()), ..self }
@@ -48,8 +44,29 @@ impl From<Fault> for Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let hint = match &error {
+            Error::Unreachable { .. } => "\n  start one with `codectl up`, or name it with --nats or --home",
+            Error::Unserved { .. } => "\n  is it still starting? see `codectl up` and its log",
+            Error::Silent { .. } => "\n  look with codectl list, or wait longer with --timeout",
+            Error::NoneUnderWay => "; codectl list shows those that ended",
+            Error::NoDeployment => "; make one with codectl apply FILE",
+            Error::NoSpec(_) | Error::Bus(_) => "",
+        };
+        let fault = Fault::from(error);
+        Failure::from(Fault { message: fault.message + hint, ..fault })
+    }
+}
+
 impl From<bus::Error> for Failure {
     fn from(error: bus::Error) -> Failure {
         Failure::from(Fault::from(error))
+    }
+}
+
+impl From<bus::Failure> for Failure {
+    fn from(failure: bus::Failure) -> Failure {
+        Failure::from(Fault::from(failure))
     }
 }

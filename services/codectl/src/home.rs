@@ -1,15 +1,20 @@
 //! Where `codectl up` keeps its data, and how other commands find the engine it started.
 
+pub mod log;
+mod ports;
+
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use ground::file::{self, Access};
+use bus::Access;
+use ground::{
+    file,
+    holder::{self, Held, began},
+};
 use nix::{
-    fcntl::{Flock, FlockArg},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -17,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{cli::Global, failure::Failure};
+
+pub use ports::{Ports, is_free};
 
 /// How long a killed engine may take until it is gone.
 pub const DYING: Duration = Duration::from_secs(3);
@@ -42,6 +49,9 @@ pub struct Running {
     pub nats: String,
     /// Where `/ready` and `/metrics` are.
     pub health: String,
+    /// What is found elsewhere than before, for people.
+    #[serde(default)]
+    pub moved: Vec<String>,
 }
 
 impl Home {
@@ -49,6 +59,26 @@ impl Home {
     pub fn of(global: &Global) -> Home {
         let user = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("."));
         Home(global.home.clone().unwrap_or_else(|| user().join(".code")))
+    }
+
+    /// The keys of the users of its NATS server.
+    pub fn access(&self) -> Access {
+        Access::of(self.0.join("access"))
+    }
+
+    /// Has the NATS server of the engine here, if one runs, know whom the keys say.
+    pub fn tell_server(&self) -> Result<(), Failure> {
+        let failed = |error: bus::Error| Failure::other(chassis::chain(&error));
+        let nats = self.nats();
+        let users = self.access().users().map_err(failed)?;
+        bus::access::write_configuration(&users, &bus::server::access_file(&nats)).map_err(failed)?;
+        let running = servers_of(&nats.join("nats.conf"));
+        running.into_iter().try_for_each(|pid| bus::server::reload(pid.as_raw()).map_err(failed))
+    }
+
+    /// Where its NATS server has its data.
+    pub fn nats(&self) -> PathBuf {
+        self.0.join("nats")
     }
 
     fn file(&self) -> PathBuf {
@@ -82,10 +112,11 @@ impl Home {
         if let Some(running) = self.running() {
             return Some((running.pid, running.began));
         }
-        let text = fs::read_to_string(self.0.join("engine.lock")).ok()?;
-        let (pid, start) = text.trim().split_once(' ')?;
-        let (pid, start) = (pid.parse().ok()?, start.parse().ok()?);
-        (began(pid) == Some(start)).then_some((pid, start))
+        holder::holder(&self.lock_file()).map(|who| (who.pid, who.began))
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.0.join("engine.lock")
     }
 
     /// Says that an engine runs here.
@@ -94,7 +125,7 @@ impl Home {
         let mut text =
             serde_json::to_vec_pretty(running).map_err(|error| Failure::other(error.to_string()))?;
         text.push(b'\n');
-        file::replace(&self.file(), &text, Access::Everyone).map(drop).map_err(failed)
+        file::replace(&self.file(), &text, file::Access::Everyone).map(drop).map_err(failed)
     }
 
     /// Says that none does any more.
@@ -104,12 +135,11 @@ impl Home {
 
     /// Keeps every other engine out of this folder for as long as the lock lives, also one that starts at the same
     /// moment. The kernel lets go of it when the process ends, however it ends.
-    pub fn lock(&self) -> Result<Flock<fs::File>, Failure> {
-        let place = self.0.join("engine.lock");
-        // Not emptied: another engine may have signed it.
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&place);
-        let file = file.map_err(|error| Failure::other(format!("making {}: {error}", place.display())))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+    pub fn lock(&self) -> Result<Held, Failure> {
+        let place = self.lock_file();
+        let held = holder::hold(&place)
+            .map_err(|error| Failure::other(format!("making {}: {error}", place.display())))?;
+        held.ok_or_else(|| {
             Failure::other(format!(
                 "another engine runs or starts in {}; stop it with codectl down",
                 self.0.display()
@@ -118,7 +148,7 @@ impl Home {
     }
 
     /// The lock, within a time in which an engine that was killed is gone.
-    pub async fn lock_within(&self, time: Duration) -> Result<Flock<fs::File>, Failure> {
+    pub async fn lock_within(&self, time: Duration) -> Result<Held, Failure> {
         let until = Instant::now() + time;
         loop {
             match self.lock() {
@@ -128,18 +158,10 @@ impl Home {
         }
     }
 
-    /// Writes into the lock which process is the engine, so that it is found also before it is ready.
-    pub fn sign(&self, mut lock: &fs::File) -> Result<(), Failure> {
-        let pid = std::process::id().cast_signed();
-        let text = format!("{pid} {}\n", began(pid).unwrap_or_default());
-        let signed = lock.set_len(0).and_then(|()| lock.write_all(text.as_bytes()));
-        signed.map_err(|error| Failure::other(format!("signing {}/engine.lock: {error}", self.0.display())))
-    }
-
     /// Ends a NATS server that an engine left behind when it was killed: two servers on the same data would ruin it.
     /// Returns when none is left, or an error after 10 s.
     pub async fn end_orphans(&self) -> Result<(), Failure> {
-        let conf = self.0.join("nats/nats.conf");
+        let conf = self.nats().join("nats.conf");
         for attempt in 0..200 {
             let orphans = servers_of(&conf);
             if orphans.is_empty() {
@@ -190,13 +212,20 @@ pub fn check_room(home: &Path, limits: &bus::StreamLimits) -> Result<(), Failure
     )))
 }
 
-/// When a process began, in clock ticks since the machine started; none when it does not run (a zombie does not).
-pub fn began(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in brackets and may hold anything; fields are counted behind it.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+/// A failure that names the disk too when next to nothing is free on it: whatever failed there did so for want of room.
+pub fn with_room(home: &Path, failure: Failure) -> Failure {
+    match room(home) {
+        Ok(free) if free < LEAST => Failure {
+            text: format!(
+                "{}\n  the disk of {} has {} MiB free: make room",
+                failure.text,
+                home.display(),
+                free >> 20
+            ),
+            ..failure
+        },
+        _ => failure,
+    }
 }
 
 /// The processes `nats-server -c <conf>`.
@@ -229,8 +258,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home(folder.path().to_owned());
         let me = std::process::id() as i32;
-        let mut running =
-            Running { pid: me, began: began(me).unwrap(), nats: String::new(), health: String::new() };
+        let mut running = Running {
+            pid: me,
+            began: began(me).unwrap(),
+            nats: String::new(),
+            health: String::new(),
+            moved: Vec::new(),
+        };
 
         home.announce(&running).unwrap();
         assert!(home.running().is_some());

@@ -1,18 +1,21 @@
-//! The operator's command line, and the whole engine in one process.
+//! The operator's command line, the whole engine in one process, and its data plane in another.
 //!
 //! It asks the engine through the same calls as any other client and never writes a journal, a route or a platform
 //! itself. The only crate that links several services: `codectl up` starts them through the `start` that their own
 //! `main.rs` calls.
 
 mod cli;
-mod client;
 mod commands;
+mod connect;
 mod demo;
 mod doctor;
 mod engine;
 mod failure;
 mod home;
 mod output;
+mod plane;
+mod sources;
+mod ssh;
 
 use std::process::ExitCode;
 
@@ -23,6 +26,9 @@ use failure::Failure;
 
 /// Does what the arguments say; the exit status is documented in `codectl --help`.
 pub fn main() -> ExitCode {
+    if agents::output::serve_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -52,6 +58,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Up(up) => engine::up(global, up).await,
         Command::Down(down) => engine::down(global, &down).await,
+        Command::Plane(asked) => plane::serve(global, asked).await,
         Command::Demo(demo) => demo::run(global, &demo).await,
         Command::Plan(file) => commands::plan::plan(global, &file).await,
         Command::Apply(apply) => commands::apply::apply(global, apply).await,
@@ -67,7 +74,9 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Abort(abort) => commands::act::abort(global, abort).await,
         Command::Retry(retry) => commands::act::retry(global, retry).await,
         Command::Rollback(rollback) => commands::apply::rollback(global, rollback).await,
-        Command::Approve(approve) => commands::act::approve(global, approve).await,
+        Command::Approve(approve) => commands::approve::approve(global, approve).await,
+        Command::Deny(deny) => commands::approve::deny(global, deny).await,
+        Command::Approvals(which) => commands::approve::show(global, which).await,
         Command::Lock(lock) => commands::target::lock(global, lock).await,
         Command::Target(holdings) => commands::target::holdings(global, holdings).await,
         Command::Diff(file) => commands::plan::diff(global, &file).await,
@@ -78,6 +87,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Validate(file) => commands::local::validate(&file),
         Command::Schema => commands::local::schema(),
         Command::Import(import) => commands::local::import(import),
+        Command::Access(access) => commands::access::access(global, access).await,
         Command::Audit(audit) => commands::audit::audit(global, audit).await,
         Command::Completions { shell } => commands::local::completions(shell),
         Command::Doctor => doctor::doctor(global).await,

@@ -1,9 +1,12 @@
 //! Everything that is printed: text with colour for people, JSON for programs.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where a command line prints")]
 
+mod clean;
+mod names;
 pub mod paint;
 pub mod screen;
 pub mod steps;
+pub mod table;
 
 use std::{
     io::IsTerminal,
@@ -17,6 +20,8 @@ use crate::{
     cli::{Color, Global, Output},
     failure::Failure,
 };
+
+pub use names::{know, named};
 
 static COLOUR: AtomicBool = AtomicBool::new(false);
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -52,11 +57,25 @@ pub fn now() -> model::Timestamp {
     chassis::Clock::system().now()
 }
 
-/// One line, or several.
+/// One line for people, after an empty one when it begins with an end of line. Whatever it quotes stays within the line.
 pub fn line(text: impl AsRef<str>) {
+    write_line(&on_one_line(text.as_ref()));
+}
+
+/// What [`line`] prints.
+pub fn on_one_line(text: &str) -> String {
+    let named = named(text);
+    let (gap, text) = match named.strip_prefix('\n') {
+        Some(text) => ("\n", text),
+        None => ("", &*named),
+    };
+    format!("{gap}{}", clean::one_line(text))
+}
+
+fn write_line(text: &str) {
     use std::io::Write;
     // A reader that went away (`| head`) is no reason to fail.
-    let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// Text as it is, without a line end.
@@ -69,18 +88,32 @@ pub fn raw(text: impl AsRef<str>) {
 
 /// One JSON document.
 pub fn document<T: Serialize>(value: &T) {
-    line(serde_json::to_string_pretty(value).unwrap_or_default());
+    write_line(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
 /// One JSON document on one line.
 pub fn json_line<T: Serialize>(value: &T) {
-    line(serde_json::to_string(value).unwrap_or_default());
+    write_line(&serde_json::to_string(value).unwrap_or_default());
 }
 
-/// A remark beside the result, on standard error.
-pub fn note(text: impl AsRef<str>) {
+/// Text that is signed: a remark in which nothing is called by another name.
+pub fn exact(text: impl AsRef<str>) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
+}
+
+/// A remark beside the result, on standard error. Of several lines all but the first are indented.
+pub fn note(text: impl AsRef<str>) {
+    use std::io::Write;
+    let text = named(text.as_ref());
+    let lines: Vec<&str> = text.split('\n').collect();
+    let indented = |line: &&str| line.is_empty() || line.starts_with(' ');
+    let rest = lines
+        .iter()
+        .skip(1)
+        .map(|line| if indented(line) { (*line).to_owned() } else { format!("  {line}") });
+    let text: Vec<String> = lines.iter().take(1).map(|first| (*first).to_owned()).chain(rest).collect();
+    let _ = writeln!(std::io::stderr().lock(), "{}", clean::clean(&text.join("\n")));
 }
 
 /// Prints what is wrong with the arguments. They could not be read, so whether JSON is wanted is looked up in them.

@@ -2,10 +2,11 @@
 
 use chassis::config::{Config, complaint};
 use model::fault::Complaint;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[consensus]`, `CODE_CONSENSUS_*`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConsensusConfig {
     /// Threads that compute, apart from those that speak to the bus. 0 to 1024. Default 0: one per core.

@@ -23,6 +23,7 @@ use model::{
 use opinion::{Facts, Records, Risk};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -47,6 +48,8 @@ pub struct How {
     pub failed_gates: Vec<String>,
     /// Wait for everyone, even for those who cannot change the action.
     pub for_all: bool,
+    /// Cancelled when nobody wants the answer any more: who has not answered by then is not waited for.
+    pub unwanted: CancellationToken,
 }
 
 /// A consultation and the digest it is stored under.
@@ -196,7 +199,7 @@ impl One {
         let asked_at = self.asking.clock.now();
         // Another copy of this service may be asked the same: both ask, one of the opinions is recorded.
         let event = ConsultationEvent::Asked {
-            caller: self.asked.question.caller.clone(),
+            caller: self.asked.caller.clone(),
             text: beginning(&self.asked.question.text, TEXT),
             question: self.asked.digest.clone(),
             panel: panel.ids(),
@@ -219,8 +222,8 @@ impl One {
 
     /// What was recorded under the id, if it is this question's.
     async fn recorded(&self, story: &Story) -> Result<Option<Formed>, Error> {
-        let Some((_, _, digest)) = &story.asked else { return Ok(None) };
-        if *digest != self.asked.digest {
+        let Some(opening) = &story.asked else { return Ok(None) };
+        if opening.question != self.asked.digest {
             return Err(Error::AnotherQuestion(self.asked.id.to_string()));
         }
         let Some(digest) = story.line.as_ref().and_then(|line| line.consultation.clone()) else {
@@ -244,6 +247,7 @@ impl One {
         let opinion = asking.weigh(&ballots, &basis).await;
         let consultation = Consultation {
             question: self.asked.question.clone(),
+            caller: self.asked.caller.clone(),
             asked_at,
             cost_micro_usd: ballots.iter().map(|ballot| ballot.usage.cost_micro_usd).sum(),
             ballots,
@@ -255,7 +259,7 @@ impl One {
         let consultation = stored.consultation;
         let line = ConsultationLine {
             question: id.clone(),
-            caller: consultation.question.caller.clone(),
+            caller: consultation.caller.clone(),
             text: beginning(&consultation.question.text, TEXT),
             at: asked_at,
             action: Some(consultation.opinion.action),

@@ -6,10 +6,11 @@ use chassis::config::Config;
 use ground::Ranges;
 use model::{Span, Token, fault::Complaint};
 use opinion::Policy;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[experts]`, `CODE_EXPERTS_*`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExpertsConfig {
     /// A file with providers, models, prices, budgets and hedging, such as `examples/experts.toml`. None: rules only.
@@ -36,7 +37,7 @@ pub struct ExpertsConfig {
 }
 
 /// When the rule-based experts serve.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
     /// When nobody else is on the panel.
@@ -49,7 +50,7 @@ pub enum When {
 }
 
 /// An expert that is a program behind a door on the bus.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlugIn {
     /// Its name, and the last token of the subject it answers on.

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bus::{Attempt, Meta, subjects};
+use bus::{Attempt, Meta, Teller, subjects};
 use chassis::Service;
+use futures::StreamExt;
 use model::{
-    Digest, Event, Fault, Timestamp, Token,
+    Code, Digest, Event, Fault, Principal, Timestamp, Token,
     deployment::Cause,
     expert::{
         AdviceJob, AdviceReport, AnswerStatus, Ballot, BreakerView, Consultation, ConsultationEvent,
-        ConsultationReply, ConsultationRequest, ConsultationsReply, ConsultationsRequest, ExpertId,
-        ExpertView, ExpertsReply, ExpertsRequest, Matter, PlanAdvice, Question, ReplayReply, Stance,
-        TestReply, TestRequest, TestResult, Trouble, Usage,
+        ConsultationProgress, ConsultationReply, ConsultationRequest, ConsultationsReply,
+        ConsultationsRequest, ExpertId, ExpertView, ExpertsReply, ExpertsRequest, Matter, PlanAdvice,
+        Question, ReplayReply, Stance, TestReply, TestRequest, TestResult, TestVote, Trouble,
     },
     view::Summary,
 };
@@ -41,8 +42,6 @@ pub type Ctx = Arc<Asking>;
 const WAY_BACK: Duration = Duration::from_millis(1500);
 /// Why a rule that approves the bad plan passes its test.
 const ONE_SIDE: &str = "reads one side of a plan, and the bad plan is not bad there";
-/// Who pays when nobody says.
-const NOBODY: &str = "nobody";
 
 /// Opens whoever can be asked.
 pub fn open(service: &Service<ExpertsConfig>) -> Result<Ctx, Error> {
@@ -63,48 +62,52 @@ pub fn open(service: &Service<ExpertsConfig>) -> Result<Ctx, Error> {
 }
 
 /// Asks a question, or gives what is recorded under its id.
-pub async fn on_ask(ctx: Ctx, mut question: Question, meta: Meta) -> Result<Consultation, Fault> {
-    if question.caller.is_empty() {
-        question.caller = if meta.sender.is_empty() { NOBODY.to_owned() } else { meta.sender.clone() };
-    }
-    let asked = checked(&ctx, question, meta.deadline)?;
+pub async fn on_ask(ctx: Ctx, question: Question, meta: Meta) -> Result<Consultation, Fault> {
+    let asked = checked(&ctx, question, meta.principal, meta.deadline)?;
     Ok(consult(&ctx, asked, How::default()).await?.0)
 }
 
 /// Asks about a plan that is only looked at.
 pub async fn on_advise_now(ctx: Ctx, matter: Matter, meta: Meta) -> Result<PlanAdvice, Fault> {
-    advise(&ctx, &matter, meta.deadline).await
+    advise(&ctx, &matter, &meta).await
 }
 
 /// Asks about a deployment's plan and tells the orchestrator. Safe to repeat: the question has the deployment's id.
-pub async fn on_advise(ctx: Ctx, job: AdviceJob, _: Meta) -> Result<(), Fault> {
+pub async fn on_advise(ctx: Ctx, job: AdviceJob, meta: Meta) -> Result<(), Fault> {
     if job.matter.until <= ctx.clock.now() {
         tracing::info!(deployment = %job.deployment, "nobody waits for this advice any more");
         return Ok(());
     }
-    let advice = advise(&ctx, &job.matter, None).await?;
+    let advice = advise(&ctx, &job.matter, &meta).await?;
     let (deployment, plan) = (job.deployment, job.matter.plan.digest());
     let message_id = format!("advice-{deployment}-{}", plan.short());
     let report = AdviceReport { deployment, plan, advice };
     ctx.bus.send(&subjects::orchestrator::ADVICE, None, &report, &message_id).await.map_err(Fault::from)
 }
 
-async fn advise(ctx: &Ctx, matter: &Matter, deadline: Option<Instant>) -> Result<PlanAdvice, Fault> {
+async fn advise(ctx: &Ctx, matter: &Matter, meta: &Meta) -> Result<PlanAdvice, Fault> {
     let left = matter.until.since(ctx.clock.now()).saturating_sub(WAY_BACK);
     let within = left.min(ctx.config.deadline.0).max(Duration::from_millis(100));
     let question = matter::question(matter, within.as_millis() as u64, ctx.config.evidence_bytes);
     let how = How {
         risk: matter::risk(matter.spec.environment.as_str()),
         failed_gates: matter::failed_gates(matter),
-        for_all: false,
+        ..How::default()
     };
-    let asked = checked(ctx, question, deadline)?;
+    // Only the engine asks on behalf of somebody else.
+    let caller = if meta.principal.is_engine() { &matter.caller } else { &meta.principal };
+    let asked = checked(ctx, question, caller.clone(), meta.deadline)?;
     let (consultation, stored) = consult(ctx, asked, how).await?;
     Ok(matter::advice(&consultation, stored, matter.question.clone()))
 }
 
 /// The question as it can be asked, with no more time than its asker has.
-fn checked(ctx: &Ctx, mut question: Question, deadline: Option<Instant>) -> Result<Asked, Error> {
+fn checked(
+    ctx: &Ctx,
+    mut question: Question,
+    caller: Principal,
+    deadline: Option<Instant>,
+) -> Result<Asked, Error> {
     let configured = ctx.config.deadline.0.as_millis() as u64;
     if question.deadline_ms == 0 {
         question.deadline_ms = configured;
@@ -113,7 +116,7 @@ fn checked(ctx: &Ctx, mut question: Question, deadline: Option<Instant>) -> Resu
         let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(WAY_BACK);
         question.deadline_ms = question.deadline_ms.min((left.as_millis() as u64).max(100));
     }
-    check(question, new_id("que")?, configured, ctx.config.evidence_bytes).map_err(Error::Question)
+    check(question, caller, new_id("que")?, configured, ctx.config.evidence_bytes).map_err(Error::Question)
 }
 
 async fn consult(ctx: &Ctx, asked: Asked, how: How) -> Result<Formed, Fault> {
@@ -193,7 +196,12 @@ fn worth(records: &Records, expert: &ExpertId) -> (u32, Option<f64>) {
 }
 
 /// Has every expert, or one, judge a good and a bad plan.
-pub async fn on_test(ctx: Ctx, request: TestRequest, meta: Meta) -> Result<TestReply, Fault> {
+pub async fn on_test(
+    ctx: Ctx,
+    request: TestRequest,
+    meta: Meta,
+    teller: Teller<ConsultationProgress>,
+) -> Result<TestReply, Fault> {
     let everyone = ctx.everyone.all();
     let can_be_asked = |(expert, _, _): &&(ExpertId, String, String)| {
         !ctx.everyone.circle.missing().contains_key(&expert.name)
@@ -204,48 +212,59 @@ pub async fn on_test(ctx: Ctx, request: TestRequest, meta: Meta) -> Result<TestR
     };
     let run = new_id("test")?;
     let deadline = ctx.config.deadline.0.as_millis() as u64;
-    let ask = |name: &str, question: fn(&Token, &str, u64) -> Question| {
+    let mut said = ctx.bus.listen(&subjects::experts::PROGRESS, None).await?;
+    let ask = |name: &str, question: fn(&Token, u64) -> Question| {
         let id: Token = format!("{run}-{name}").parse().map_err(bus::Error::from)?;
-        let question = Question { panel: panel.clone(), ..question(&id, &request.caller, deadline) };
-        Ok::<_, Fault>(checked(&ctx, question, meta.deadline)?)
+        let question = Question { panel: panel.clone(), ..question(&id, deadline) };
+        Ok::<_, Fault>(checked(&ctx, question, meta.principal.clone(), meta.deadline)?)
     };
-    let how = How { for_all: true, ..How::default() };
-    let (good, bad) = tokio::try_join!(
-        consult(&ctx, ask("good", decoy::good)?, how.clone()),
-        consult(&ctx, ask("bad", decoy::bad)?, how)
-    )?;
+    let how = How { for_all: true, unwanted: teller.stopped(), ..How::default() };
+    let (good, bad) = (ask("good", decoy::good)?, ask("bad", decoy::bad)?);
+    let asking =
+        async { tokio::try_join!(consult(&ctx, good, how.clone()), consult(&ctx, bad, how.clone())) };
+    let telling = async {
+        while let Some(step) = said.next().await {
+            if step.id.strip_prefix(run.as_str()).is_some_and(|rest| rest.starts_with('-')) {
+                teller.tell(&step.message).await;
+            }
+        }
+    };
+    let (good, bad) = tokio::select! {
+        biased;
+        formed = asking => formed?,
+        () = telling => return Err(Fault::new(Code::Unavailable, "the connection is closed")),
+    };
     let results = good.0.ballots.iter().map(|ballot| result(ballot, &bad.0.ballots)).collect();
     Ok(TestReply { results })
 }
 
 fn result(good: &Ballot, all_bad: &[Ballot]) -> TestResult {
     let bad = all_bad.iter().find(|ballot| ballot.expert.name == good.expert.name);
-    let said = |ballot: &Ballot| {
-        let stance = ballot.answer.as_ref().map(|answer| answer.verdict);
-        (ballot.status, stance, ballot.reason.clone())
+    let said = |ballot: &Ballot| TestVote {
+        status: ballot.status,
+        stance: ballot.answer.as_ref().map(|answer| answer.verdict),
+        reason: ballot.reason.clone(),
     };
-    let nothing = || (AnswerStatus::ProviderError, None, "not asked".to_owned());
+    let nothing = || {
+        let (status, reason) = (AnswerStatus::ProviderError, "not asked".to_owned());
+        TestVote { status, stance: None, reason }
+    };
     let usage = |ballot: &Ballot| ballot.usage;
     let (one, other) = (usage(good), bad.map(usage).unwrap_or_default());
     let (good_said, mut bad_said) = (said(good), bad.map_or_else(nothing, said));
-    let holds_back = matches!(bad_said.1, Some(Stance::Reject | Stance::NeedsChange));
+    let holds_back = matches!(bad_said.stance, Some(Stance::Reject | Stance::NeedsChange));
     // Who counts the cost finds nothing wrong with a plan that saves: only a wrong answer to the good one is a failure.
     let sees_only_one_side = Rule::of(&good.expert).is_some();
-    if sees_only_one_side && bad_said.1 == Some(Stance::Approve) {
-        bad_said.2 = ONE_SIDE.to_owned();
+    if sees_only_one_side && bad_said.stance == Some(Stance::Approve) {
+        bad_said.reason = ONE_SIDE.to_owned();
     }
     TestResult {
         expert: good.expert.clone(),
-        passed: good_said.1 == Some(Stance::Approve) && (holds_back || sees_only_one_side),
+        passed: good_said.stance == Some(Stance::Approve) && (holds_back || sees_only_one_side),
         good: good_said,
         bad: bad_said,
         took_ms: good.took_ms.max(bad.map_or(0, |ballot| ballot.took_ms)),
-        usage: Usage {
-            input_tokens: one.input_tokens + other.input_tokens,
-            cached_tokens: one.cached_tokens + other.cached_tokens,
-            output_tokens: one.output_tokens + other.output_tokens,
-            cost_micro_usd: one.cost_micro_usd + other.cost_micro_usd,
-        },
+        usage: one + other,
     }
 }
 

@@ -38,7 +38,7 @@ pub async fn start(service: Service<ExpertsConfig>) -> Result<(), Error> {
     service.answer_at_once(&ASK, at_once, ctx.clone(), handlers::on_ask).await?;
     service.answer_at_once(&ADVISE_NOW, at_once, ctx.clone(), handlers::on_advise_now).await?;
     service.answer(&LIST, ctx.clone(), handlers::on_list).await?;
-    service.answer(&TEST, ctx.clone(), handlers::on_test).await?;
+    service.serve(&TEST, at_once, ctx.clone(), handlers::on_test).await?;
     service.answer(&HISTORY, ctx.clone(), handlers::on_history).await?;
     service.answer(&SHOW, ctx.clone(), handlers::on_show).await?;
     service.answer(&REPLAY, ctx, handlers::on_replay).await?;

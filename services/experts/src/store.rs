@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bus::{Aggregate, AppendError, Attempt, BucketHandle, Bus, Change, subjects};
 use model::{
-    Digest, Record, Timestamp, Token, Verdict,
+    Digest, Principal, Record, Timestamp, Token, Verdict,
     expert::{Ballot, Consultation, ConsultationEvent, ConsultationLine, ExpertId},
 };
 use opinion::{Facts, Policy, Records, State};
@@ -44,8 +44,8 @@ pub struct Story {
     version: u64,
     /// When it was asked.
     pub at: Timestamp,
-    /// Who asked, the beginning of the text, the digest of the question.
-    pub asked: Option<(String, String, Digest)>,
+    /// What was asked; none when it never was.
+    pub asked: Option<Opening>,
     /// The opinion in short.
     pub line: Option<ConsultationLine>,
     /// Answers that came later.
@@ -239,6 +239,17 @@ fn stored(id: &str, source: serde_json::Error) -> Error {
     Error::Stored { id: id.to_owned(), source }
 }
 
+/// How a consultation began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    /// Who asked.
+    pub caller: Principal,
+    /// The beginning of the question.
+    pub text: String,
+    /// The digest of the question.
+    pub question: Digest,
+}
+
 impl bus::State for Story {
     type Event = ConsultationEvent;
     type Bad = std::convert::Infallible;
@@ -258,7 +269,8 @@ impl bus::State for Story {
             match event {
                 ConsultationEvent::Asked { caller, text, question, .. } => {
                     self.at = record.at;
-                    self.asked = Some((caller.clone(), text.clone(), question.clone()));
+                    let (caller, text, question) = (caller.clone(), text.clone(), question.clone());
+                    self.asked = Some(Opening { caller, text, question });
                 }
                 ConsultationEvent::Formed { line } => self.line = Some((**line).clone()),
                 ConsultationEvent::Late { ballot } => self.late.push((**ballot).clone()),
@@ -273,7 +285,7 @@ impl bus::State for Story {
 impl Story {
     /// In one line; none when it was never asked.
     pub fn line(&self, id: &Token) -> Option<ConsultationLine> {
-        let (caller, text, _) = self.asked.clone()?;
+        let Opening { caller, text, .. } = self.asked.clone()?;
         let open = || ConsultationLine {
             question: id.clone(),
             caller,

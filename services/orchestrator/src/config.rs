@@ -1,12 +1,15 @@
 //! Settings of the orchestrator.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use chassis::config::Config;
 use ground::Ranges;
-use model::{Span, fault::Complaint, spec::GateMode};
+use model::{Span, approval::Clause, fault::Complaint, spec::GateMode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[orchestrator]`, `CODE_ORCHESTRATOR_*`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OrchestratorConfig {
     /// How often it says that it lives. 10 ms to 5 s. Default 500 ms.
@@ -31,6 +34,49 @@ pub struct OrchestratorConfig {
     pub audited: bool,
     /// How many answers of experts are journalled side by side. 1 to 4096. Default 256.
     pub concurrency: usize,
+    /// Whose signatures approve what.
+    pub approvals: ApprovalSettings,
+}
+
+/// `[orchestrator.approvals]`: who approves, by signing. Without `signers` whoever says a name approves, unauthenticated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApprovalSettings {
+    /// OpenSSH's file `allowed_signers`: who may approve, and by which keys. Read again when it changes. Default none:
+    /// approvals are not signed.
+    pub signers: Option<PathBuf>,
+    /// Names for several people of the file, meant by `group:NAME`.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// What every deployment needs, beside what its spec asks for. At most 32.
+    pub require: Vec<Requirement>,
+    /// How long an approval counts, at most. 1 min to 7 days. Default 24 h.
+    pub lasts: Span,
+    /// A hardware key must have asked for its PIN or a finger. Default false: it must have been touched.
+    pub verified: bool,
+}
+
+/// Approvals that every deployment to an environment needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Requirement {
+    /// Only of this environment. Default: of all.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// All of them have to hold, by different people: `count` of the people and groups in `of` (empty: anyone in the file),
+    /// always or `when = "secrets_touched"`.
+    pub all: Vec<Clause>,
+}
+
+impl Default for ApprovalSettings {
+    fn default() -> Self {
+        ApprovalSettings {
+            signers: None,
+            groups: BTreeMap::new(),
+            require: Vec::new(),
+            lasts: Span::seconds(24 * 3600),
+            verified: false,
+        }
+    }
 }
 
 impl Default for OrchestratorConfig {
@@ -45,6 +91,7 @@ impl Default for OrchestratorConfig {
             advice: Span::seconds(60),
             audited: false,
             concurrency: 256,
+            approvals: ApprovalSettings::default(),
         }
     }
 }
@@ -65,6 +112,13 @@ impl Config for OrchestratorConfig {
         ranges.check("resend", self.resend, Span::millis(100)..=Span::seconds(3600), "");
         ranges.check("remembered", self.remembered, 0..=100_000, "lines");
         ranges.check("concurrency", self.concurrency, 1..=4096, "handlers");
+        let approvals = &self.approvals;
+        let (shortest, longest) = (Span::seconds(60), Span::seconds(7 * 24 * 3600));
+        ranges.check("approvals.lasts", approvals.lasts, shortest..=longest, "");
+        if approvals.signers.is_none() && !(approvals.require.is_empty() && approvals.groups.is_empty()) {
+            let cure = "name the file of signers, or take groups and require out: nobody could meet them";
+            ranges.complain("approvals.signers", "is not set, and groups or require are", cure);
+        }
         ranges.done()
     }
 }

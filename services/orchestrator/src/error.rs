@@ -23,6 +23,9 @@ pub enum Error {
     /// The target takes no more deployments.
     #[error(transparent)]
     Queue(#[from] crate::heart::target::QueueFull),
+    /// The file of signers, or what stands beside it, cannot be used.
+    #[error("orchestrator.approvals: {0}")]
+    Approvals(String),
     /// What was asked for cannot be done.
     #[error(transparent)]
     Refused(#[from] Fault),
@@ -36,6 +39,7 @@ impl Error {
             Error::Append { source, .. } => source.code(),
             Error::Journal(_) => Code::Internal,
             Error::Queue(_) => Code::Overloaded,
+            Error::Approvals(_) => Code::Invalid,
             Error::Refused(fault) => fault.code,
         }
     }

@@ -1,34 +1,35 @@
 //! Calls, advice and the inbox: load, decide, save, say.
 
+mod words;
+
 use std::{sync::Arc, time::Duration};
 
 use bus::{AppendError, Attempt, CloudEvent, Entry, Failure, Meta, subjects};
 use model::{
-    Code, DeploymentId, DeploymentSpec, Fault, Fence, Plan,
+    Code, DeploymentId, DeploymentSpec, Fault, Fence, Principal, TargetId,
+    asked::UnderWay,
     command::{
         Command, DriftReply, DriftRequest, HistoryReply, HistoryRequest, HoldingsReply, HoldingsRequest,
-        ListReply, ListRequest, PlanReply, PlanRequest, ReviewReply, ReviewRequest, StatusReply,
-        StatusRequest, Submit, Submitted, TargetAction, TargetCommand, TargetView,
+        ListReply, ListRequest, PlanReply, PlanRequest, StatusReply, StatusRequest, Submit, Submitted,
+        TargetAction, TargetCommand, TargetView,
     },
     deployment::Mode,
-    expert::{AdviceReport, Matter, PlanAdvice, passes},
+    expert::AdviceReport,
     journal::{JournalReply, JournalRequest},
-    plan::Snapshot,
-    spec::{GateMode, Gates},
+    target::Quarantine,
 };
 
 use crate::{
     error::Error,
     heart::{
-        Context,
-        compile::compile,
-        decide,
-        replica::first_record,
+        admit::admit,
+        asked,
+        preview::{Heard, Preview},
         state::Deployment,
-        target::{Target, Wish},
-        way_back::way_back,
+        target::Wish,
     },
     hub::Hub,
+    store,
 };
 
 /// What every handler has.
@@ -38,29 +39,28 @@ pub type Ctx = Arc<Hub>;
 const REVIEW: Duration = Duration::from_secs(10);
 /// How long the agents may take to stop what nothing asks for.
 const CLEARING: Duration = Duration::from_secs(60);
+/// How often what runs is looked at again because what should run changed meanwhile.
+const LOOKS: usize = 5;
 /// How long experts may take over a plan that is only looked at: less than a client waits by default.
 const ADVICE: Duration = Duration::from_secs(8);
-/// For how long looking at the same plan again is the same question, in milliseconds.
-const AGAIN_MS: i64 = 600_000;
 
 /// Journals a deployment. The same request id gives the same deployment, however often and wherever it is sent.
 pub async fn on_submit(hub: Ctx, submit: Submit, meta: Meta) -> Result<Submitted, Fault> {
-    submit_once(hub, submit, meta.trace).await
+    submit_once(hub, words::of_submit(submit), &meta.principal, meta.trace).await
 }
 
-async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<Submitted, Fault> {
+async fn submit_once(
+    hub: Ctx,
+    submit: Submit,
+    by: &Principal,
+    trace: Option<String>,
+) -> Result<Submitted, Fault> {
     // What is journalled stays: a secret in plain text is refused before anything is written.
     let spec = spec::admit(&submit.document, hub.clock.now())?.spec;
-    let id = match &submit.request_id {
-        Some(key) => DeploymentId::derived(&format!("{}\n{key}", submit.initiator)),
-        None => DeploymentId::new(),
-    };
     let target = hub.targets.fresh(&spec.target_id()).await?;
-    let now = hub.clock.now();
-
-    let context = Context { now, ..hub.context(&target) };
-    let received = decide::receive(&submit, spec);
-    let record = first_record(&id, received, trace, context, hub.is_draining()).map_err(Error::from)?;
+    let approvals = hub.approvals.borrow().clone();
+    let moment = (hub.context(&target, approvals.as_deref()), hub.is_draining());
+    let (id, record) = admit(&submit, by, spec, DeploymentId::new(), trace, moment).map_err(Error::from)?;
 
     match hub.bus.append(&subjects::deployment::JOURNAL, id.as_str(), &record, 0).await {
         Ok(seq) => {
@@ -80,98 +80,44 @@ async fn submit_once(hub: Ctx, submit: Submit, trace: Option<String>) -> Result<
 pub async fn on_plan(hub: Ctx, request: PlanRequest, meta: Meta) -> Result<PlanReply, Fault> {
     let spec = spec::admit(&request.document, hub.clock.now())?.spec;
     let target = hub.targets.fresh(&spec.target_id()).await?;
-    let plan = compile(&spec, target.snapshot.as_ref(), Mode::Apply)
+    let approvals = hub.approvals.borrow().clone();
+    let preview = Preview::new(spec, &target, hub.policy(), approvals.as_deref())
         .map_err(|error| Fault::new(Code::Invalid, error.to_string()))?;
 
-    let mut obstacles = obstacles(&spec, &target);
-    let asked = ReviewRequest {
-        spec: spec.clone(),
-        baseline: target.snapshot.as_ref().map(|snapshot| snapshot.spec.clone()),
-        plan: plan.clone(),
-    };
-    let reviews: Vec<ReviewReply> = match hub.bus.call(&subjects::agents::REVIEW, &asked, REVIEW).await {
-        Ok(reviews) => reviews.reviews,
-        Err(error) => {
-            obstacles.push(format!("the agents did not review the plan: {error}"));
-            Vec::new()
+    let mut heard = Heard::default();
+    let (review, looked) = (preview.review(), preview.look());
+    let drifts = async {
+        match &looked {
+            None => Ok(Vec::new()),
+            Some(request) => {
+                hub.bus.call(&subjects::agents::DRIFT, request, REVIEW).await.map(|reply| reply.drifts)
+            }
         }
     };
-    for review in reviews.iter().filter(|review| !review.passed) {
-        obstacles.push(format!("{} would refuse it: {}", review.agent, review.summary));
+    let (reviewed, drifts) = tokio::join!(hub.bus.call(&subjects::agents::REVIEW, &review, REVIEW), drifts);
+    match reviewed {
+        Ok(reviews) => heard.reviews = reviews.reviews,
+        Err(error) => heard.unheard.push(format!("the agents did not review the plan: {error}")),
     }
-    let advice = advice(&hub, &spec, &target, &plan, &reviews, meta.sender, &mut obstacles).await;
-    let experts = spec.gates.experts.max(hub.policy().experts);
-    Ok(PlanReply {
-        digest: plan.digest(),
-        gates: Gates { experts, ..spec.gates.clone() },
-        advice,
-        way_back: way_back_in_words(&spec, &plan, target.snapshot.as_ref()),
-        plan,
-        reviews,
-        obstacles,
-    })
-}
-
-/// What experts say about a plan that is only looked at. Looking again within ten minutes is the same question and costs
-/// nothing; later it is asked anew, because the experts who were silent then may answer now.
-async fn advice(
-    hub: &Hub,
-    spec: &DeploymentSpec,
-    target: &Target,
-    plan: &Plan,
-    reviews: &[ReviewReply],
-    caller: String,
-    obstacles: &mut Vec<String>,
-) -> Option<PlanAdvice> {
-    let gate = spec.gates.experts.max(hub.policy().experts);
-    if gate == GateMode::Off {
-        return None;
+    match drifts {
+        Ok(drifts) => heard.drifts = drifts,
+        Err(error) => heard.unheard.push(format!("what runs could not be looked at: {error}")),
     }
-    let matter = Matter {
-        question: format!("plan-{}-{}", plan.digest().short(), hub.clock.now().0 / AGAIN_MS).parse().ok()?,
-        spec: Box::new(spec.clone()),
-        baseline: target.snapshot.as_ref().map(|snapshot| Box::new(snapshot.spec.clone())),
-        plan: Box::new(plan.clone()),
-        findings: reviews.to_vec(),
-        caller,
-        until: hub.clock.now().plus(ADVICE),
-    };
-    let advice = match hub.bus.call(&subjects::experts::ADVISE_NOW, &matter, ADVICE).await {
-        Ok(advice) => Some(advice),
-        Err(error) => {
-            obstacles.push(format!("experts did not look at the plan: {error}"));
-            None
+    let now = hub.clock.now();
+    if let Some(matter) = preview.matter(&heard.reviews, meta.principal, now, now.plus(ADVICE)) {
+        match hub.bus.call(&subjects::experts::ADVISE_NOW, &matter, ADVICE).await {
+            Ok(advice) => heard.advice = Some(advice),
+            Err(error) => heard.unheard.push(format!("experts did not look at the plan: {error}")),
         }
-    };
-    if let Some(advice) = advice.as_ref().filter(|_| !passes(gate, advice.as_ref())) {
-        let action = advice.action.as_str().replace('_', " ");
-        obstacles.push(format!("the gate for experts would hold it back: they say {action}"));
     }
-    advice
+    Ok(preview.reply(heard))
 }
 
-fn obstacles(spec: &DeploymentSpec, target: &Target) -> Vec<String> {
-    let mut obstacles = Vec::new();
-    if let Some((by, why)) = target.quarantined.get(&model::Digest::of(spec)) {
-        obstacles.push(format!("this spec was rolled back by {by} ({why}): it needs --force and a reason"));
-    }
-    if let Some((holder, _)) = &target.holder {
-        obstacles.push(format!("{holder} holds the target; {} wait", target.queue.len()));
-    }
-    if let Some((by, reason)) = &target.held {
-        obstacles.push(format!("{by} holds the target: {reason}"));
-    }
-    obstacles
-}
-
-fn way_back_in_words(spec: &DeploymentSpec, plan: &Plan, baseline: Option<&Snapshot>) -> Vec<String> {
-    if let Some(step) = &plan.no_return_after {
-        return vec![format!("none after {step}: it cannot be undone, and a person is called instead")];
-    }
-    way_back(spec, plan, baseline)
-        .iter()
-        .map(|step| format!("{}. {}", step.wave + 1, step.describe()))
-        .collect()
+/// Why a spec is quarantined, as its deployment is shown; where that is no longer remembered, as it was written down.
+fn shown(hub: &Hub, quarantine: &Quarantine) -> Quarantine {
+    let known = hub.list().into_iter().find(|summary| summary.deployment == quarantine.deployment);
+    let reason = known.map_or_else(|| quarantine.reason.clone(), |summary| summary.reason);
+    Quarantine { reason, ..quarantine.clone() }
 }
 
 /// Shows one deployment.
@@ -203,8 +149,8 @@ pub async fn on_history(hub: Ctx, request: HistoryRequest, _: Meta) -> Result<Hi
 }
 
 /// Journals a person's command, or says why not.
-pub async fn on_command(hub: Ctx, command: Command, _: Meta) -> Result<model::command::Accepted, Fault> {
-    hub.command(command).await
+pub async fn on_command(hub: Ctx, command: Command, meta: Meta) -> Result<model::command::Accepted, Fault> {
+    hub.command(words::of_command(command), meta.principal).await
 }
 
 /// Journals what experts say. Safe to repeat: advice that is not waited for changes nothing.
@@ -214,15 +160,15 @@ pub async fn on_advice(hub: Ctx, report: AdviceReport, _: Meta) -> Result<(), Fa
 
 /// Shows, holds or lets go of a target.
 pub async fn on_target(hub: Ctx, command: TargetCommand, meta: Meta) -> Result<TargetView, Fault> {
-    let now = hub.clock.now();
+    let (command, now) = (words::of_target(command), hub.clock.now());
     match &command.action {
         TargetAction::Show {} => {}
         TargetAction::Hold { reason } => {
-            let hold = Wish::Hold(command.by.clone(), reason.clone());
+            let hold = Wish::Hold { by: meta.principal, reason: reason.clone() };
             hub.targets.wish(&command.target, &hold, now, meta.trace.as_deref()).await?;
         }
         TargetAction::Unhold {} => {
-            let unhold = Wish::Unhold(command.by.clone());
+            let unhold = Wish::Unhold { by: meta.principal };
             hub.targets.wish(&command.target, &unhold, now, meta.trace.as_deref()).await?;
         }
     }
@@ -239,37 +185,77 @@ pub async fn on_target(hub: Ctx, command: TargetCommand, meta: Meta) -> Result<T
         queue: target.queue.clone(),
         held: target.held.clone(),
         snapshot: target.snapshot.clone(),
-        quarantined: target
-            .quarantined
-            .iter()
-            .map(|(spec, (deployment, reason))| (spec.clone(), deployment.clone(), reason.clone()))
-            .collect(),
+        quarantined: target.quarantined.values().map(|quarantine| shown(&hub, quarantine)).collect(),
         events: events.into_iter().skip(newest).collect(),
     })
 }
 
-/// Fills in what should run and asks the agents what does.
+/// Fills in what should run and asks the agents what does. What changes while they look is looked at again, so that no
+/// difference is one of two moments.
 pub async fn on_drift(hub: Ctx, mut request: DriftRequest, _: Meta) -> Result<DriftReply, Fault> {
-    if request.spec.is_none() {
-        let snapshot = hub.targets.fresh(&request.target).await?.snapshot.clone();
-        let none = || Fault::new(Code::NotFound, format!("nothing was ever promoted on {}", request.target));
-        request.spec = Some(snapshot.ok_or_else(none)?.spec);
+    if request.spec.is_some() {
+        return hub.bus.call(&subjects::agents::DRIFT, &request, REVIEW).await.map_err(Fault::from);
     }
-    hub.bus.call(&subjects::agents::DRIFT, &request, REVIEW).await.map_err(Fault::from)
+    let mut should = should_run(&hub, &request.target).await?;
+    for _ in 0..LOOKS {
+        (request.spec, request.under_way) = (should.spec.clone(), should.under_way.clone());
+        if should.is_nothing() {
+            let text = format!("nothing was ever promoted on {}", request.target);
+            return Err(Fault::new(Code::NotFound, text));
+        }
+        let reply = hub.bus.call(&subjects::agents::DRIFT, &request, REVIEW).await?;
+        let now = should_run(&hub, &request.target).await?;
+        if now == should {
+            return Ok(reply);
+        }
+        should = now;
+    }
+    let text = format!(
+        "{}: what should run changed {LOOKS} times while it was looked at; ask again",
+        request.target
+    );
+    Err(Fault::new(Code::Unavailable, text))
+}
+
+/// What should run on a target.
+#[derive(PartialEq)]
+struct Should {
+    /// What was promoted last.
+    spec: Option<DeploymentSpec>,
+    /// What changes it.
+    under_way: Option<UnderWay>,
+}
+
+impl Should {
+    fn is_nothing(&self) -> bool {
+        self.spec.is_none() && self.under_way.is_none()
+    }
+}
+
+async fn should_run(hub: &Ctx, target: &TargetId) -> Result<Should, Fault> {
+    let target = hub.targets.fresh(target).await?;
+    let spec = target.snapshot.as_ref().map(|snapshot| snapshot.spec.clone());
+    let under_way = match &target.holder {
+        Some((holder, _)) => store::load(&hub.bus, holder).await?.as_ref().and_then(asked::under_way),
+        None => None,
+    };
+    Ok(Should { spec, under_way })
 }
 
 /// What a target holds. To take away what nothing asks for, the target is held meanwhile, so that no deployment gets it;
 /// one that holds it already is in the way. Both are in the target's journal, with who asked.
-pub async fn on_holdings(hub: Ctx, mut request: HoldingsRequest, _: Meta) -> Result<HoldingsReply, Fault> {
+pub async fn on_holdings(hub: Ctx, mut request: HoldingsRequest, meta: Meta) -> Result<HoldingsReply, Fault> {
     let id = request.target.clone();
     let target = hub.targets.fresh(&id).await?;
-    let (held, by) = (target.held.is_some(), request.by.clone());
+    let (held, by) = (target.held.is_some(), meta.principal);
     if !request.take_away {
-        request.spec = target.snapshot.as_ref().map(|snapshot| snapshot.spec.clone());
+        let should = should_run(&hub, &id).await?;
+        (request.spec, request.trial) = (should.spec, should.under_way.map(|under_way| *under_way.spec));
         return hub.bus.call(&subjects::agents::HOLDINGS, &request, REVIEW).await.map_err(Fault::from);
     }
     if !held {
-        let hold = Wish::Hold(by.clone(), "takes away what nothing asks for".to_owned());
+        let reason = "takes away what nothing asks for".to_owned();
+        let hold = Wish::Hold { by: by.clone(), reason };
         hub.targets.wish(&id, &hold, hub.clock.now(), None).await?;
     }
     let target = hub.targets.fresh(&id).await?;
@@ -289,14 +275,15 @@ pub async fn on_holdings(hub: Ctx, mut request: HoldingsRequest, _: Meta) -> Res
         }
     };
     if !held {
-        hub.targets.wish(&id, &Wish::Unhold(by), hub.clock.now(), None).await?;
+        hub.targets.wish(&id, &Wish::Unhold { by }, hub.clock.now(), None).await?;
     }
     cleared
 }
 
 /// Names records that cannot be used, or has them passed over.
-pub async fn on_journal(hub: Ctx, request: JournalRequest, _: Meta) -> Result<JournalReply, Fault> {
-    hub.aside.answer(&hub.bus, &hub.me, hub.clock.now(), &request.by, request.action).await
+pub async fn on_journal(hub: Ctx, request: JournalRequest, meta: Meta) -> Result<JournalReply, Fault> {
+    let action = words::of_journal(request).action;
+    hub.aside.answer(&hub.bus, &hub.me, hub.clock.now(), &meta.principal, action).await
 }
 
 /// The world asks for a deployment by a CloudEvent. Its source and id are the request id, so that a repeat starts
@@ -305,12 +292,15 @@ pub async fn on_inbox(hub: Ctx, event: CloudEvent, meta: Meta) -> Result<serde_j
     let trace = meta.trace.or_else(|| event.extensions.get("traceparent").cloned());
     let submit = Submit {
         document: event.document(),
-        initiator: event.source.clone(),
         request_id: Some(event.key()),
         plan: None,
         force: None,
         mode: Mode::Apply,
     };
-    let submitted = submit_once(hub, submit, trace).await?;
+    // What is given up on is kept to be looked at, but for what could give a secret away.
+    let leaks = !scrub::find(&submit.document).is_empty();
+    let submitted = submit_once(hub, submit, &meta.principal, trace).await;
+    let submitted =
+        submitted.map_err(|fault| Fault { confidential: fault.confidential || leaks, ..fault })?;
     serde_json::to_value(submitted).map_err(|error| Fault::new(Code::Internal, error.to_string()))
 }

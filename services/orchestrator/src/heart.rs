@@ -1,7 +1,7 @@
 //! The pure heart: what a deployment does next, given its journal, its target's journal and the time.
 //!
 //! Values in, values out. No I/O, no clock, no randomness, no `async`. [`replica`] is all that a replica does with one
-//! deployment; the shell in [`crate::drive`] and the simulation in `tests/` only do what it says and tell it what came of
+//! deployment; the shell in [`crate::hub`] and the simulation in `tests/` only do what it says and tell it what came of
 //! it.
 //!
 //! - [`compile`] turns a spec and what runs now into a plan.
@@ -10,13 +10,17 @@
 //! - [`effects`] says what should be under way outside.
 //! - [`replica`] brings both together with messages, time and what is asked for outside.
 //! - [`target`] is the other aggregate: lock, queue, snapshot, quarantine.
-//! - [`view`] and [`explain`] show it to people.
+//! - [`admit`] begins a deployment; [`preview`] shows what would become of one.
+//! - [`view`] and [`explain`] show it to people; [`asked`] is what it asks for at this moment.
 
+pub mod admit;
+pub mod asked;
 pub mod compile;
 pub mod decide;
 pub mod diff;
 pub mod effects;
 pub mod explain;
+pub mod preview;
 pub mod replica;
 pub mod state;
 pub mod target;
@@ -25,6 +29,7 @@ pub mod way_back;
 
 use std::time::Duration;
 
+use approval::Rulebook;
 use model::{ReplicaId, Timestamp, spec::GateMode};
 
 /// What a decision may look at beside the deployment itself.
@@ -38,6 +43,8 @@ pub struct Context<'a> {
     pub target: &'a target::Target,
     /// What the operator of the engine wants of every deployment.
     pub policy: Policy,
+    /// What the operator wants of approvals; none: whoever says a name approves, unauthenticated.
+    pub approvals: Option<&'a Rulebook>,
 }
 
 /// What the operator of the engine wants of every deployment.

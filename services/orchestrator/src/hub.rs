@@ -1,26 +1,29 @@
 //! All deployments this replica knows that are not over, the other replicas, and the way to each deployment's task.
 
-mod aside;
+mod drive;
+mod patrol;
 mod peers;
 mod roster;
 mod watch;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use approval::Rulebook;
 use bus::{Beat, Bus, subjects};
 use chassis::{Clock, Tasks};
 use model::{
-    Code, DeploymentId, Event, Fault, ReplicaId, Verdict,
+    Code, DeploymentId, Event, Fault, Principal, ReplicaId,
     command::{Accepted, Command},
     expert::AdviceReport,
     view::{DeploymentView, Summary},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -28,14 +31,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aside::Aside,
     config::OrchestratorConfig,
-    drive::{self, Inbox, News},
     error::{Attempt, Error},
-    heart::{Context, Policy, replica::Rules, state::Deployment, target::Target, view},
+    heart::{Context, Policy, decide::refusal, replica::Rules, state::Deployment, target::Target, view},
     metrics::Counts,
     store::{self, Targets},
 };
-use aside::Aside;
+use drive::{Inbox, News};
+pub use patrol::PACE;
+use patrol::Patrol;
 use peers::Peers;
 use roster::Roster;
 
@@ -57,15 +62,19 @@ pub struct Hub {
     /// What is counted.
     pub counts: Counts,
     /// Journals that cannot be used.
-    pub aside: Aside,
+    pub aside: Arc<Aside>,
     /// Cancelled when the service stops.
     pub stopping: CancellationToken,
     /// Where time that only passes is counted from.
     pub began: Instant,
+    /// What the operator wants of approvals, as the file of signers has it.
+    pub approvals: tokio::sync::watch::Sender<Option<Arc<Rulebook>>>,
     tasks: Tasks,
     draining: AtomicBool,
     /// How far the journals were swept; one sweep at a time.
     swept: tokio::sync::Mutex<Swept>,
+    /// How far the round over the journals of what has ended is.
+    patrol: tokio::sync::Mutex<Patrol>,
     roster: Mutex<Roster>,
     peers: Mutex<Peers>,
 }
@@ -87,6 +96,14 @@ pub enum Adopted {
     Over,
 }
 
+/// What whoever wants something of a deployment meets.
+enum Met<T> {
+    /// It is under way.
+    UnderWay(T),
+    /// It is over, and ended so.
+    Over(Box<Deployment>),
+}
+
 impl Hub {
     /// An empty hub.
     pub fn new(
@@ -96,21 +113,25 @@ impl Hub {
         config: Arc<OrchestratorConfig>,
         tasks: Tasks,
         counts: Counts,
+        approvals: Option<Arc<Rulebook>>,
     ) -> Hub {
+        let aside = Arc::new(Aside::new(counts.unreadable()));
         Hub {
-            targets: Targets::new(bus.clone(), me.clone()),
+            targets: Targets::new(bus.clone(), me.clone(), Arc::clone(&aside)),
             stopping: tasks.stopping(),
             began: Instant::now(),
+            approvals: tokio::sync::watch::Sender::new(approvals),
             roster: Mutex::new(Roster::new(config.remembered)),
             bus,
             me,
             clock,
             config,
             tasks,
-            aside: Aside::new(counts.unreadable()),
+            aside,
             counts,
             draining: AtomicBool::new(false),
             swept: tokio::sync::Mutex::default(),
+            patrol: tokio::sync::Mutex::default(),
             peers: Mutex::default(),
         }
     }
@@ -126,11 +147,11 @@ impl Hub {
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
-        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+        self.roster.lock()
     }
 
     fn peers(&self) -> MutexGuard<'_, Peers> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.peers.lock()
     }
 
     fn inbox(&self, id: &DeploymentId) -> Option<Inbox> {
@@ -195,17 +216,17 @@ impl Hub {
         self.peers().hear(beat, &self.me, self.config.silence.0, Instant::now());
     }
 
-    /// The task of a deployment, begun if need be. The state means that it is over.
-    async fn reach(self: &Arc<Self>, id: &DeploymentId) -> Result<Result<Inbox, Box<Deployment>>, Error> {
+    /// The task of a deployment, begun if need be.
+    async fn reach(self: &Arc<Self>, id: &DeploymentId) -> Result<Met<Inbox>, Error> {
         for _ in 0..2 {
             if let Some(inbox) = self.inbox(id) {
-                return Ok(Ok(inbox));
+                return Ok(Met::UnderWay(inbox));
             }
             match store::load(&self.bus, id).await? {
                 None => return Err(Fault::new(Code::NotFound, format!("there is no deployment {id}")).into()),
-                Some(state) if state.is_closed() => return Ok(Err(Box::new(state))),
+                Some(state) if state.is_closed() => return Ok(Met::Over(Box::new(state))),
                 Some(state) => match self.adopt(id, state) {
-                    Adopted::Now(inbox) | Adopted::Before(inbox) => return Ok(Ok(inbox)),
+                    Adopted::Now(inbox) | Adopted::Before(inbox) => return Ok(Met::UnderWay(inbox)),
                     // It ended after it was loaded: the next look finds it so.
                     Adopted::Over => {}
                 },
@@ -214,15 +235,15 @@ impl Hub {
         Err(Fault::new(Code::Unavailable, format!("{id} just ended, ask again")).into())
     }
 
-    /// Asks a deployment's task. The state means that it is over.
+    /// Asks a deployment's task.
     async fn ask<T>(
         self: &Arc<Self>,
         id: &DeploymentId,
         news: impl FnOnce(oneshot::Sender<T>) -> News,
-    ) -> Result<Result<T, Box<Deployment>>, Fault> {
+    ) -> Result<Met<T>, Fault> {
         let inbox = match self.reach(id).await? {
-            Ok(inbox) => inbox,
-            Err(state) => return Ok(Err(state)),
+            Met::UnderWay(inbox) => inbox,
+            Met::Over(state) => return Ok(Met::Over(state)),
         };
         let (answer, answered) = oneshot::channel();
         let asked = async {
@@ -230,15 +251,15 @@ impl Hub {
             answered.await
         };
         match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(answer)) => Ok(Ok(answer)),
+            Ok(Ok(answer)) => Ok(Met::UnderWay(answer)),
             Err(_) => {
                 let text = format!("{id} did not answer within {PATIENCE:?}: what became of it is unknown");
                 Err(Fault::new(Code::Timeout, text))
             }
             // Its task ended: the deployment is over, or it ran into trouble and begins again.
             Ok(Err(_)) => match self.reach(id).await? {
-                Err(state) => Ok(Err(state)),
-                Ok(_) => {
+                Met::Over(state) => Ok(Met::Over(state)),
+                Met::UnderWay(_) => {
                     let text =
                         format!("the task of {id} began again: what became of it is unknown, look again");
                     Err(Fault::new(Code::Unavailable, text))
@@ -251,21 +272,26 @@ impl Hub {
     pub async fn advice(self: &Arc<Self>, report: AdviceReport) -> Result<(), Fault> {
         let id = report.deployment.clone();
         match self.ask(&id, |answer| News::Advice(Box::new(report), answer)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Ok(()),
+            Ok(Met::UnderWay(outcome)) => outcome,
+            Ok(Met::Over(_)) => Ok(()),
             Err(fault) if fault.code == Code::NotFound => Ok(()),
             Err(fault) => Err(fault),
         }
     }
 
     /// What a decision may look at now.
-    pub fn context<'a>(&'a self, target: &'a Target) -> Context<'a> {
-        Context { now: self.clock.now(), me: &self.me, target, policy: self.policy() }
+    pub fn context<'a>(&'a self, target: &'a Target, approvals: Option<&'a Rulebook>) -> Context<'a> {
+        Context { now: self.clock.now(), me: &self.me, target, policy: self.policy(), approvals }
     }
 
     /// What holds for every deployment.
     pub fn rules(&self) -> Rules {
-        Rules { me: self.me.clone(), policy: self.policy(), resend: self.config.resend.0 }
+        Rules {
+            me: self.me.clone(),
+            policy: self.policy(),
+            approvals: self.approvals.borrow().clone(),
+            resend: self.config.resend.0,
+        }
     }
 
     /// What the operator wants of every deployment.
@@ -274,26 +300,30 @@ impl Hub {
     }
 
     /// Journals a person's command, or says why not.
-    pub async fn command(self: &Arc<Self>, command: Command) -> Result<Accepted, Fault> {
+    pub async fn command(self: &Arc<Self>, command: Command, by: Principal) -> Result<Accepted, Fault> {
         let id = command.deployment.clone();
-        match self.ask(&id, |answer| News::Command(Box::new(command), answer)).await? {
-            Ok(outcome) => outcome,
-            Err(state) => {
-                let verdict = state.verdict.map_or("over", Verdict::as_str);
-                let text = format!("{id} is {verdict}: nothing can be changed any more");
-                Err(Fault::new(Code::Conflict, text))
-            }
+        match self.ask(&id, |answer| News::Command(Box::new(command), by, answer)).await? {
+            Met::UnderWay(outcome) => outcome,
+            Met::Over(state) => Err(refusal::over(&state)),
+        }
+    }
+
+    /// Tells a deployment to make way for a newer one. One that is over is out of the way.
+    pub async fn make_way(self: &Arc<Self>, id: &DeploymentId, newer: DeploymentId) -> Result<(), Fault> {
+        match self.ask(id, |answer| News::MakeWay(newer, answer)).await? {
+            Met::UnderWay(outcome) => outcome,
+            Met::Over(_) => Ok(()),
         }
     }
 
     /// Shows a deployment.
     pub async fn show(self: &Arc<Self>, id: &DeploymentId) -> Result<DeploymentView, Fault> {
         let mut view = match self.ask(id, News::Show).await? {
-            Ok(view) => view,
-            Err(state) => {
+            Met::UnderWay(view) => view,
+            Met::Over(state) => {
                 let target = self.targets.watch(&state.spec.target_id()).await?;
                 let target = target.borrow().clone();
-                view::view(&state, &target)
+                view::view(&state, &target, self.clock.now())
             }
         };
         let token = view.summary.target.token();

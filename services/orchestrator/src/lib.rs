@@ -4,13 +4,14 @@
 //! agents and asks how they go. What follows from what is in [`heart`], which does no I/O. It never touches a
 //! platform or a route itself, and never decides on anything but journals.
 
+mod aside;
 pub mod config;
-mod drive;
 mod error;
 pub mod handlers;
 pub mod heart;
 mod hub;
 mod metrics;
+mod signers;
 mod store;
 mod trace;
 
@@ -25,19 +26,16 @@ pub use error::Error;
 
 /// Subscribes, recovers what is not over, and begins to drive it.
 pub async fn start(service: Service<Config>) -> Result<(), Error> {
-    let hub = Arc::new(hub::Hub::new(
-        service.bus.clone(),
-        service.replica.clone(),
-        service.clock.clone(),
-        service.config.clone(),
-        service.tasks.clone(),
-        metrics::Counts::new(&service.metrics),
-    ));
+    let signers = signers::Source::open(&service.config.approvals).await?;
+    let counts = metrics::Counts::new(&service.metrics);
+    let (bus, me, clock) = (service.bus.clone(), service.replica.clone(), service.clock.clone());
+    let (config, tasks, terms) = (service.config.clone(), service.tasks.clone(), signers.in_force());
+    let hub = Arc::new(hub::Hub::new(bus, me, clock, config, tasks, counts, terms));
+    signers.follow(&service, &hub);
     follow(&service, &hub).await?;
     hub.sweep().await?;
     live_among_others(&service, &hub).await?;
-    answer(&service, &hub).await?;
-    Ok(())
+    answer(&service, &hub).await
 }
 
 /// Follows both kinds of journals; the sweep that comes after finds what was written before.
@@ -85,17 +83,21 @@ async fn live_among_others(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Re
         .attempt("hear who asks to drain")?;
     let heard = hub.clone();
     critical(service, "hear beats", async move {
-        while let Some((_, beat)) = beats.next().await {
-            heard.beat(&beat);
+        while let Some(beat) = beats.next().await {
+            heard.beat(&beat.message);
         }
     });
     let asked = hub.clone();
     critical(service, "hear drains", async move {
-        while let Some((_, drain)) = drains.next().await {
-            asked.drain(&drain.by).await;
+        while let Some(drain) = drains.next().await {
+            asked.drain(&drain.meta.principal).await;
         }
     });
     service.every("beat", hub.config.beat.0, hub.clone(), |hub| async move { hub.live().await });
+    service.every("patrol", hub::PACE, hub.clone(), |hub| async move {
+        hub.patrol().await;
+        Ok::<(), Error>(())
+    });
     service.every("sweep", hub.config.sweep.0, hub.clone(), |hub| async move { hub.sweep().await });
     Ok(())
 }
@@ -114,5 +116,5 @@ async fn answer(service: &Service<Config>, hub: &Arc<hub::Hub>) -> Result<(), Er
     service.answer(&ours::DRIFT, hub.clone(), handlers::on_drift).await?;
     service.answer(&ours::HOLDINGS, hub.clone(), handlers::on_holdings).await?;
     service.answer(&ours::JOURNAL, hub.clone(), handlers::on_journal).await?;
-    service.inbox("deployment", "submit", hub.clone(), handlers::on_inbox).await.map_err(Error::from)
+    service.inbox(&subjects::inbox::SUBMIT, hub.clone(), handlers::on_inbox).await.map_err(Error::from)
 }

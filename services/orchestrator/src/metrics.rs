@@ -62,7 +62,7 @@ impl Counts {
                     self.steps.get_or_create(&[("outcome", result.outcome.to_string())]).inc();
                 }
                 Event::Closed { verdict, .. } => {
-                    self.deployments.get_or_create(&[("verdict", verdict.to_string())]).inc();
+                    self.deployments.get_or_create(&[("verdict", verdict.as_str().to_owned())]).inc();
                 }
                 _ => {}
             }

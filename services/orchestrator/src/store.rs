@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bus::{Aggregate, Bus, Entry, subjects};
 use futures::{StreamExt, stream};
 use model::{
-    DeploymentId, Event, Fence, Record, ReplicaId, TargetId, Timestamp, command::HoldingsRequest,
+    DeploymentId, Fence, Record, ReplicaId, TargetId, Timestamp, command::HoldingsRequest,
     target::TargetEvent,
 };
 use parking_lot::Mutex;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::{
+    aside::Aside,
     error::{Attempt, Error},
     heart::{
         state::Deployment,
@@ -27,21 +28,8 @@ const ASKING: Duration = Duration::from_secs(2);
 pub async fn load(bus: &Bus, id: &DeploymentId) -> Result<Option<Deployment>, Error> {
     let entries =
         bus.load(&subjects::deployment::JOURNAL, id.as_str()).await.attempt("load a deployment's journal")?;
-    fold(&entries)
-}
-
-fn fold(entries: &[Entry<Event>]) -> Result<Option<Deployment>, Error> {
-    // One of which nothing counts but that foreign records are passed over is no deployment's.
-    let only_skips = |entry: &&Entry<Event>| {
-        entry.record.events.iter().all(|event| matches!(event, Event::RecordSkipped(_)))
-    };
-    let foreign = entries.iter().take_while(only_skips).count();
-    let Some((first, rest)) = entries[foreign..].split_first() else { return Ok(None) };
-    let mut deployment = Deployment::begin(&first.record, first.seq)?;
-    for entry in rest {
-        deployment.fold(&entry.record, entry.seq)?;
-    }
-    Ok(Some(deployment))
+    let journal: Vec<_> = entries.into_iter().map(|entry| (entry.record, entry.seq)).collect();
+    Ok(Deployment::of(&journal)?)
 }
 
 /// What the journal holds beyond this sequence.
@@ -79,13 +67,19 @@ impl bus::State for Target {
 pub struct Targets {
     bus: Bus,
     me: ReplicaId,
+    aside: Arc<Aside>,
     known: Arc<Mutex<HashMap<String, Arc<Aggregate<Target>>>>>,
 }
 
 impl Targets {
-    /// No targets yet.
-    pub fn new(bus: Bus, me: ReplicaId) -> Targets {
-        Targets { bus, me, known: Arc::default() }
+    /// No targets yet. Those whose journals cannot be used are named in `aside`.
+    pub fn new(bus: Bus, me: ReplicaId, aside: Arc<Aside>) -> Targets {
+        Targets { bus, me, aside, known: Arc::default() }
+    }
+
+    /// Names the journal when this is why it could not be loaded: whoever asks for the list must find it there.
+    fn named_when_unusable<T, E: Into<Error>>(&self, loaded: Result<T, E>) -> Result<T, Error> {
+        loaded.map_err(Into::into).inspect_err(|error| _ = self.aside.took(error))
     }
 
     fn named(&self, token: &str) -> Arc<Aggregate<Target>> {
@@ -100,26 +94,26 @@ impl Targets {
     /// The target and its changes, from its journal.
     pub async fn watch(&self, id: &TargetId) -> Result<watch::Receiver<Arc<Target>>, Error> {
         let target = self.named(&id.token());
-        target.loaded().await?;
+        self.named_when_unusable(target.loaded().await)?;
         Ok(target.watch())
     }
 
     /// The target as its journal has it now, also for those who watch it.
     pub async fn fresh(&self, id: &TargetId) -> Result<Arc<Target>, Error> {
-        Ok(self.named(&id.token()).fresh().await?)
+        self.named_when_unusable(self.named(&id.token()).fresh().await)
     }
 
     /// A record came by while following. A gap is healed by loading.
     pub async fn heard(&self, entry: &Entry<TargetEvent>) -> Result<(), Error> {
         let target = self.named(&entry.record.id);
-        target.loaded().await?;
-        Ok(target.heard(entry).await?)
+        self.named_when_unusable(target.loaded().await)?;
+        self.named_when_unusable(target.heard(entry).await)
     }
 
     /// Looks at the journal of every target that is known. What cannot be read is logged.
     pub async fn look_again(&self) {
         let look = |target: Arc<Aggregate<Target>>| async move {
-            if let Err(error) = target.fresh().await {
+            if let Err(error) = self.named_when_unusable(target.fresh().await) {
                 let cause = chassis::chain(&error);
                 tracing::warn!(target = target.id(), cause, "a target was left out of this sweep");
             }
@@ -143,6 +137,11 @@ impl Targets {
                 must_ask = false;
                 let events = target.decide(wish, now)?;
                 match (granted(&events), highest) {
+                    // Not a new one: agents have seen it.
+                    (Some(token), _) if matches!(wish, Wish::Regain(..)) => {
+                        warn!(target = %id, token, "the journal had lost who holds the target, it is held again");
+                        Ok(events)
+                    }
                     (Some(_), None) => {
                         must_ask = true;
                         Ok(Vec::new())
@@ -167,13 +166,8 @@ impl Targets {
     /// give out again what is fenced off. Agents that do not answer know nothing then: a grant that is too low is refused
     /// by them, and does no harm.
     async fn highest_fence(&self, id: &TargetId) -> Fence {
-        let request = HoldingsRequest {
-            target: id.clone(),
-            by: self.me.to_string(),
-            take_away: false,
-            spec: None,
-            clear: None,
-        };
+        let request =
+            HoldingsRequest { target: id.clone(), take_away: false, spec: None, trial: None, clear: None };
         let asked = self.bus.call(&subjects::agents::HOLDINGS, &request, ASKING).await;
         asked.map(|holdings| holdings.highest).unwrap_or_else(|error| {
             debug!(target = %id, error = chassis::chain(&error), "the agents do not say what they have seen");
@@ -181,13 +175,14 @@ impl Targets {
         })
     }
 
-    /// Every deployment that holds a target or waits for one, as far as known.
-    pub fn waiting(&self) -> Vec<DeploymentId> {
-        let targets = self.all().into_iter().map(|target| target.state());
+    /// Every deployment that holds a target or waits for one, as far as known, with the target's token.
+    pub fn waiting(&self) -> Vec<(String, DeploymentId)> {
+        let targets = self.all().into_iter().map(|target| (target.id().to_owned(), target.state()));
         targets
-            .flat_map(|target| {
+            .flat_map(|(token, target)| {
                 let holder = target.holder.iter().map(|(holder, _)| holder.clone());
-                holder.chain(target.queue.iter().cloned()).collect::<Vec<_>>()
+                let all: Vec<_> = holder.chain(target.queue.iter().cloned()).collect();
+                all.into_iter().map(move |deployment| (token.clone(), deployment))
             })
             .collect()
     }

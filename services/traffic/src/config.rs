@@ -8,12 +8,13 @@ use std::{
 use chassis::config::Config;
 use ground::Ranges;
 use model::{Span, fault::Complaint};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{eject::Rules, proxy::Settings};
 
 /// `[traffic]`, `CODE_TRAFFIC_*`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrafficConfig {
     /// Where the modules' ports are opened. Default `127.0.0.1`; in a container `0.0.0.0`.
@@ -21,8 +22,12 @@ pub struct TrafficConfig {
     /// Where a copy of the tables in force is kept, so that a restart without NATS serves them. Default
     /// `.code/traffic`.
     pub state_dir: PathBuf,
+    /// Folder in which data planes of this machine take turns: one that is started there takes the open ports of the one
+    /// that serves, which then ends when its last connection has, so that a new program, or other settings, cost no
+    /// request. Default none.
+    pub handover_dir: Option<PathBuf>,
     /// Client connections at a time, over all ports; more are answered 503. Fewer when the limit of open files does not
-    /// allow for them: the engine keeps 512 files (half when there are fewer than 1024) for itself, and of the rest half
+    /// allow for them: the process keeps 512 files (half when there are fewer than 1024) for itself, and of the rest half
     /// are for clients. 1 to 1000000. Default 10000.
     pub max_connections: usize,
     /// Connections to instances at a time, over all of them; a request that needs one more is answered 503. The other
@@ -46,6 +51,9 @@ pub struct TrafficConfig {
     pub idle_timeout: Span,
     /// How long a client may keep a connection without a request, or take to send a head. At least 1 s. Default 60 s.
     pub client_idle: Span,
+    /// How long nothing may be said on a connection of another module, such as one to a database, before it is closed. At
+    /// least 1 s. Default 1 h.
+    pub peer_idle: Span,
     /// Failures in a row that eject an instance. At least 1. Default 5.
     pub eject_after: u32,
     /// The first ejection lasts so long, each further one as much longer. At least 1 s. Default 30 s.
@@ -62,6 +70,7 @@ impl Default for TrafficConfig {
         TrafficConfig {
             listen_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             state_dir: ".code/traffic".into(),
+            handover_dir: None,
             max_connections: plane.max_connections,
             max_instance_connections: plane.max_instance_connections,
             max_body: plane.max_body,
@@ -72,6 +81,7 @@ impl Default for TrafficConfig {
             idle_per_instance: plane.idle_per_instance,
             idle_timeout: Span(plane.idle_timeout),
             client_idle: Span(plane.client_idle),
+            peer_idle: Span(plane.peer_idle),
             eject_after: plane.ejection.failures,
             eject_for: Span(plane.ejection.base),
             count_period: Span::millis(250),
@@ -96,6 +106,7 @@ impl TrafficConfig {
             idle_per_instance: self.idle_per_instance,
             idle_timeout: self.idle_timeout.0,
             client_idle: self.client_idle.0,
+            peer_idle: self.peer_idle.0,
             ejection: Rules { failures: self.eject_after, base: self.eject_for.0, longest },
         }
     }
@@ -118,6 +129,7 @@ impl Config for TrafficConfig {
         ranges.check("retry_percent", self.retry_percent, 0..=100, "percent");
         ranges.check("idle_timeout", self.idle_timeout, Span::seconds(0)..=day, "");
         ranges.check("client_idle", self.client_idle, Span::seconds(1)..=day, "");
+        ranges.check("peer_idle", self.peer_idle, Span::seconds(1)..=day, "");
         ranges.check("eject_after", self.eject_after, 1..=u32::MAX, "failures");
         ranges.check("eject_for", self.eject_for, Span::seconds(1)..=day, "");
         ranges.check("count_period", self.count_period, Span::millis(10)..=Span::seconds(10), "");

@@ -25,6 +25,9 @@ pub(crate) struct RevisionCounts {
     errors: AtomicU64,
     retried: AtomicU64,
     in_flight: AtomicU64,
+    connections: AtomicU64,
+    refused: AtomicU64,
+    connected: AtomicU64,
     ejections: AtomicU64,
     microseconds: AtomicU64,
     latency: Box<[AtomicU64]>,
@@ -37,6 +40,9 @@ impl RevisionCounts {
             errors: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            connected: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
             microseconds: AtomicU64::new(0),
             latency: (0..stats::histogram::BUCKETS).map(|_| AtomicU64::new(0)).collect(),
@@ -49,6 +55,11 @@ impl RevisionCounts {
 
     pub(crate) fn retried(&self) {
         self.retried.fetch_add(1, Relaxed);
+    }
+
+    /// No instance took a connection.
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn ejected(&self) {
@@ -75,6 +86,9 @@ impl RevisionCounts {
             errors: self.errors.load(Relaxed),
             retried: self.retried.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
+            connections: self.connections.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            connected: self.connected.load(Relaxed),
             latency: self.latency.iter().enumerate().filter_map(filled).collect(),
         }
     }
@@ -122,6 +136,23 @@ impl Drop for Tally {
     }
 }
 
+/// One connection of another module being counted: open until this is dropped.
+pub(crate) struct Carried(Arc<RevisionCounts>);
+
+impl Carried {
+    pub(crate) fn new(counts: &Arc<RevisionCounts>) -> Carried {
+        counts.connections.fetch_add(1, Relaxed);
+        counts.connected.fetch_add(1, Relaxed);
+        Carried(Arc::clone(counts))
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.connected.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Counts of one module.
 pub(crate) struct ModuleCounts {
     pub(crate) target: TargetId,
@@ -149,8 +180,7 @@ impl ModuleCounts {
     pub(crate) fn forget_but(&self, named: &[Revision]) {
         let mut revisions = self.revisions.lock();
         if revisions.len() > REMEMBERED {
-            revisions
-                .retain(|revision, counts| named.contains(revision) || counts.in_flight.load(Relaxed) > 0);
+            revisions.retain(|revision, counts| named.contains(revision) || counts.read().under_way().0 > 0);
         }
     }
 

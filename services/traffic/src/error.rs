@@ -36,6 +36,25 @@ pub enum Error {
         #[source]
         source: bus::Error,
     },
+    /// The folder in which planes take turns cannot be used.
+    #[error("taking turns in {path}")]
+    Place {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another plane has the place and does not hand over.
+    #[error(
+        "data plane {pid} serves in {path} and does not hand over; end it, or give this one another handover_dir"
+    )]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+        /// Its process; 0 when it is not known.
+        pid: i32,
+    },
     /// How many files may be open is not known.
     #[error(transparent)]
     Files(#[from] chassis::Error),
@@ -48,9 +67,11 @@ impl Error {
     /// What the caller may do about it.
     pub fn code(&self) -> Code {
         match self {
-            Error::Copy { .. } | Error::Unreadable { .. } | Error::Files(_) => Code::Internal,
+            Error::Copy { .. } | Error::Unreadable { .. } | Error::Files(_) | Error::Place { .. } => {
+                Code::Internal
+            }
             Error::Say { source, .. } => source.code(),
-            Error::Unwatched => Code::Unavailable,
+            Error::Unwatched | Error::Taken { .. } => Code::Unavailable,
         }
     }
 }

@@ -13,6 +13,7 @@ mod count;
 pub mod eject;
 mod error;
 mod handlers;
+mod handover;
 pub mod metrics;
 pub mod proxy;
 pub mod route;
@@ -21,14 +22,26 @@ mod store;
 use chassis::{Backoff, Service};
 use tokio_util::sync::CancellationToken;
 
+use handover::Turn;
+
 pub use config::TrafficConfig;
 pub use error::Error;
+pub use handover::Place;
+pub use store::Store;
 
 /// Serves the last known routes, then follows those that NATS has.
 pub async fn start(service: Service<TrafficConfig>) -> Result<(), Error> {
     let ctx = handlers::Ctx::new(&service)?;
     carry(&service, &ctx);
+    let turn = match &service.config.handover_dir {
+        Some(folder) => Some(Turn::begin(Place::new(folder), &ctx.plane).await?),
+        None => None,
+    };
     ctx.begin().await;
+    if let Some((turn, before)) = turn {
+        turn.take(before, &ctx.plane).await?;
+        take_turns(&service, &ctx, turn);
+    }
     let tasks = &service.tasks;
     tasks.restarted("follow the routes", Backoff::default(), with(&ctx, handlers::follow_routes));
     tasks.restarted("keep a copy of the routes", Backoff::default(), with(&ctx, handlers::keep_copy));
@@ -50,6 +63,15 @@ fn carry(service: &Service<TrafficConfig>, ctx: &handlers::Ctx) {
     service.on_stop(move || async move {
         plane.stop(drain).await;
         ended.cancel();
+    });
+}
+
+/// Until another plane takes this one's place.
+fn take_turns(service: &Service<TrafficConfig>, ctx: &handlers::Ctx, turn: Turn) {
+    let (plane, drain, stopping) = (ctx.plane.clone(), service.config.drain.0, service.stopping());
+    service.tasks.restarted("take turns", Backoff::default(), move || {
+        let (turn, plane, stopping) = (turn.clone(), plane.clone(), stopping.clone());
+        async move { stopping.run_until_cancelled(turn.end(plane, drain)).await.unwrap_or(Ok(())) }
     });
 }
 

@@ -22,6 +22,14 @@ pub const RETRIED: Metric = Metric::new("code_traffic_retried_total", "requests 
 pub const EJECTED: Metric = Metric::new("code_traffic_ejected_total", "times an instance was ejected");
 /// Requests being answered, by revision.
 pub const IN_FLIGHT: Metric = Metric::new("code_traffic_in_flight", "requests being answered");
+/// Connections of other modules that were carried, by revision.
+pub const CARRIED: Metric =
+    Metric::new("code_traffic_peer_connections_total", "connections of other modules that were carried");
+/// Connections of other modules that no instance took, by revision.
+pub const UNTAKEN: Metric =
+    Metric::new("code_traffic_peer_refused_total", "connections of other modules that no instance took");
+/// Connections of other modules that are open, by revision.
+pub const PEERS: Metric = Metric::new("code_traffic_peers", "connections of other modules that are open");
 /// From the request's head to the answer's last byte, by revision.
 pub const SECONDS: Metric = Metric::new("code_traffic_request_seconds", "from first to last byte");
 /// Requests that could not be routed, by module.
@@ -115,11 +123,13 @@ impl Collector for Shown {
                 microseconds: counts.microseconds(),
             }));
         });
-        let columns: [(&Metric, Column); 4] = [
+        let columns: [(&Metric, Column); 6] = [
             (&REQUESTS, |row| row.count.requests),
             (&ERRORS, |row| row.count.errors),
             (&RETRIED, |row| row.count.retried),
             (&EJECTED, |row| row.ejections),
+            (&CARRIED, |row| row.count.connections),
+            (&UNTAKEN, |row| row.count.refused),
         ];
         for (metric, value) in columns {
             let mut family = describe(&mut encoder, metric, MetricType::Counter)?;
@@ -127,9 +137,13 @@ impl Collector for Shown {
                 family.encode_family(&row.labels)?.encode_counter::<NoLabelSet, _, u64>(&value(row), None)?;
             }
         }
-        let mut in_flight = describe(&mut encoder, &IN_FLIGHT, MetricType::Gauge)?;
-        for row in &rows {
-            in_flight.encode_family(&row.labels)?.encode_gauge(&(row.count.in_flight as i64))?;
+        let gauges: [(&Metric, Column); 2] =
+            [(&IN_FLIGHT, |row| row.count.in_flight), (&PEERS, |row| row.count.connected)];
+        for (metric, value) in gauges {
+            let mut family = describe(&mut encoder, metric, MetricType::Gauge)?;
+            for row in &rows {
+                family.encode_family(&row.labels)?.encode_gauge(&(value(row) as i64))?;
+            }
         }
         let mut seconds = describe(&mut encoder, &SECONDS, MetricType::Histogram)?;
         for row in &rows {

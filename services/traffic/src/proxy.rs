@@ -5,10 +5,11 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -16,7 +17,7 @@ use std::{
 use hyper::client::conn::http1;
 use hyper_util::server::conn::auto;
 use model::{
-    Timestamp,
+    Timestamp, Token,
     plan::Revision,
     route::{RouteTable, TrafficCount},
 };
@@ -36,6 +37,8 @@ use crate::{
 
 mod activity;
 mod alarm;
+mod answer;
+mod assign;
 mod body;
 mod check;
 mod endpoint;
@@ -45,6 +48,7 @@ mod head;
 mod listen;
 mod live;
 mod module;
+mod pass;
 mod ports;
 mod upgrade;
 mod upstream;
@@ -60,6 +64,8 @@ use module::Module;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a connection may overstay before it is cut off.
 const OVERSTAY: Duration = Duration::from_secs(10);
+/// How often a plane that leaves looks whether all connections have ended.
+const LEAVING: Duration = Duration::from_millis(50);
 /// Refusals being said at a time.
 const REFUSALS: usize = 64;
 /// What is read of an instance's answer at once, at most. hyper's own default.
@@ -93,6 +99,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long a client may keep a connection without a request, or take to send a request's head.
     pub client_idle: Duration,
+    /// How long nothing may be said on a connection of another module.
+    pub peer_idle: Duration,
     /// When instances are ejected.
     pub ejection: Rules,
 }
@@ -111,6 +119,7 @@ impl Default for Settings {
             idle_per_instance: 256,
             idle_timeout: Duration::from_secs(30),
             client_idle: Duration::from_secs(60),
+            peer_idle: Duration::from_secs(3600),
             ejection: Rules::default(),
         }
     }
@@ -199,6 +208,12 @@ pub(crate) struct Shared {
     refused: AtomicU64,
     tracker: TaskTracker,
     stopping: CancellationToken,
+    /// Its end closes all ports and nothing else.
+    accepting: CancellationToken,
+    /// Another plane has the ports.
+    leaving: AtomicBool,
+    /// Open ports of the plane whose place this one takes.
+    inherited: Mutex<Vec<TcpListener>>,
     abort: CancellationToken,
     changed: watch::Sender<u64>,
 }
@@ -232,7 +247,7 @@ impl Plane {
     /// A plane without tables. Must be called on a tokio runtime; its tasks live until
     /// [`Plane::stop`].
     pub fn new(settings: Settings) -> Plane {
-        let tracker = TaskTracker::new();
+        let (tracker, stopping) = (TaskTracker::new(), CancellationToken::new());
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
             server: settings.towards_clients(&tracker),
@@ -244,7 +259,10 @@ impl Plane {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             refused: AtomicU64::new(0),
             tracker,
-            stopping: CancellationToken::new(),
+            accepting: stopping.child_token(),
+            stopping,
+            leaving: AtomicBool::new(false),
+            inherited: Mutex::default(),
             abort: CancellationToken::new(),
             changed: watch::Sender::new(0),
             settings,
@@ -275,10 +293,9 @@ impl Plane {
         let mut modules = shared.modules();
         let applied = match modules.get_mut(&key) {
             Some(module) if module.table == table => Applied::Known,
-            Some(module) if table.version < module.table.version || table.fence < module.table.fence => {
-                Applied::Stale
-            }
-            Some(module) if table.version == module.table.version && table.fence == module.table.fence => {
+            // The fence outranks the version: where the bucket was lost, or an older copy of it was put back, versions
+            // begin anew below the one in force.
+            Some(module) if (table.fence, table.version) <= (module.table.fence, module.table.version) => {
                 Applied::Stale
             }
             Some(module) => {
@@ -291,8 +308,8 @@ impl Plane {
             }
         };
         if applied == Applied::Taken {
-            ports::assign(shared, &mut modules, &key);
-            ports::assign_waiting(shared, &mut modules);
+            assign::to(shared, &mut modules, &key);
+            assign::waiting(shared, &mut modules);
         }
         drop(modules);
         if applied == Applied::Taken {
@@ -305,10 +322,10 @@ impl Plane {
     pub fn remove(&self, key: &str) {
         let mut modules = self.0.modules();
         if let Some(module) = modules.remove(key) {
-            module.ports.publish(None);
+            module.close();
             module.endpoints.iter().for_each(|(_, endpoint)| endpoint.retire());
             drop(module);
-            ports::assign_waiting(&self.0, &mut modules);
+            assign::waiting(&self.0, &mut modules);
             drop(modules);
             self.0.changed.send_modify(|change| *change += 1);
         }
@@ -326,7 +343,8 @@ impl Plane {
     pub fn counts(&self, plane: &str, at: Timestamp) -> Vec<TrafficCount> {
         let modules = self.0.modules();
         let said = |module: &Module| {
-            let closed = ports::closed(&modules, module);
+            // Whose place is taken has no clients that could come in.
+            let closed = assign::closed(&modules, module).filter(|_| !self.0.is_leaving());
             module.counts.said(plane, module.live.version, at, closed)
         };
         modules.values().map(said).collect()
@@ -365,13 +383,20 @@ impl Plane {
         }
     }
 
+    /// Where other modules reach the port of this name; none while it is not open.
+    pub fn peer_address(&self, key: &str, port: &Token) -> Option<SocketAddr> {
+        match self.0.modules().get(key)?.peers.get(port)?.state() {
+            State::Open(address) => Some(address),
+            State::Opening | State::Failed(_) | State::Waiting(_) => None,
+        }
+    }
+
     /// Why ports could not be opened, by module; empty when all could. A module that waits for a port of its own target
     /// is no trouble.
     pub fn troubles(&self) -> Vec<String> {
         let modules = self.0.modules();
         let trouble = |module: &Module| {
-            let failed = matches!(module.ports.state(), State::Failed(_));
-            let why = ports::closed(&modules, module).filter(|_| failed)?;
+            let why = assign::closed(&modules, module).filter(|_| module.has_failed())?;
             Some(format!("{} of {}: {why}", module.table.module, module.table.target))
         };
         modules.values().filter_map(trouble).collect()
@@ -397,6 +422,48 @@ impl Plane {
         let counts: Vec<Arc<ModuleCounts>> =
             self.0.modules().values().map(|module| Arc::clone(&module.counts)).collect();
         counts.iter().for_each(|counts| show(counts, &counts.all()));
+    }
+
+    /// The ports to be opened are taken from these, which are open already, as far as they are among them.
+    pub fn inherit(&self, ports: Vec<TcpListener>) {
+        *self.0.inherited.lock() = ports;
+    }
+
+    /// Returns when no port is still being opened, or after `limit`.
+    pub async fn opened(&self, limit: Duration) {
+        let opened = async {
+            let mut changed = self.changed();
+            loop {
+                changed.borrow_and_update();
+                if !self.0.modules().values().any(Module::is_opening) || changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(limit, opened).await;
+    }
+
+    /// Closes what was inherited and nobody asked for.
+    pub fn close_inherited(&self) {
+        self.0.inherited.lock().clear();
+    }
+
+    /// Further handles of all ports that are open, for a plane that takes this one's place.
+    pub fn sockets(&self) -> Vec<OwnedFd> {
+        self.0.modules().values().flat_map(Module::sockets).collect()
+    }
+
+    /// Leaves the ports to the plane that was given them. Every connection ends with its next answer, or when it has none
+    /// within half of `grace`; then all is as with [`Plane::stop`].
+    pub async fn hand_over(&self, grace: Duration) -> bool {
+        let shared = &self.0;
+        shared.leaving.store(true, Relaxed);
+        shared.accepting.cancel();
+        let until = Instant::now() + grace / 2;
+        while shared.directory.len() > 0 && Instant::now() < until {
+            tokio::time::sleep(LEAVING).await;
+        }
+        self.stop(grace / 2).await
     }
 
     /// Cuts everything off when dropped. Tie it to whatever must not outlive its owner.
@@ -436,6 +503,17 @@ impl Shared {
 
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Relaxed)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// The port of this address, if it was handed over open.
+    fn inherited(&self, address: SocketAddr) -> Option<TcpListener> {
+        let mut ports = self.inherited.lock();
+        let at = ports.iter().position(|port| port.local_addr().is_ok_and(|local| local == address))?;
+        Some(ports.swap_remove(at))
     }
 
     fn sweep(&self) {

@@ -30,7 +30,7 @@ impl Cluster {
 
     /// Submits, or says why not.
     pub async fn try_submit(&self, submit: &Submit) -> Result<DeploymentId, Fault> {
-        let answer = self.nats.bus.call(&subjects::orchestrator::SUBMIT, submit, ASK).await;
+        let answer = self.ann.call(&subjects::orchestrator::SUBMIT, submit, ASK).await;
         answer.map(|submitted| submitted.deployment).map_err(fault)
     }
 
@@ -50,13 +50,13 @@ impl Cluster {
     /// The plan as it would be.
     pub async fn plan(&self, spec: &Value) -> PlanReply {
         let request = PlanRequest { document: spec.to_string() };
-        self.nats.bus.call(&subjects::orchestrator::PLAN, &request, ASK).await.unwrap()
+        self.ann.call(&subjects::orchestrator::PLAN, &request, ASK).await.unwrap()
     }
 
     /// As it stands.
     pub async fn view(&self, id: &DeploymentId) -> Result<DeploymentView, Fault> {
         let request = StatusRequest { deployment: id.clone() };
-        let answer = self.nats.bus.call(&subjects::orchestrator::STATUS, &request, ASK).await;
+        let answer = self.ann.call(&subjects::orchestrator::STATUS, &request, ASK).await;
         answer.map(|reply| reply.view).map_err(fault)
     }
 
@@ -91,7 +91,7 @@ impl Cluster {
     /// The journal.
     pub async fn history(&self, id: &DeploymentId) -> Vec<Record> {
         let request = HistoryRequest { deployment: id.clone() };
-        self.nats.bus.call(&subjects::orchestrator::HISTORY, &request, ASK).await.unwrap().records
+        self.ann.call(&subjects::orchestrator::HISTORY, &request, ASK).await.unwrap().records
     }
 
     /// A person says something about a deployment.
@@ -102,8 +102,9 @@ impl Cluster {
         expect: Option<u64>,
         action: Action,
     ) -> Result<u64, Fault> {
-        let command = Command { deployment: id.clone(), expect, by: by.to_owned(), action };
-        let answer = self.nats.bus.call(&subjects::orchestrator::COMMAND, &command, ASK).await;
+        let command = Command { deployment: id.clone(), expect, action };
+        let answer =
+            self.nats.connect_operator(by).await.call(&subjects::orchestrator::COMMAND, &command, ASK).await;
         answer.map(|accepted| accepted.version).map_err(fault)
     }
 
@@ -114,26 +115,31 @@ impl Cluster {
 
     /// A person says something about a target.
     pub async fn target(&self, platform: &str, by: &str, action: TargetAction) -> TargetView {
-        let command = TargetCommand { target: self.target_id(platform), by: by.to_owned(), action };
-        self.nats.bus.call(&subjects::orchestrator::TARGET, &command, ASK).await.unwrap()
+        let command = TargetCommand { target: self.target_id(platform), action };
+        self.nats
+            .connect_operator(by)
+            .await
+            .call(&subjects::orchestrator::TARGET, &command, ASK)
+            .await
+            .unwrap()
     }
 
     /// What runs and should not, or the other way round.
     pub async fn drift(&self, platform: &str) -> DriftReply {
-        let request = DriftRequest { target: self.target_id(platform), spec: None };
-        self.nats.bus.call(&subjects::orchestrator::DRIFT, &request, ASK).await.unwrap()
+        let request = DriftRequest { target: self.target_id(platform), spec: None, under_way: None };
+        self.ann.call(&subjects::orchestrator::DRIFT, &request, ASK).await.unwrap()
     }
 
     /// All deployments, newest first.
     pub async fn list(&self) -> Vec<Summary> {
-        let list = self.nats.bus.call(&subjects::orchestrator::LIST, &ListRequest::default(), ASK).await;
+        let list = self.ann.call(&subjects::orchestrator::LIST, &ListRequest::default(), ASK).await;
         list.unwrap().deployments
     }
 
     /// Waits until some orchestrator answers.
     pub async fn answers(&self) {
         eventually("an orchestrator answers", PATIENCE, || async {
-            let list = self.nats.bus.call(&subjects::orchestrator::LIST, &ListRequest::default(), ASK).await;
+            let list = self.ann.call(&subjects::orchestrator::LIST, &ListRequest::default(), ASK).await;
             list.map(|_| ())
         })
         .await;
@@ -162,9 +168,9 @@ impl Cluster {
     }
 }
 
-/// A request by ann, nothing special about it.
+/// A request with nothing special about it.
 pub fn submit(document: String) -> Submit {
-    Submit { document, initiator: "ann".into(), request_id: None, plan: None, force: None, mode: Mode::Apply }
+    Submit { document, request_id: None, plan: None, force: None, mode: Mode::Apply }
 }
 
 fn fault(error: bus::Error) -> Fault {

@@ -9,7 +9,7 @@ use nix::{
 
 /// Kills every process group of which a process has the folder in its environment, until there is none. What is just
 /// being started by work that cannot be stopped any more shows up a moment later: so it has to be quiet twice.
-pub(super) fn kill_whatever_mentions(folder: &Path) {
+pub(crate) fn kill_whatever_mentions(folder: &Path) {
     let mut quiet = 0;
     for _ in 0..200 {
         let found = mentioning(&folder.display().to_string());

@@ -46,9 +46,13 @@ pub fn greeter() -> Image {
 }
 
 fn make() -> Image {
-    let greeter = program("greeter");
-    let digest = Digest::of_bytes(&fs::read(&greeter).unwrap()).short();
-    let name = format!("code-tests/greeter:{digest}");
+    image_of("greeter", &program("greeter"))
+}
+
+/// An image of this program, made when it is not there: `/NAME` with its libraries and nothing else.
+pub fn image_of(program: &str, file: &Path) -> Image {
+    let digest = Digest::of_bytes(&fs::read(file).unwrap()).short();
+    let name = format!("code-tests/{program}:{digest}");
     let lock = fs::File::create(std::env::temp_dir().join("code-tests-image.lock")).unwrap();
     let _alone = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
     let id = || {
@@ -57,27 +61,28 @@ fn make() -> Image {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     if id().is_none() {
-        import(&greeter, &name);
+        import(file, &name);
         // Those of older sources go; one that is in use stays.
-        let all = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "code-tests/greeter"]);
+        let all =
+            docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", &format!("code-tests/{program}")]);
         all.lines().filter(|old| *old != name).for_each(|old| drop(docker(&["rmi", old])));
     }
     Image { digest: id().unwrap_or_else(|| panic!("docker import made no image {name}")), name }
 }
 
-fn import(greeter: &Path, name: &str) {
-    let folder = greeter.parent().unwrap();
+fn import(program: &Path, name: &str) {
+    let folder = program.parent().unwrap();
     let mut tar = Command::new("tar");
     tar.args(["--create", "--dereference", "--absolute-names", "--mode=a+rx", "--directory"])
         .arg(folder)
-        .arg("greeter");
-    let mut tar = tar.args(libraries(greeter)).stdout(Stdio::piped()).spawn().unwrap();
+        .arg(program.file_name().unwrap());
+    let mut tar = tar.args(libraries(program)).stdout(Stdio::piped()).spawn().unwrap();
     let output = Command::new("docker")
         .args(["import", "-", name])
         .stdin(tar.stdout.take().unwrap())
         .output()
         .unwrap();
-    assert!(tar.wait().unwrap().success(), "tar could not pack the greeter");
+    assert!(tar.wait().unwrap().success(), "tar could not pack {}", program.display());
     assert!(output.status.success(), "docker import: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -130,7 +135,8 @@ pub(super) fn remove_all_of(environment: &str) {
     }
 }
 
-fn docker(arguments: &[&str]) -> String {
+/// What a command of Docker's prints; nothing when it fails.
+pub fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).stdin(Stdio::null()).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }

@@ -37,7 +37,12 @@ pub struct Counts {
     pub versions: BTreeMap<String, u64>,
     /// The first few that failed: when and how.
     pub failures: Vec<String>,
+    /// When each that failed was sent, and how it failed; at most [`KEPT`].
+    pub failed_at: Vec<(Instant, String)>,
 }
+
+/// How many failures are kept with their moments.
+const KEPT: usize = 20_000;
 
 impl Counts {
     /// Lost or answered with an error.
@@ -58,6 +63,7 @@ impl Counts {
             errors: self.errors - earlier.errors,
             versions: self.versions.iter().filter_map(more).collect(),
             failures: self.failures.clone(),
+            failed_at: self.failed_at.get(earlier.failed_at.len()..).unwrap_or_default().to_vec(),
         }
     }
 }
@@ -123,6 +129,7 @@ async fn drive(uri: Uri, rate: u32, counts: Arc<Mutex<Counts>>, mut stop: watch:
 }
 
 async fn one(client: HttpClient, uri: Uri, counts: Arc<Mutex<Counts>>, began: Instant) {
+    let sent = Instant::now();
     let answer = tokio::time::timeout(Duration::from_secs(15), get(&client, uri)).await;
     let mut counts = counts.lock().unwrap();
     counts.ended += 1;
@@ -144,6 +151,9 @@ async fn one(client: HttpClient, uri: Uri, counts: Arc<Mutex<Counts>>, began: In
             "no answer within 15 s".to_owned()
         }
     };
+    if counts.failed_at.len() < KEPT {
+        counts.failed_at.push((sent, failure.clone()));
+    }
     if counts.failures.len() < 10 {
         counts.failures.push(format!("after {} ms: {failure}", began.elapsed().as_millis()));
     }
@@ -159,7 +169,7 @@ async fn get(client: &HttpClient, uri: Uri) -> Result<(u16, String), String> {
 }
 
 /// Sends `number` requests one after the other and counts the versions that answer; an error stands as its status.
-pub(super) async fn versions(port: u16, number: u32) -> BTreeMap<String, u32> {
+pub(crate) async fn versions(port: u16, number: u32) -> BTreeMap<String, u32> {
     let uri: Uri = format!("http://127.0.0.1:{port}/").parse().unwrap();
     let client: HttpClient = Client::builder(TokioExecutor::new()).build_http();
     let mut versions = BTreeMap::new();

@@ -74,7 +74,8 @@ impl Cluster {
     }
 }
 
-fn behaving(name: &str, version: &str) -> Value {
+/// A module that behaves, in two instances; what runs is still to be said.
+pub(crate) fn behaving(name: &str, version: &str) -> Value {
     json!({
         "name": name,
         "version": version,

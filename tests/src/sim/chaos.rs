@@ -120,7 +120,7 @@ pub enum Planted {
 
 impl Planted {
     /// All that the harness is known to notice.
-    pub const ALL: [Planted; 12] = [
+    pub const ALL: [Planted; 13] = [
         Planted::Replica(replica::Bug::StaleAppend),
         Planted::Replica(replica::Bug::SendBeforeJournal),
         Planted::Replica(replica::Bug::GiveUp),
@@ -128,6 +128,7 @@ impl Planted {
         Planted::Replica(replica::Bug::LeaveEarly),
         Planted::Replica(replica::Bug::Unjournalled),
         Planted::Replica(replica::Bug::TrustSilence),
+        Planted::Replica(replica::Bug::ForgetHeld),
         Planted::Runner(machine::Bug::LazyFence),
         Planted::Runner(machine::Bug::AnswerBeforeEffect),
         Planted::Runner(machine::Bug::RunTwice),
@@ -147,6 +148,7 @@ impl Planted {
                 replica::Bug::LeaveEarly => "leave-early",
                 replica::Bug::Unjournalled => "unjournalled",
                 replica::Bug::TrustSilence => "trust-silence",
+                replica::Bug::ForgetHeld => "forget-held",
             },
             Planted::Runner(bug) => match bug {
                 machine::Bug::LazyFence => "lazy-fence",

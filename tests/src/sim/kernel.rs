@@ -181,7 +181,7 @@ impl Simulation {
             for module in &spec.modules {
                 for slot in 0..module.replicas {
                     let key = (module.name.clone(), module.revision(), slot);
-                    self.world.instances.insert(key, Instance { healthy: true, life: 0 });
+                    self.world.instances.insert(key, Instance { healthy: true, dead: false, life: 0 });
                 }
                 if module.expose.is_some() {
                     let weights = model::route::Weights::all_to(module.revision());
@@ -405,8 +405,9 @@ impl Simulation {
     }
 
     pub(super) fn verdicts(&self) -> Vec<Option<Verdict>> {
-        let verdict =
-            |id| self.truth.deployments.get(id).filter(|state: &&Deployment| state.is_closed())?.verdict;
+        let verdict = |id| {
+            self.truth.deployments.get(id).filter(|state: &&Deployment| state.is_closed())?.ending.verdict
+        };
         self.scenario.releases.iter().map(|release| verdict(&release.id)).collect()
     }
 
@@ -442,9 +443,9 @@ impl fmt::Debug for Short<'_> {
                 TargetEvent::Granted { deployment, token, .. } => write!(f, "granted {deployment} {token} ")?,
                 TargetEvent::Released { deployment, token } => write!(f, "released {deployment} {token} ")?,
                 TargetEvent::Settled { snapshot } => write!(f, "settled {} ", snapshot.deployment)?,
-                TargetEvent::Quarantined { deployment, .. } => write!(f, "quarantined by {deployment} ")?,
+                TargetEvent::Quarantined(found) => write!(f, "quarantined by {} ", found.deployment)?,
                 TargetEvent::Unquarantined { .. } => f.write_str("unquarantined ")?,
-                TargetEvent::Held { .. } => f.write_str("held ")?,
+                TargetEvent::Held(_) => f.write_str("held ")?,
                 TargetEvent::Unheld { .. } => f.write_str("unheld ")?,
                 TargetEvent::RecordSkipped(skip) => write!(f, "skipped {} ", skip.seq)?,
             }

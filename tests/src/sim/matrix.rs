@@ -187,6 +187,7 @@ pub fn hunt(planted: Planted, seeds: u64) -> Caught {
         "canary/two-queued",
         "rolling/good",
         "blue-green/abort",
+        "blue-green/abort-in-hold",
         "canary/good",
         "canary/flaky",
         "canary/background",

@@ -167,7 +167,13 @@ impl Simulation {
             return;
         }
         let target = self.target_now();
-        let context = Context { now: moment.wall, me: &replica.name, target: &target, policy: self.policy() };
+        let context = Context {
+            now: moment.wall,
+            me: &replica.name,
+            target: &target,
+            policy: self.policy(),
+            approvals: None,
+        };
         let waits =
             effects::others(state, context).iter().all(|effect| matches!(effect, effects::Effect::Advise(_)));
         if waits && decide::advance(state, context).is_empty() {
@@ -224,7 +230,12 @@ impl Simulation {
             Some(Planted::Replica(bug)) => Some(bug),
             _ => None,
         };
-        let rules = Rules { me: self.replicas[index].name.clone(), policy: self.policy(), resend: RESEND };
+        let rules = Rules {
+            me: self.replicas[index].name.clone(),
+            policy: self.policy(),
+            approvals: None,
+            resend: RESEND,
+        };
         let replica = &mut self.replicas[index];
         let machine = replica::Replica::new(rules, state, replica.target.clone()).planted(bug);
         replica.deployments.insert(id.clone(), machine);

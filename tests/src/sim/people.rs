@@ -2,7 +2,7 @@
 //! told "moved on, look again" looks again.
 
 use model::{
-    Code, Phase, StepKind,
+    Code, Phase, Principal, StepKind,
     command::{Action, Command, Submit},
 };
 use orchestrator::heart::{
@@ -22,6 +22,11 @@ const LOOK: i64 = 250;
 /// How long someone waits for an answer.
 const PATIENCE: i64 = 30_000;
 
+/// Somebody who only says a name.
+fn person(name: &str) -> Principal {
+    Principal::stated(name).expect("a name")
+}
+
 impl Simulation {
     /// Asks for a release once its moment has come. Asking again for the same gives the same.
     pub(super) fn submit(&mut self, place: usize) {
@@ -32,7 +37,6 @@ impl Simulation {
         let release = self.scenario.releases[place].clone();
         let submit = Submit {
             document: String::new(),
-            initiator: "eve".to_owned(),
             request_id: None,
             plan: None,
             force: release.force.clone(),
@@ -40,8 +44,8 @@ impl Simulation {
         };
         let (target, policy) = (self.target_now(), self.policy());
         let me = self.replicas[index].name.clone();
-        let context = Context { now: self.clock(index), me: &me, target: &target, policy };
-        let received = decide::receive(&submit, release.spec);
+        let context = Context { now: self.clock(index), me: &me, target: &target, policy, approvals: None };
+        let received = decide::receive(&submit, &person("eve"), release.spec);
         let record = replica::first_record(&release.id, received, None, context, false).expect("a request");
         self.submitted[place] = true;
         if self.append(record, 0, index).is_ok() && self.replicas[index].up {
@@ -63,6 +67,10 @@ impl Simulation {
             self.acted[place] = true;
             return self.later(person.delay, None, Happening::Act(place));
         }
+        if let Wanted::Strike(module, revision) = &person.action {
+            self.note(format_args!("{module} {revision} dies"));
+            return self.world.strike(module, revision);
+        }
         if let Some((ticket, since)) = self.acting[place] {
             match self.answers.remove(&ticket) {
                 Some(Ok(_)) => return self.note(format_args!("{} was heard", person.name)),
@@ -78,21 +86,26 @@ impl Simulation {
         let Some(index) = self.any_replica() else { return self.later(LOOK, None, Happening::Act(place)) };
         let Some(state) = self.truth.deployments.get(&id) else { return };
         let action = match &person.action {
+            Wanted::Strike(..) => return,
             Wanted::Do(action) => action.clone(),
-            Wanted::Approve => match &state.plan_digest {
-                Some(plan) => Action::Approve { plan: plan.clone() },
+            Wanted::Approve => match &state.change.digest {
+                Some(plan) => Action::Approve { plan: plan.clone(), signed: None },
                 None => return self.later(LOOK, None, Happening::Act(place)),
             },
         };
         let expect = Some(state.version);
-        let command = Command { deployment: id.clone(), expect, by: person.name.to_owned(), action };
+        let command = Command { deployment: id.clone(), expect, action };
         self.note(format_args!("{} does {:?}", person.name, command.action));
         if !self.replicas[index].deployments.contains_key(&id) {
             self.adopt(index, &id);
         }
         let ticket = self.next_ticket();
         self.acting[place] = Some((ticket, self.now));
-        self.tell(index, &id, Input::Asked(ticket, Ask::Command(Box::new(command))));
+        self.tell(
+            index,
+            &id,
+            Input::Asked(ticket, Ask::Command(Box::new(command), self::person(person.name))),
+        );
         self.later(LOOK, None, Happening::Act(place));
     }
 

@@ -91,6 +91,8 @@ pub enum Wanted {
     Do(Action),
     /// Approve the plan there is.
     Approve,
+    /// No person at all: every instance of this revision dies.
+    Strike(Token, Revision),
 }
 
 impl Scenario {

@@ -13,6 +13,8 @@ pub type InstanceKey = (Token, Revision, u32);
 pub struct Instance {
     /// Well enough for traffic.
     pub healthy: bool,
+    /// It ended, and stays so.
+    pub dead: bool,
     /// Tells this life of the slot from earlier ones.
     pub life: u64,
 }
@@ -146,6 +148,14 @@ impl World {
         self.instances.range(low..=high).map(|((.., slot), instance)| (*slot, instance))
     }
 
+    /// Everything of a revision that is well dies.
+    pub fn strike(&mut self, module: &Token, revision: &Revision) {
+        let of = |(name, known, _): &InstanceKey| name == module && known == revision;
+        for (_, instance) in self.instances.iter_mut().filter(|(key, instance)| of(key) && instance.healthy) {
+            (instance.healthy, instance.dead) = (false, true);
+        }
+    }
+
     /// The lowest slot that is free.
     pub fn free_slot(&self, module: &Token, revision: &Revision) -> u32 {
         (0..)
@@ -191,7 +201,8 @@ impl World {
             Write::Start(key) if self.instances.contains_key(key) => Effect::Nothing,
             Write::Start(key) => {
                 self.lives += 1;
-                self.instances.insert(key.clone(), Instance { healthy: false, life: self.lives });
+                self.instances
+                    .insert(key.clone(), Instance { healthy: false, dead: false, life: self.lives });
                 Effect::Took
             }
             Write::Stop(key) if self.instances.remove(key).is_some() => Effect::Took,

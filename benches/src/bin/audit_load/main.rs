@@ -12,8 +12,9 @@ use benches::{
     output,
     raw::Raw,
     rounds::{Times, closed_loop, timed},
+    stage,
 };
-use bus::{Bus, NatsServer, ServerSettings, subjects::audit as speech};
+use bus::{Bus, subjects::audit as speech};
 use clap::Parser;
 use ledger::{Frontier, KeyKind, Policy, SigningKey, Store, leaf_hash, verify};
 use model::{
@@ -39,6 +40,9 @@ struct Arguments {
     /// Be the audit log on this broker; for this program itself.
     #[arg(long, value_name = "URL", hide = true, requires = "folder")]
     serve: Option<String>,
+    /// With `--serve`: the key.
+    #[arg(long, hide = true)]
+    key: Option<std::path::PathBuf>,
     /// Where the audit log is.
     #[arg(long, hide = true)]
     folder: Option<PathBuf>,
@@ -52,9 +56,9 @@ const INCLUDING: usize = 8;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { options, leaves, memory, serve, folder } = Arguments::parse();
-    if let Some((url, folder)) = serve.zip(folder) {
-        return process::serve(&url, &folder).await;
+    let Arguments { options, leaves, memory, serve, key, folder } = Arguments::parse();
+    if let Some(((url, key), folder)) = serve.zip(key).zip(folder) {
+        return process::serve(&url, &key, &folder).await;
     }
     if let Some(facts) = memory {
         let command = format!("cargo run --release -p benches --bin audit_load -- --memory {facts}");
@@ -104,14 +108,16 @@ async fn hand_over(bus: Bus, source: String, total: u64, level: AuditLevel) -> R
 async fn load(options: &Options) -> Result<Vec<Figure>> {
     // Streams of the usual sizes: the log's own files are what grows here.
     let folder = tempfile::tempdir()?;
-    let server = NatsServer::start(ServerSettings::new(folder.path().join("nats"))).await?;
-    let url = server.url();
-    let bus = connect(&url, "set-up").await?;
+    let place = folder.path().join("nats");
+    let server = stage::start(&place).await?;
+    let (url, key) = (server.url(), stage::key(&place));
+    let bus = connect(&url, &key, "set-up").await?;
     bus.ensure().await.context("making the streams")?;
-    let process = Process::start(&bus, &url, &folder.path().join("audit")).await?;
+    let process = Process::start(&bus, &url, &key, &folder.path().join("audit")).await?;
     let total: u64 = options.size(400_000, 80_000);
 
-    let (accepting, including) = (connect(&url, "accepting").await?, connect(&url, "including").await?);
+    let (accepting, including) =
+        (connect(&url, &key, "accepting").await?, connect(&url, &key, "including").await?);
     let included = closed_loop(INCLUDING, INCLUDING, move |number, _| {
         hand_over(including.clone(), format!("included-{number}"), total / 40, AuditLevel::Included)
     });
@@ -133,8 +139,9 @@ async fn load(options: &Options) -> Result<Vec<Figure>> {
     drop(server);
 
     // A server of its own: both together would ask for more room than a small disk has.
-    let server = NatsServer::start(ServerSettings::new(folder.path().join("raw"))).await?;
-    let raw = Raw::connect(&server.url()).await?;
+    let place = folder.path().join("raw");
+    let server = stage::start(&place).await?;
+    let raw = Raw::connect(&server.url(), &stage::key(&place)).await?;
     raw.streams().await?;
     let published = raw.publishes_per_second(16, options.size(3000, 800), 400).await?;
 

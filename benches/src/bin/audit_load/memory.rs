@@ -13,8 +13,9 @@ use benches::{
     figure::{Aim, Better, Figure},
     output,
     rounds::closed_loop,
+    stage,
 };
-use bus::{Bus, NatsServer, ServerSettings, subjects::audit as speech};
+use bus::{Bus, subjects::audit as speech};
 use ledger::verify;
 use model::audit::{AuditAppend, AuditLevel};
 use tokio::time::Instant;
@@ -46,17 +47,18 @@ struct Mark {
 /// Puts `total` facts through the log.
 pub async fn memory(total: u64) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
-    let server = NatsServer::start(ServerSettings::new(folder.path().join("nats"))).await?;
-    let url = server.url();
-    let bus = connect(&url, "set-up").await?;
+    let place = folder.path().join("nats");
+    let server = stage::start(&place).await?;
+    let (url, key) = (server.url(), stage::key(&place));
+    let bus = connect(&url, &key, "set-up").await?;
     bus.ensure().await.context("making the streams")?;
-    let place = folder.path().join("audit");
-    let process = Process::start(&bus, &url, &place).await?;
+    let kept = folder.path().join("audit");
+    let process = Process::start(&bus, &url, &key, &kept).await?;
 
     let on_trail = total / ON_TRAIL / SAYING as u64;
     let handed = (total - on_trail * SAYING as u64) / ASKING as u64 / BATCH * BATCH;
     let all = on_trail * SAYING as u64 + handed * ASKING as u64;
-    let (asking, saying) = (connect(&url, "asking").await?, connect(&url, "saying").await?);
+    let (asking, saying) = (connect(&url, &key, "asking").await?, connect(&url, &key, "saying").await?);
     let accepted = Arc::new(AtomicU64::new(0));
     let (asked, said) = (Arc::clone(&accepted), Arc::clone(&accepted));
     let asking = closed_loop(ASKING, ASKING, move |number, _| {
@@ -81,7 +83,7 @@ pub async fn memory(total: u64) -> Result<Vec<Figure>> {
     let after = searchable(&bus, &process, all).await?;
     process.stop()?;
     drop(server);
-    check(&place, all)?;
+    check(&kept, all)?;
     figures(&marks, &after)
 }
 

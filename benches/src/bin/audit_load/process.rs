@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use audit::AuditConfig;
-use benches::machine;
-use bus::{Bus, Settings, subjects::audit as speech};
+use benches::{machine, stage};
+use bus::{Bus, subjects::audit as speech};
 use chassis::Service;
 use model::audit::{AuditStatus, AuditStatusRequest};
 use tokio::io::AsyncReadExt;
@@ -22,9 +22,9 @@ pub struct Process(Child);
 
 impl Process {
     /// Starts this program again, as the audit log in a folder, and waits until it answers.
-    pub async fn start(bus: &Bus, url: &str, folder: &Path) -> Result<Process> {
+    pub async fn start(bus: &Bus, url: &str, key: &Path, folder: &Path) -> Result<Process> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--serve", url, "--folder"]).arg(folder).stdin(Stdio::piped());
+        command.args(["--serve", url, "--key"]).arg(key).arg("--folder").arg(folder).stdin(Stdio::piped());
         let process = Process(command.spawn().context("starting the audit log")?);
         let began = tokio::time::Instant::now();
         while let Err(error) = status(bus).await {
@@ -62,15 +62,14 @@ pub async fn status(bus: &Bus) -> Result<AuditStatus> {
 }
 
 /// Connects under a name.
-pub async fn connect(url: &str, name: &str) -> Result<Bus> {
-    let settings = Settings { url: url.to_owned(), name: name.to_owned(), ..Settings::default() };
-    Bus::connect(&settings).await.with_context(|| format!("connecting to {url}"))
+pub async fn connect(url: &str, key: &Path, name: &str) -> Result<Bus> {
+    Bus::connect(&stage::settings(url, key, name)).await.with_context(|| format!("connecting to {url}"))
 }
 
 /// Is the audit log until standard input ends, as it does when whoever started it is gone.
-pub async fn serve(url: &str, folder: &Path) -> Result<()> {
+pub async fn serve(url: &str, key: &Path, folder: &Path) -> Result<()> {
     let config = AuditConfig { state_dir: folder.to_owned(), ..AuditConfig::default() };
-    let service = Service::for_tests(config, connect(url, "audit").await?);
+    let service = Service::for_tests(config, connect(url, key, "audit").await?);
     audit::start(service.clone()).await?;
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
     service.stop(DEADLINE).await;

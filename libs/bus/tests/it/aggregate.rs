@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use bus::{Aggregate, Failure, State, subjects::target::JOURNAL};
 use futures::future::join_all;
-use model::{Code, DeploymentId, Record, Timestamp, target::TargetEvent};
+use model::{Code, DeploymentId, Digest, Principal, Record, Timestamp, journal::Skip, target::TargetEvent};
 use testkit::nats;
 
 use crate::record;
@@ -49,6 +49,29 @@ impl State for Names {
 
 fn name(text: &str) -> DeploymentId {
     DeploymentId::derived(text)
+}
+
+#[tokio::test]
+async fn what_was_folded_and_is_passed_over_since_is_folded_anew() {
+    let nats = nats().await;
+    let names = Aggregate::<Names>::new(nats.bus.clone(), "t-1", "newer");
+    assert!(say(&names, "one").await.unwrap() && say(&names, "two").await.unwrap());
+    let found = nats.bus.examine(&JOURNAL, "t-1").await.unwrap();
+    let last = found.entries.last().unwrap();
+    let skip = Skip {
+        seq: last.seq,
+        digest: Digest::of_bytes(&bus::Message::encode(&last.record)),
+        by: Principal::stated("ann").unwrap(),
+        reason: "of a newer engine".into(),
+    };
+    // The older engine that cannot read it counts on from before it.
+    let passed_over = Record { events: vec![TargetEvent::RecordSkipped(skip)], ..last.record.clone() };
+    nats.bus.append(&JOURNAL, "t-1", &passed_over, last.seq).await.unwrap();
+
+    assert!(say(&names, "three").await.unwrap());
+
+    assert_eq!(names.state().said, [name("one"), name("three")]);
+    assert_eq!(names.fresh().await.unwrap().version, 3);
 }
 
 /// Says a name unless it was said.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bus::{Bus, Start, subjects::target::JOURNAL};
 use futures::StreamExt;
-use testkit::{eventually, nats_cluster, settings};
+use testkit::{eventually, nats_cluster};
 
 use crate::record;
 
@@ -11,9 +11,7 @@ const ELECTION: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_cluster_loses_nothing_when_one_of_three_servers_is_killed() {
-    let (mut servers, _folder) = nats_cluster().await;
-    let urls: Vec<String> = servers.iter().map(bus::NatsServer::url).collect();
-    let mut wanted = settings(&urls.join(","), "x");
+    let (mut servers, _folder, mut wanted) = nats_cluster().await;
     wanted.replicas = 3;
     wanted.patience = model::Span::seconds(60);
     let bus = Bus::connect(&wanted).await.unwrap();

@@ -8,7 +8,7 @@ use bus::{
     subjects::{deployment::CLOSED, orchestrator::BEAT},
 };
 use futures::StreamExt;
-use model::{DeploymentId, Digest, Fault, Phase, ReplicaId, Timestamp, view::Summary};
+use model::{DeploymentId, Digest, Fault, Phase, Principal, ReplicaId, Timestamp, view::Summary};
 use testkit::{eventually, nats};
 
 use crate::LONG;
@@ -18,7 +18,7 @@ fn summary(reason: &str) -> Summary {
         deployment: DeploymentId::derived("a"),
         target: "prod.docker.shop".parse().unwrap(),
         spec: Digest::of_bytes(b"spec"),
-        initiator: "me".into(),
+        initiator: Principal::stated("me").unwrap(),
         phase: Phase::Closed,
         verdict: None,
         reason: reason.into(),
@@ -31,6 +31,9 @@ fn summary(reason: &str) -> Summary {
 #[tokio::test]
 async fn an_event_reaches_every_name_once_also_when_said_before_anyone_heard() {
     let nats = nats().await;
+    for name in ["audit", "lists"] {
+        nats.bus.ensure_event(&CLOSED, name).await.unwrap();
+    }
     let id = summary("x").deployment;
     nats.bus.say(&CLOSED, id.as_str(), &summary("early"), "m-1").await.unwrap();
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -81,9 +84,10 @@ async fn a_signal_reaches_those_who_listen_to_its_id() {
         nats.bus.signal(&BEAT, replica.as_str(), &beat(replica)).await.unwrap();
     }
 
-    assert_eq!(all.next().await.unwrap(), (one.to_string(), beat(&one)));
-    assert_eq!(all.next().await.unwrap(), (two.to_string(), beat(&two)));
-    assert_eq!(of_two.next().await.unwrap(), (two.to_string(), beat(&two)));
+    let said = |heard: Option<bus::Signalled<Beat>>| heard.map(|heard| (heard.id, heard.message)).unwrap();
+    assert_eq!(said(all.next().await), (one.to_string(), beat(&one)));
+    assert_eq!(said(all.next().await), (two.to_string(), beat(&two)));
+    assert_eq!(said(of_two.next().await), (two.to_string(), beat(&two)));
 }
 
 #[tokio::test]
@@ -107,7 +111,7 @@ async fn listening_goes_on_after_the_server_was_killed() {
     });
     tokio::select! {
         () = said => {}
-        heard = heard.next() => assert_eq!(heard.unwrap().1, beat),
+        heard = heard.next() => assert_eq!(heard.unwrap().message, beat),
     }
 }
 
@@ -138,7 +142,7 @@ async fn evidence_is_found_by_its_digest_only() {
 async fn a_slow_broker_is_a_timeout_of_ours_and_not_for_ever() {
     let nats = nats().await;
     let proxy = testkit::Proxy::before(&nats.server.url()).await;
-    let mut short = testkit::settings(&proxy.url(), "behind");
+    let mut short = nats.settings_for(&proxy.url(), "behind");
     short.broker_timeout = model::Span::millis(100);
     let behind = bus::Bus::connect(&short).await.unwrap();
 

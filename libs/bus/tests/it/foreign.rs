@@ -1,8 +1,8 @@
 //! Messages on journals' subjects that no journal can hold.
 
 use bus::{AppendError, Error, subjects::target::JOURNAL};
-use model::{Digest, Record, journal::Skip, target::TargetEvent};
-use testkit::{nats, publish};
+use model::{Digest, Principal, Record, journal::Skip, target::TargetEvent};
+use testkit::nats;
 
 use crate::record;
 
@@ -26,13 +26,13 @@ async fn what_cannot_be_read_is_listed_beside_what_can() {
     for id in ["t-1", "t-2", "t-3"] {
         nats.bus.append(&JOURNAL, id, &record(id, 1, "a"), 0).await.unwrap();
     }
-    publish(&nats.server.url(), &subject("t-2"), b"x").await;
-    publish(&nats.server.url(), &subject("t-3"), &newer("t-3", 2)).await;
-    publish(&nats.server.url(), &subject("nobody"), b"").await;
+    nats.publish(&subject("t-2"), b"x").await;
+    nats.publish(&subject("t-3"), &newer("t-3", 2)).await;
+    nats.publish(&subject("nobody"), b"").await;
     // In another shard than its name belongs to, and below the name of another.
     let elsewhere = (bus::shard_of("astray") + 1) % bus::SHARDS;
-    publish(&nats.server.url(), &format!("code.v1.log.target.{elsewhere}.astray"), b"x").await;
-    publish(&nats.server.url(), &format!("{}.deeper", subject("t-1")), b"x").await;
+    nats.publish(&format!("code.v1.log.target.{elsewhere}.astray"), b"x").await;
+    nats.publish(&format!("{}.deeper", subject("t-1")), b"x").await;
 
     let last = nats.bus.last_of_each(&JOURNAL).await.unwrap();
 
@@ -53,7 +53,7 @@ async fn what_cannot_be_read_is_listed_beside_what_can() {
 async fn nothing_is_written_on_top_of_what_cannot_be_read() {
     let nats = nats().await;
     let first = nats.bus.append(&JOURNAL, "t-1", &record("t-1", 1, "a"), 0).await.unwrap();
-    publish(&nats.server.url(), &subject("t-1"), &newer("t-1", 2)).await;
+    nats.publish(&subject("t-1"), &newer("t-1", 2)).await;
 
     let written = nats.bus.append(&JOURNAL, "t-1", &record("t-1", 2, "a"), first).await;
     let loaded = nats.bus.load_after(&JOURNAL, "t-1", first).await;
@@ -68,16 +68,21 @@ async fn nothing_is_written_on_top_of_what_cannot_be_read() {
 async fn a_journal_is_whole_again_once_it_says_what_to_pass_over() {
     let nats = nats().await;
     let first = nats.bus.append(&JOURNAL, "t-1", &record("t-1", 1, "a"), 0).await.unwrap();
-    publish(&nats.server.url(), &subject("t-1"), b"x").await;
+    nats.publish(&subject("t-1"), b"x").await;
     // One that can be read and does not follow: a version that is newer than this engine may have written it.
-    publish(&nats.server.url(), &subject("t-1"), &bus::Message::encode(&record("t-1", 2, "other"))).await;
-    publish(&nats.server.url(), &subject("t-1"), &bus::Message::encode(&record("t-1", 9, "other"))).await;
+    nats.publish(&subject("t-1"), &bus::Message::encode(&record("t-1", 2, "other"))).await;
+    nats.publish(&subject("t-1"), &bus::Message::encode(&record("t-1", 9, "other"))).await;
     let found = nats.bus.examine(&JOURNAL, "t-1").await.unwrap();
     let bad: Vec<u64> = found.unreadable.iter().map(|bad| bad.seq).collect();
     assert_eq!(bad, [first + 1, first + 3]);
 
     let skip = |seq: u64, digest: Digest| {
-        TargetEvent::RecordSkipped(Skip { seq, digest, by: "ann".into(), reason: "foreign".into() })
+        TargetEvent::RecordSkipped(Skip {
+            seq,
+            digest,
+            by: Principal::stated("ann").unwrap(),
+            reason: "foreign".into(),
+        })
     };
     let skips = found.unreadable.iter().map(|bad| skip(bad.seq, bad.digest.clone())).collect();
     let repair = Record { version: 3, events: skips, ..record("t-1", 3, "a") };
@@ -94,9 +99,10 @@ async fn a_journal_is_whole_again_once_it_says_what_to_pass_over() {
 async fn one_record_is_not_passed_over_in_the_place_of_another() {
     let nats = nats().await;
     let first = nats.bus.append(&JOURNAL, "t-1", &record("t-1", 1, "a"), 0).await.unwrap();
-    publish(&nats.server.url(), &subject("t-1"), b"x").await;
+    nats.publish(&subject("t-1"), b"x").await;
     let digest = Digest::of_bytes(b"y");
-    let skip = Skip { seq: first + 1, digest, by: "ann".into(), reason: "foreign".into() };
+    let skip =
+        Skip { seq: first + 1, digest, by: Principal::stated("ann").unwrap(), reason: "foreign".into() };
     let repair = Record { events: vec![TargetEvent::RecordSkipped(skip)], ..record("t-1", 2, "a") };
     nats.bus.append(&JOURNAL, "t-1", &repair, first + 1).await.unwrap();
 
@@ -110,7 +116,7 @@ async fn a_foreign_value_in_a_bucket_is_left_out_of_the_list() {
     let nats = nats().await;
     let bucket = nats.bus.bucket(&bus::subjects::buckets::MEASUREMENTS);
     bucket.create("mine", &serde_json::json!(1)).await.unwrap();
-    publish(&nats.server.url(), "$KV.measurements.foreign", b"x").await;
+    nats.publish("$KV.measurements.foreign", b"x").await;
 
     let all = bucket.all().await.unwrap();
 

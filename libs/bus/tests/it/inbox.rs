@@ -4,19 +4,20 @@ use std::{
 };
 
 use async_nats::{Client, HeaderMap};
-use bus::{CloudEvent, Serving};
+use bus::{CloudEvent, Outsider, Serving, subjects};
 use model::{Code, Fault, fault::Complaint};
 use serde_json::{Value, json};
 use testkit::{TestNats, eventually, nats};
 
 use crate::LONG;
 
-const SUBJECT: &str = "code.v1.in.deployment.request";
+const SUBJECT: &str = "code.v1.in.ci-1.deployment.submit";
 
 type Seen = Arc<Mutex<Vec<CloudEvent>>>;
 
-async fn world(nats: &TestNats) -> Client {
-    async_nats::connect(nats.server.url()).await.unwrap()
+async fn world(nats: &mut TestNats) -> Client {
+    let settings = nats.invite(Outsider::Publisher, "ci-1").await;
+    crate::as_user(&settings.url, &settings.user, &settings.key.unwrap()).await
 }
 
 async fn engine(nats: &TestNats) -> ((Serving, Serving), Seen) {
@@ -24,7 +25,7 @@ async fn engine(nats: &TestNats) -> ((Serving, Serving), Seen) {
     let events = seen.clone();
     let serving = nats
         .bus
-        .inbox("deployment", "request", move |event: CloudEvent, _| {
+        .inbox(&subjects::inbox::SUBMIT, move |event: CloudEvent, _| {
             let document = event.document();
             events.lock().unwrap().push(event);
             async move {
@@ -57,13 +58,13 @@ async fn ask(client: &Client, headers: &[(&str, &str)], body: &str) -> Value {
 
 #[tokio::test]
 async fn a_structured_event_is_answered() {
-    let nats = nats().await;
+    let mut nats = nats().await;
     let (_serving, seen) = engine(&nats).await;
     let event = json!({"specversion": "1.0", "id": "1", "source": "/ci", "type": "code.deployment.requested.v1",
         "data": {"name": "shop"}});
 
     let reply =
-        ask(&world(&nats).await, &[("Content-Type", "application/cloudevents+json")], &event.to_string())
+        ask(&world(&mut nats).await, &[("Content-Type", "application/cloudevents+json")], &event.to_string())
             .await;
 
     assert_eq!(reply, json!({"deployment": "dep-1"}));
@@ -72,7 +73,7 @@ async fn a_structured_event_is_answered() {
 
 #[tokio::test]
 async fn a_binary_event_with_a_spec_in_yaml_is_answered() {
-    let nats = nats().await;
+    let mut nats = nats().await;
     let (_serving, seen) = engine(&nats).await;
 
     let headers = [
@@ -82,7 +83,7 @@ async fn a_binary_event_with_a_spec_in_yaml_is_answered() {
         ("ce-type", "code.deployment.requested.v1"),
         ("content-type", "application/yaml"),
     ];
-    let reply = ask(&world(&nats).await, &headers, "name: shop\n").await;
+    let reply = ask(&world(&mut nats).await, &headers, "name: shop\n").await;
 
     assert_eq!(reply, json!({"deployment": "dep-1"}));
     assert_eq!(seen.lock().unwrap()[0].document(), "name: shop\n");
@@ -90,10 +91,10 @@ async fn a_binary_event_with_a_spec_in_yaml_is_answered() {
 
 #[tokio::test]
 async fn an_invalid_event_is_answered_with_every_complaint_and_kept_as_one_dead_letter() {
-    let nats = nats().await;
+    let mut nats = nats().await;
     let (_serving, seen) = engine(&nats).await;
 
-    let reply = ask(&world(&nats).await, &[("Content-Type", "application/cloudevents+json")], "{}").await;
+    let reply = ask(&world(&mut nats).await, &[("Content-Type", "application/cloudevents+json")], "{}").await;
 
     let fields: Vec<&str> = reply["complaints"]
         .as_array()
@@ -115,11 +116,11 @@ async fn an_invalid_event_is_answered_with_every_complaint_and_kept_as_one_dead_
 
 #[tokio::test]
 async fn a_refused_spec_is_answered_with_its_place() {
-    let nats = nats().await;
+    let mut nats = nats().await;
     let (_serving, _) = engine(&nats).await;
 
     let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/ci"), ("ce-type", "t")];
-    let reply = ask(&world(&nats).await, &headers, "name: bad").await;
+    let reply = ask(&world(&mut nats).await, &headers, "name: bad").await;
 
     assert_eq!(
         (reply["code"].as_str(), reply["complaints"][0]["column"].as_u64()),
@@ -129,8 +130,8 @@ async fn a_refused_spec_is_answered_with_its_place() {
 
 #[tokio::test]
 async fn an_event_published_while_no_engine_was_up_is_handled_later() {
-    let nats = nats().await;
-    let client = world(&nats).await;
+    let mut nats = nats().await;
+    let client = world(&mut nats).await;
     let mut headers = HeaderMap::new();
     for (name, value) in [("ce-specversion", "1.0"), ("ce-id", "9"), ("ce-source", "/ci"), ("ce-type", "t")] {
         headers.insert(name, value);
@@ -148,8 +149,8 @@ async fn an_event_published_while_no_engine_was_up_is_handled_later() {
 
 #[tokio::test]
 async fn a_request_without_an_engine_gets_no_false_answer() {
-    let nats = nats().await;
-    let client = world(&nats).await;
+    let mut nats = nats().await;
+    let client = world(&mut nats).await;
 
     let asked = client.send_request(
         SUBJECT,

@@ -8,12 +8,19 @@ use std::{
 
 use bus::{Job, WorkRules};
 use model::{Code, Fault, Outcome, deployment::StepReport, step::StepResult};
-use testkit::{TestNats, eventually, nats, never};
+use testkit::{TestNats, eventually, never};
 
 use crate::{LONG, report};
 
 /// A job like any other.
 const REPORT: Job<StepReport> = Job::new("orchestrator", "report");
+
+/// A server with a lane for that job.
+async fn nats() -> TestNats {
+    let nats = testkit::nats().await;
+    nats.bus.ensure_job(&REPORT, quick().ack_wait).await.unwrap();
+    nats
+}
 
 fn quick() -> WorkRules {
     WorkRules {
@@ -210,7 +217,7 @@ async fn bytes_that_nobody_can_read_are_a_dead_letter_and_later_jobs_run() {
     let nats = nats().await;
     let runs = Arc::new(AtomicU64::new(0));
     let counter = runs.clone();
-    let client = async_nats::connect(nats.server.url()).await.unwrap();
+    let client = crate::foreign(&nats).await;
     let jetstream = async_nats::jetstream::new(client);
     jetstream.publish("code.v1.job.orchestrator.report", "garbage".into()).await.unwrap().await.unwrap();
     send(&nats, "good").await;

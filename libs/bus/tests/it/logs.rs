@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bus::{AppendError, Start, subjects::target::JOURNAL};
 use futures::{StreamExt, future::join_all};
-use testkit::{Fault, Proxy, eventually, nats, settings};
+use testkit::{Fault, Proxy, eventually, nats};
 
 use crate::{LONG, record};
 
@@ -77,7 +77,7 @@ async fn appending_the_same_record_again_finds_it() {
 async fn a_write_whose_answer_was_lost_is_found_and_not_written_twice() {
     let nats = nats().await;
     let proxy = Proxy::before(&nats.server.url()).await;
-    let behind = bus::Bus::connect(&settings(&proxy.url(), "behind")).await.unwrap();
+    let behind = bus::Bus::connect(&nats.settings_for(&proxy.url(), "behind")).await.unwrap();
     let first = behind.append(&JOURNAL, "t-1", &record("t-1", 1, "a"), 0).await.unwrap();
 
     proxy.set(Fault::Mute);
@@ -102,7 +102,7 @@ async fn a_write_whose_answer_was_lost_is_found_and_not_written_twice() {
 async fn a_lost_answer_and_another_writer_after_us_still_tell_that_we_won() {
     let nats = nats().await;
     let proxy = Proxy::before(&nats.server.url()).await;
-    let behind = bus::Bus::connect(&settings(&proxy.url(), "behind")).await.unwrap();
+    let behind = bus::Bus::connect(&nats.settings_for(&proxy.url(), "behind")).await.unwrap();
 
     proxy.set(Fault::Mute);
     let other = async {
@@ -125,7 +125,7 @@ async fn a_lost_answer_and_another_writer_after_us_still_tell_that_we_won() {
 async fn a_broker_that_stays_silent_is_unavailable_and_not_raced() {
     let nats = nats().await;
     let proxy = Proxy::before(&nats.server.url()).await;
-    let mut short = settings(&proxy.url(), "behind");
+    let mut short = nats.settings_for(&proxy.url(), "behind");
     short.broker_timeout = model::Span::millis(200);
     let behind = bus::Bus::connect(&short).await.unwrap();
 

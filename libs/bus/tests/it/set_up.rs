@@ -1,6 +1,6 @@
-use bus::{Bus, Error, NatsServer, ServerSettings, StreamLimits, subjects::target::JOURNAL};
+use bus::{Access, Bus, Error, NatsServer, Role, ServerSettings, StreamLimits, subjects::target::JOURNAL};
 use futures::future::try_join_all;
-use testkit::{nats, settings};
+use testkit::nats;
 
 use crate::record;
 
@@ -15,10 +15,19 @@ async fn making_the_streams_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn several_services_may_make_the_streams_at_once() {
+async fn several_provisioners_may_make_the_streams_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let server = NatsServer::start(ServerSettings::new(folder.path())).await.unwrap();
-    let settings = settings(&server.url(), "x");
+    let access = Access::of(folder.path().join("access"));
+    let users = access.prepare().unwrap();
+    let server =
+        NatsServer::start(ServerSettings { users, ..ServerSettings::new(folder.path()) }).await.unwrap();
+    let settings = bus::Settings {
+        user: Role::Provisioner.to_string(),
+        key: Some(access.key("provisioner")),
+        limits: StreamLimits::small(),
+        url: server.url(),
+        ..bus::Settings::default()
+    };
     let buses = try_join_all((0..5).map(|_| Bus::connect(&settings))).await.unwrap();
 
     let made = try_join_all(buses.iter().map(Bus::ensure)).await;
@@ -42,8 +51,11 @@ async fn a_stream_that_differs_is_named_with_both_values_and_left_alone() {
 
 #[tokio::test]
 async fn no_server_is_an_error_that_says_where_and_how_to_cure_it() {
-    let mut nowhere = settings("nats://127.0.0.1:1", "x");
-    nowhere.patience = model::Span::millis(100);
+    let nowhere = bus::Settings {
+        url: "nats://127.0.0.1:1".into(),
+        patience: model::Span::millis(100),
+        ..bus::Settings::default()
+    };
 
     let error = Bus::connect(&nowhere).await.err().unwrap();
 
@@ -55,7 +67,7 @@ async fn no_server_is_an_error_that_says_where_and_how_to_cure_it() {
 async fn a_journal_cannot_be_deleted_or_purged() {
     let nats = nats().await;
     nats.bus.append(&JOURNAL, "t-1", &record("t-1", 1, "a"), 0).await.unwrap();
-    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.server.url()).await.unwrap());
+    let jetstream = async_nats::jetstream::new(crate::foreign(&nats).await);
     let stream = jetstream.get_stream(format!("LOG_target_{}", bus::shard_of("t-1"))).await.unwrap();
 
     assert!(stream.purge().await.is_err());
@@ -93,7 +105,7 @@ async fn a_server_that_is_too_old_is_refused_with_its_version() {
         std::future::pending::<()>().await;
     };
 
-    let old_settings = settings(&url, "x");
+    let old_settings = bus::Settings { url, ..bus::Settings::default() };
     let error = tokio::select! {
         bus = Bus::connect(&old_settings) => bus.err().unwrap(),
         () = old => unreachable!(),

@@ -63,6 +63,7 @@ impl Judged<'_> {
             | StepKind::RollBatch { .. }
             | StepKind::Pause { .. }
             | StepKind::Hook { .. }
+            | StepKind::Guard { .. }
             | StepKind::Validate
             | StepKind::Certify => self.each(gaps, |_, gate| {
                 (gate.outcome == Outcome::Failed)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    DeploymentSpec, Severity,
+    DeploymentSpec, Principal, Severity,
     deployment::Mode,
     expert::{Action, AnswerStatus, Stance},
     spec::{GateMode, Waiver},
@@ -30,16 +30,20 @@ pub(super) fn approvals(facts: &Deployment, spec: &DeploymentSpec, gaps: &mut Ve
         let by = &approval.by;
         let wrong = if Some(&approval.plan) != facts.plan.as_ref() {
             Some(("plan", format!("{by} approved another plan")))
-        } else if *by == facts.initiator {
+        } else if !by.is_person() {
+            Some(("by", format!("{by} is no person and cannot approve it")))
+        } else if by.goes_by_the_name_of(&facts.initiator) {
             Some(("by", format!("{by} asked for it and cannot approve it")))
-        } else if !facts.policy.approvers.is_empty() && !facts.policy.approvers.contains(by) {
+        } else if !by.is_signed() && !may(&facts.policy.approvers, by) {
             Some(("by", format!("{by} may not approve")))
         } else {
             in_time(facts, spec, by, approval.at, approval.until)
         };
         match wrong {
             Some((field, text)) => gaps.push(gap(format!("approvals[{at}].{field}"), text)),
-            None => drop(people.insert(by)),
+            // Whoever signs may do so by the operator's rules, and counts for the spec's where it names them.
+            None if may(&facts.policy.approvers, by) => drop(people.insert(by)),
+            None => {}
         }
     }
     if people.len() < usize::from(facts.policy.approvals) {
@@ -47,10 +51,15 @@ pub(super) fn approvals(facts: &Deployment, spec: &DeploymentSpec, gaps: &mut Ve
     }
 }
 
+/// An empty list means anyone.
+fn may(approvers: &[String], by: &Principal) -> bool {
+    approvers.is_empty() || approvers.iter().any(|entry| by.is_meant_by(entry))
+}
+
 fn in_time(
     facts: &Deployment,
     spec: &DeploymentSpec,
-    by: &str,
+    by: &Principal,
     at: At,
     until: Option<At>,
 ) -> Option<(&'static str, String)> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{StepKind, deployment::Mode};
+use model::{Principal, StepKind, deployment::Mode};
 
 use super::{Belief, Verified};
 use crate::{Story, rules};
@@ -16,10 +16,10 @@ pub(super) fn list(verified: &Verified, story: &Story<'_>) -> Vec<Belief> {
     };
     let certifier = format!("certifier {}", facts.certifier.replica);
 
-    people(verified, &mut add);
+    people(verified, story, &mut add);
     if facts.forced.is_some() {
         let text = "that a quarantine was to be overruled: whether there was one is not in the journal";
-        add("forced", facts.initiator.clone(), text);
+        add("forced", facts.initiator.to_string(), text);
     }
     let when = match verified.log.as_ref().and_then(super::Logged::seen) {
         Some(seen) => {
@@ -63,18 +63,34 @@ pub(super) fn list(verified: &Verified, story: &Story<'_>) -> Vec<Belief> {
     believed
 }
 
-fn people(verified: &Verified, add: &mut impl FnMut(&str, String, &str)) {
+fn people(verified: &Verified, story: &Story<'_>, add: &mut impl FnMut(&str, String, &str)) {
     let facts = &verified.facts;
-    let text = "that it was they: a name is what the message says of its sender";
-    add("initiator", facts.initiator.clone(), text);
-    let names = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
-    let approved: BTreeSet<&str> = facts.approvals.iter().map(|approval| approval.by.as_str()).collect();
-    if !approved.is_empty() {
-        add("approvals", names(approved), text);
-    }
-    let did: BTreeSet<&str> = facts.interventions.iter().map(|done| done.by.as_str()).collect();
-    if !did.is_empty() {
-        add("interventions", names(did), text);
+    let mut who = |field: &str, all: BTreeSet<&Principal>, text: &str| {
+        let unproven: Vec<String> =
+            all.into_iter().filter(|by| !by.is_signed()).map(ToString::to_string).collect();
+        if !unproven.is_empty() {
+            add(field, unproven.join(", "), text);
+        }
+    };
+    let stated = "that it was they: unauthenticated, a message only states who sends it";
+    let asked = match &facts.initiator {
+        Principal::Publisher { .. } => {
+            "that it was they: the broker knew their key, and nothing of that is kept"
+        }
+        _ => stated,
+    };
+    who("initiator", BTreeSet::from([&facts.initiator]), asked);
+    let unsigned = "that it was they: not signed, a message only states who sends it";
+    who("approvals", facts.approvals.iter().map(|approval| &approval.by).collect(), unsigned);
+    who("interventions", facts.interventions.iter().map(|done| &done.by).collect(), stated);
+    if facts.mode == Mode::Apply {
+        let text = match story.requirement() {
+            None => "that no signers were in force: then whoever says a name approves",
+            Some(_) => {
+                "that the requirement and the signers were the operator's, and that no more was asked for"
+            }
+        };
+        add("approvals", "the orchestrator".to_owned(), text);
     }
 }
 
@@ -86,7 +102,13 @@ fn measured(verified: &Verified, story: &Story<'_>, add: &mut impl FnMut(&str, S
         add("steps", runners.clone(), "that what they report was done and found");
     }
     if !facts.gates.is_empty() {
-        add("gates", runners, "the measured values and samples: the measurements are not enclosed");
+        let kept = facts.gates.iter().filter(|gate| gate.evidence.is_some()).count();
+        let text = format!(
+            "the measured values and samples: the measurements are not enclosed; of {kept} of {} gates they are kept under \
+             the digest in `evidence`, from which --evidence judges again",
+            facts.gates.len()
+        );
+        add("gates", runners, &text);
     }
     if let Some(first) = story.checked_before().first().filter(|_| facts.mode == Mode::Apply) {
         let text = format!(

@@ -4,7 +4,7 @@ use model::{DeploymentSpec, Digest, Plan, Record, digest::canonical_json};
 use serde_json::Value;
 
 use super::Problem;
-use crate::{Certificate, Deployment, Story, certificate::Documents};
+use crate::{Certificate, Deployment, Ending, Story, certificate::Documents};
 
 /// Fields that are named; more only say the same again.
 const NAMED: usize = 40;
@@ -39,6 +39,10 @@ pub(super) fn compare(
         Ok(told) => told,
         Err(error) => return broken(error.to_string()),
     };
+    if facts.ending == Ending::Promoted {
+        let unsound = story.unsound().into_iter();
+        problems.extend(unsound.map(|gap| Problem::new(format!("predicate.{}", gap.field), gap.text)));
+    }
     // Over the text itself: what was read and written again may spell a number another way.
     told.journal.digest = digest;
     let value = |facts: &Deployment| serde_json::to_value(facts).unwrap_or_default();
@@ -57,6 +61,10 @@ fn differences(field: &str, signed: &Value, told: &Value, found: &mut Vec<(Strin
             for (name, value) in signed {
                 let other = told.get(name).unwrap_or(&Value::Null);
                 differences(&format!("{field}.{name}"), value, other, found);
+            }
+            // What is optional is absent only where the journal does not have it either.
+            for (name, other) in told.iter().filter(|(name, _)| !signed.contains_key(*name)) {
+                differences(&format!("{field}.{name}"), &Value::Null, other, found);
             }
         }
         (Value::Array(signed), Value::Array(told)) if signed.len() == told.len() => {

@@ -9,8 +9,8 @@ use certificate::{
 };
 use ground::Secret;
 use model::{
-    DeploymentSpec, Digest, Event, Fence, Finding, GateResult, Outcome, Plan, Record, Severity, Span, Step,
-    StepKind, Timestamp, Verdict,
+    DeploymentSpec, Digest, Event, Fence, Finding, GateResult, Outcome, Plan, Principal, Record, Severity,
+    Span, Step, StepKind, Timestamp, Verdict,
     deployment::{Cause, CauseKind, Mode},
     plan::Snapshot,
     route::Weights,
@@ -22,6 +22,11 @@ use serde_json::json;
 pub const BEGAN: i64 = 1_795_240_260_000;
 /// When it is looked at: a day later.
 pub const NOW: Timestamp = Timestamp(BEGAN + 86_400_000);
+
+/// Somebody who only says a name.
+pub fn person(name: &str) -> Principal {
+    Principal::stated(name).expect("a name")
+}
 
 pub fn spec(version: &str) -> DeploymentSpec {
     let image = Digest::of_bytes(version.as_bytes()).to_string();
@@ -97,6 +102,7 @@ pub fn gate(name: &str, measured: f64, limit: &str) -> GateResult {
         samples: 240,
         text: format!("{name} {measured} of 240 requests, limit {limit}"),
         at: Timestamp(BEGAN + 40_000),
+        evidence: None,
     }
 }
 
@@ -144,7 +150,7 @@ pub fn begun() -> Journal {
             spec: Box::new(spec),
             spec_digest,
             mode: Mode::Apply,
-            initiator: "ada".to_owned(),
+            initiator: person("ada"),
             expected_plan: None,
             force: None,
         },
@@ -170,8 +176,8 @@ pub fn begun() -> Journal {
         summary: "nobody was asked".to_owned(),
         advice: None,
     }]);
-    journal.say(vec![Event::ApprovalAwaited { until: Timestamp(BEGAN + 86_400_000) }]);
-    journal.say(vec![Event::Approved { by: "bob".to_owned(), plan: digest }]);
+    journal.say(vec![Event::ApprovalAwaited { until: Timestamp(BEGAN + 86_400_000), terms: None }]);
+    journal.say(vec![Event::Approved { by: person("bob"), plan: digest, signed: None }]);
     journal
         .say(vec![Event::Locked { token: 7 }, Event::ExecutionBegan { until: Timestamp(BEGAN + 3_600_000) }]);
     journal.step("s2-scale", good("3 instances are healthy", Vec::new()));
@@ -278,7 +284,7 @@ pub fn retried() -> Vec<Record> {
     }
     journal.say(vec![Event::HumanNeeded { cause: cause(CauseKind::Failed, "the way back failed") }]);
     let until = Timestamp(BEGAN + 900_000);
-    journal.say(vec![Event::RollbackRetried { by: "ada".to_owned(), epoch: 4, until }]);
+    journal.say(vec![Event::RollbackRetried { by: person("ada"), epoch: 4, until }]);
     journal.step("r1-validate", good("what runs equals the baseline", Vec::new()));
     journal.say(vec![Event::RolledBack {}]);
     journal.records

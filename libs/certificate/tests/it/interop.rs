@@ -26,7 +26,7 @@ fn run(python: &Path, script: &str, arguments: &[&Path], word: Option<&str>) -> 
 }
 
 fn export(certificate: &Certificate, office: &Office, folder: &Path) {
-    for (name, bytes) in certificate.files(&office.trust()) {
+    for (name, bytes) in certificate::files(certificate, &office.trust()) {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();

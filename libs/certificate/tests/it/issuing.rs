@@ -2,7 +2,7 @@ use certificate::{At, Ending, Story, verify, verify::check};
 use model::{Digest, GateResult, Outcome, Timestamp};
 
 use crate::fixture::{
-    self, BEGAN, NOW, Office, facts, gate, promoted, promoted_with, rejected, retried, rolled_back,
+    self, BEGAN, NOW, Office, facts, gate, person, promoted, promoted_with, rejected, retried, rolled_back,
 };
 use crate::{fixture::planned_again, mutations::sign};
 
@@ -14,8 +14,8 @@ async fn a_promotion_with_all_its_evidence_is_certified() {
     let verified = verify(&certificate.to_bytes(), &office.ready(), NOW).unwrap();
 
     assert!(verified.is_positive());
-    assert_eq!(verified.facts.initiator, "ada");
-    assert_eq!(verified.facts.approvals[0].by, "bob");
+    assert_eq!(verified.facts.initiator, person("ada"));
+    assert_eq!(verified.facts.approvals[0].by, person("bob"));
     assert_eq!(verified.facts.gates.len(), 3);
     assert_eq!(verified.facts.steps.len(), 6);
     assert_eq!(verified.keys.len(), 2);

@@ -13,7 +13,7 @@ use model::{Outcome, Timestamp, digest::canonical_json, step::Stage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fixture::{BEGAN, NOW, Office, facts, journal, promoted, rolled_back};
+use crate::fixture::{BEGAN, NOW, Office, facts, journal, person, promoted, rolled_back};
 
 fn names(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
@@ -34,10 +34,10 @@ const CHANGES: &[(&str, &str, Change)] = &[
         file["bundle"]["dsseEnvelope"]["payload"] = json!("%%%")
     }),
     ("another verdict in the payload", "bundle.dsseEnvelope.signatures[0].sig", |file| {
-        rewrite(&mut file["bundle"]["dsseEnvelope"], "\"ada\"", "\"eve\"")
+        rewrite(&mut file["bundle"]["dsseEnvelope"], ":ada\"", ":eve\"")
     }),
     ("another statement under a summary that holds", "bundle.dsseEnvelope", |file| {
-        rewrite(&mut file["bundle"]["dsseEnvelope"], "\"bob\"", "\"eve\"")
+        rewrite(&mut file["bundle"]["dsseEnvelope"], ":bob\"", ":eve\"")
     }),
     ("a signature that is no base64", "bundle.dsseEnvelope.signatures[0].sig", |file| {
         file["bundle"]["dsseEnvelope"]["signatures"][0]["sig"] = json!("!")
@@ -156,9 +156,13 @@ type Lie = fn(&mut Deployment);
 const LIES: &[(&str, &str, Lie)] = &[
     ("another target", "predicate.target", |facts| facts.target.name = "shop2".parse().unwrap()),
     ("nobody approved", "predicate.approvals", |facts| facts.approvals.clear()),
-    ("the initiator approved", "predicate.approvals[0].by", |facts| facts.approvals[0].by = "ada".to_owned()),
-    ("a stranger approved", "predicate.approvals[0].by", |facts| {
-        facts.approvals[0].by = "mallory".to_owned()
+    ("the initiator approved", "predicate.approvals[0].by", |facts| facts.approvals[0].by = person("ada")),
+    ("a stranger approved", "predicate.approvals[0].by", |facts| facts.approvals[0].by = person("mallory")),
+    ("the engine approved", "predicate.approvals[0].by", |facts| {
+        facts.approvals[0].by = "engine:orchestrator/rep-0100".parse().unwrap()
+    }),
+    ("an event approved", "predicate.approvals[0].by", |facts| {
+        facts.approvals[0].by = "event-source:bob".parse().unwrap()
     }),
     ("another plan was approved", "predicate.approvals[0].plan", |facts| {
         facts.approvals[0].plan = facts.spec.clone()

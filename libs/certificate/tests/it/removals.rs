@@ -13,8 +13,9 @@ use proptest::{prelude::*, sample::Index};
 use serde_json::Value;
 
 use crate::{
-    fixture::{NOW, Office, facts, promoted, promoted_with, rejected, rolled_back},
+    fixture::{NOW, Office, facts, promoted_with, rejected, rolled_back},
     mutations::sign,
+    recounted::measured,
 };
 
 /// The way to a value.
@@ -68,7 +69,7 @@ fn without(value: &Value, way: &[Part]) -> Value {
 
 /// A promotion, an unproven one, a rollback, a refusal.
 fn journals() -> [Vec<Record>; 4] {
-    [promoted(), promoted_with(Vec::new()), rolled_back(), rejected()]
+    [measured(), promoted_with(Vec::new()), rolled_back(), rejected()]
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ use crate::{
     log::Log,
     logged::ranged,
     mutations::sign,
+    recounted::measured,
+    signed::{UNSIGNED, signed as signed_for},
     untrue::{FORGERIES, LIES, advised, called_promoted, others},
 };
 
@@ -121,12 +123,14 @@ async fn another_verifier_says_the_same_of_a_thousand_changed_certificates() {
 
     for (what, records) in [
         ("promoted", promoted()),
+        ("measured", measured()),
         ("advised", advised()),
         ("unproven", promoted_with(Vec::new())),
         ("rolled-back", rolled_back()),
         ("rejected", rejected()),
         ("planned-again", planned_again().0),
         ("retried", retried()),
+        ("signed", signed_for()),
     ] {
         let file = office.issue(&records).await.to_bytes();
         println!("{what}: {:.1} KiB", file.len() as f64 / 1024.0);
@@ -138,8 +142,12 @@ async fn another_verifier_says_the_same_of_a_thousand_changed_certificates() {
             }
         }
     }
-    for (what, records) in [("advised", advised()), ("rolled-back", rolled_back()), ("rejected", rejected())]
-    {
+    for (what, records) in [
+        ("advised", advised()),
+        ("measured", measured()),
+        ("rolled-back", rolled_back()),
+        ("rejected", rejected()),
+    ] {
         for (at, (_, changed)) in
             others(&serde_json::to_value(facts(&records).0).unwrap()).into_iter().enumerate()
         {
@@ -158,6 +166,12 @@ async fn another_verifier_says_the_same_of_a_thousand_changed_certificates() {
         let (told, documents) = called_promoted(&records);
         let certificate: Certificate = sign(&office, &told, documents, journal(&records)).await;
         without.add(&format!("forgery-{at}"), certificate.to_bytes(), &plain);
+    }
+    for (at, (_, forge)) in UNSIGNED.iter().enumerate() {
+        let records = forge();
+        let (told, documents) = called_promoted(&records);
+        let certificate: Certificate = sign(&office, &told, documents, journal(&records)).await;
+        without.add(&format!("unsigned-{at}"), certificate.to_bytes(), &plain);
     }
     let logged = ranged(&office, &log, |_, _| {}).await;
     println!("promoted, with the log's proofs: {:.1} KiB", logged.to_bytes().len() as f64 / 1024.0);

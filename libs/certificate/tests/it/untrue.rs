@@ -16,7 +16,7 @@ use model::{
 use serde_json::{Value, json};
 
 use crate::{
-    fixture::{BEGAN, NOW, Office, certifier, facts, gate, journal, promoted, rolled_back},
+    fixture::{BEGAN, NOW, Office, certifier, facts, gate, journal, person, promoted, rolled_back},
     mutations::sign,
 };
 
@@ -109,7 +109,7 @@ pub const LIES: &[(&str, &str, Lie)] = &[
         told.approvals[0].until = Some(instant("2020-01-01T01:00:00.000Z"));
     }),
     ("an approval by somebody else who may", "approvals[0].by", |told| {
-        told.approvals[0].by = "carol".to_owned()
+        told.approvals[0].by = person("carol")
     }),
     ("a critical finding waived by nothing", "findings[1].waived", |told| {
         let (step, module) = (told.findings[0].step.clone(), told.findings[0].module.clone());
@@ -185,20 +185,16 @@ pub const LIES: &[(&str, &str, Lie)] = &[
     ("what runs compared with the baseline", "observed.expected", |told| {
         told.observed.as_mut().unwrap().expected = told.baseline.clone()
     }),
-    ("asked for by somebody else", "initiator", |told| told.initiator = "eve".to_owned()),
+    ("asked for by somebody else", "initiator", |told| told.initiator = person("eve")),
     ("asked for earlier", "received", |told| told.received = instant("2026-11-01T00:00:00.000Z")),
     ("over earlier", "ended", |told| told.ended = told.received),
     ("forced, which nobody did", "forced", |told| told.forced = Some("it is urgent".to_owned())),
     ("something that nobody did on the way", "interventions", |told| {
         let at = told.ended;
-        told.interventions.push(Intervention {
-            what: "promoted_in_full".to_owned(),
-            by: "ada".to_owned(),
-            at,
-        });
+        told.interventions.push(Intervention { what: "promoted_in_full".to_owned(), by: person("ada"), at });
     }),
     ("an analysis that nobody skipped", "gates", |told| {
-        told.steps[3].reason = "skipped: promoted in full by ada".to_owned();
+        told.steps[3].skipped_by = Some(person("ada"));
         told.gates.retain(|gate| gate.gate != "error-rate");
     }),
     ("another runner", "steps[1].runner", |told| told.steps[1].runner = Some("rep-9".to_owned())),
@@ -340,7 +336,7 @@ pub const FORGERIES: &[(&str, &str, Forgery)] = &[
     ("a step skipped without a person", "gates", |records| {
         result(records, "s4-analyse", |result| {
             result.gates.clear();
-            result.reason = "skipped: promoted in full by ada".to_owned();
+            result.skipped_by = Some(person("ada"));
         })
     }),
     ("a finding that nothing waives", "findings[0].waived", |records| {
@@ -364,7 +360,7 @@ pub const FORGERIES: &[(&str, &str, Forgery)] = &[
     }),
     ("an approval after the time for it", "approvals[0].at", |records| {
         each(records, |event| {
-            if let Event::ApprovalAwaited { until } = event {
+            if let Event::ApprovalAwaited { until, .. } = event {
                 *until = Timestamp(BEGAN);
             }
         })
@@ -372,13 +368,13 @@ pub const FORGERIES: &[(&str, &str, Forgery)] = &[
     ("an approval that was not awaited", "approvals[0].until", |records| {
         for record in records {
             if matches!(record.events.as_slice(), [Event::ApprovalAwaited { .. }]) {
-                record.events = vec![Event::Paused { by: "bob".to_owned() }];
+                record.events = vec![Event::Paused { by: person("bob") }];
             }
         }
     }),
     ("an approval awaited for years", "approvals[0].until", |records| {
         each(records, |event| {
-            if let Event::ApprovalAwaited { until } = event {
+            if let Event::ApprovalAwaited { until, .. } = event {
                 *until = Timestamp(1_893_456_000_000);
             }
         })
@@ -392,7 +388,27 @@ pub const FORGERIES: &[(&str, &str, Forgery)] = &[
     ("an approval by the one who asked", "approvals[0].by", |records| {
         each(records, |event| {
             if let Event::Received { initiator, .. } = event {
-                *initiator = "bob".to_owned();
+                *initiator = person("bob");
+            }
+        })
+    }),
+    ("one person twice where two had to", "approvals", |records| {
+        each(records, |event| {
+            if let Event::Received { spec, .. } = event
+                && let Some(rule) = spec.gates.approvals.as_mut()
+            {
+                rule.required = 2;
+            }
+        });
+        let approved =
+            records.iter().position(|record| matches!(record.events.as_slice(), [Event::Approved { .. }]));
+        let record = &mut records[approved.unwrap()];
+        record.events.push(record.events[0].clone());
+    }),
+    ("an approval by a service", "approvals[0].by", |records| {
+        each(records, |event| {
+            if let Event::Approved { by, .. } = event {
+                *by = "engine:orchestrator/rep-0100".parse().unwrap();
             }
         })
     }),
@@ -471,6 +487,7 @@ pub fn others(value: &Value) -> Vec<(String, Value)> {
     scalars(value, String::new(), &mut paths);
     let texts = [
         "other",
+        "unauthenticated:other",
         "s9-other",
         "failed",
         "rollback",
@@ -526,14 +543,32 @@ async fn what_is_left_to_believe_is_listed_with_who_is_believed() {
         let found = believed.iter().find(|belief| belief.field == field);
         found.unwrap_or_else(|| panic!("{field} is not among {believed:?}")).by.as_str()
     };
-    assert_eq!(by("predicate.initiator"), "ada");
-    assert_eq!(by("predicate.approvals"), "bob");
+    assert_eq!(by("predicate.initiator"), "ada (unauthenticated)");
+    assert_eq!(by("predicate.approvals"), "bob (unauthenticated)");
     assert_eq!(by("predicate.gates"), "rep-0200");
     assert_eq!(by("predicate.observed"), "certifier rep-0200");
     assert_eq!(by("predicate.inputs[0]"), "the spec's author");
     assert_eq!(by("predicate.inputs[1]"), "the runners");
     assert_eq!(by("predicate.experts.opinion"), "consensus");
     assert!(by("predicate.journal").starts_with("certifier"));
+}
+
+#[tokio::test]
+async fn that_a_publisher_asked_for_it_is_believed_of_the_engine() {
+    let office = Office::open();
+    let mut records = promoted();
+    for event in records.iter_mut().flat_map(|record| &mut record.events) {
+        if let Event::Received { initiator, .. } = event {
+            *initiator = "publisher:ci-1".parse().unwrap();
+        }
+    }
+    let certificate = office.issue(&records).await;
+
+    let believed = check(&certificate, &office.ready(), NOW).unwrap().believed;
+
+    let found = believed.iter().find(|belief| belief.field == "predicate.initiator").unwrap();
+    assert_eq!(found.by, "ci-1 (publisher)");
+    assert!(found.text.contains("nothing of that is kept"), "{}", found.text);
 }
 
 #[tokio::test]

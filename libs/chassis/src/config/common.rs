@@ -2,20 +2,22 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use model::{ReplicaId, Span, Token, fault::Complaint};
+use model::{Principal, ReplicaId, Span, fault::Complaint};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::complaint;
 
 /// The `[common]` section. In the environment each field is `CODE_` and its name in upper case.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Common {
     /// NATS servers, separated by commas. Default `nats://127.0.0.1:4222`.
     #[serde(serialize_with = "without_credentials")]
     pub nats_url: String,
-    /// A NATS credentials file (JWT and seed). Default none.
-    pub nats_credentials: Option<PathBuf>,
+    /// The folder with the keys of this service's users of NATS, `<user>.nk` each, which nobody but their owner may read.
+    /// `codectl access prepare` makes them. Default none: no server of ours lets anybody in without.
+    pub nats_keys: Option<PathBuf>,
     /// How the connection to NATS is protected. Default as the server asks, with the system's authorities.
     pub nats_tls: bus::Tls,
     /// How long connecting is tried at start. 1 s to 10 min. Default 30 s.
@@ -26,8 +28,6 @@ pub struct Common {
     pub nats_replicas: usize,
     /// How large the streams may grow. Bytes. The same for all services.
     pub nats_limits: bus::StreamLimits,
-    /// Who we are in the messages we send. Default the replica's id.
-    pub identity: Option<Token>,
     /// Where `/live`, `/ready` and `/metrics` are served. Default `127.0.0.1:0`, a free port, which is logged.
     pub health_listen: SocketAddr,
     /// Which log lines are shown, as in `info,agents=debug`. Default `info,async_nats=warn`: the bus tells what
@@ -44,7 +44,7 @@ pub struct Common {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// For people.
@@ -57,13 +57,12 @@ impl Default for Common {
     fn default() -> Common {
         Common {
             nats_url: "nats://127.0.0.1:4222".to_owned(),
-            nats_credentials: None,
+            nats_keys: None,
             nats_tls: bus::Tls::default(),
             nats_patience: Span::seconds(30),
             nats_timeout: Span::seconds(5),
             nats_replicas: 1,
             nats_limits: bus::StreamLimits::default(),
-            identity: None,
             health_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             log: "info,async_nats=warn".to_owned(),
             log_format: LogFormat::Text,
@@ -88,12 +87,15 @@ const LONGEST_GRACE: Duration = Duration::from_secs(600);
 impl Common {
     /// The settings of the bus for one replica of a service.
     pub fn bus(&self, service: &str, replica: &ReplicaId) -> bus::Settings {
-        let identity = self.identity.as_ref().map_or(replica.as_str(), Token::as_str);
+        let principal =
+            service.parse().ok().map(|service| Principal::Engine { service, replica: replica.clone() });
+        let user = bus::Role::of_service(service).map_or(service, |role| role.as_str());
         bus::Settings {
             url: self.nats_url.clone(),
             name: service.to_owned(),
-            identity: identity.to_owned(),
-            credentials: self.nats_credentials.clone(),
+            principal,
+            user: user.to_owned(),
+            key: self.nats_keys.as_ref().map(|folder| bus::key_file(folder, user)),
             tls: self.nats_tls.clone(),
             patience: self.nats_patience,
             broker_timeout: self.nats_timeout,

@@ -1,4 +1,4 @@
-//! A service for tests that start it, stop it and look at it from outside. It shows what it does by files in a
+//! A service for tests that start it, stop it and look at it from outside; under the name of one that NATS knows. It shows what it does by files in a
 //! folder, and waits for files there.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -8,7 +8,7 @@ use chassis::{BoxError, Config, Metric, Secret, Service};
 use model::Fault;
 use serde::{Deserialize, Serialize};
 
-const HOLD: Job<bus::Drain> = Job::new("child", "hold");
+const HOLD: Job<bus::Drain> = Job::new("orchestrator", "advice");
 const HELD: Metric = Metric::new("code_child_held_total", "jobs that were held");
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ struct Settings {
 }
 
 impl Config for Settings {
-    const SERVICE: &'static str = "child";
+    const SERVICE: &'static str = "orchestrator";
 }
 
 async fn start(service: Service<Settings>) -> Result<(), BoxError> {

@@ -1,18 +1,19 @@
 //! A child process and what can be asked of it.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use bus::{NatsServer, ServerSettings};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use tempfile::TempDir;
+use testkit::TestNats;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -28,35 +29,24 @@ pub struct Child {
     pub folder: TempDir,
 }
 
-pub async fn nats() -> (NatsServer, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = ServerSettings { sync_always: false, ..ServerSettings::new(folder.path()) };
-    (NatsServer::start(settings).await.unwrap(), folder)
-}
-
-pub fn small(url: &str) -> bus::Settings {
-    bus::Settings { url: url.to_owned(), limits: bus::StreamLimits::small(), ..bus::Settings::default() }
-}
-
 pub fn command(folder: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chassis-child"));
-    command.env("CODE_CHILD_FOLDER", folder).env("CODE_LOG_FORMAT", "json").envs(variables.iter().copied());
-    for (name, _) in size_limits() {
-        command.env(format!("CODE_NATS_LIMITS__{}", name.to_uppercase()), "8388608");
-    }
-    command.env("CODE_NATS_LIMITS__EVIDENCE", "33554432").env("CODE_NATS_LIMITS__ADVISORIES", "4194304");
+    command
+        .env("CODE_ORCHESTRATOR_FOLDER", folder)
+        .env("CODE_LOG_FORMAT", "json")
+        .envs(variables.iter().copied());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-fn size_limits() -> [(&'static str, ()); 6] {
-    ["log", "jobs", "events", "inbox", "dead", "bucket"].map(|name| (name, ()))
-}
-
 impl Child {
-    pub fn start(nats: &str, variables: &[(&str, &str)]) -> Child {
+    pub fn start(nats: &TestNats, variables: &[(&str, &str)]) -> Child {
+        Child::start_on(nats.environment(), variables)
+    }
+
+    pub fn start_on(nats: BTreeMap<String, String>, variables: &[(&str, &str)]) -> Child {
         let folder = tempfile::tempdir().unwrap();
-        let mut process = command(folder.path(), variables).env("CODE_NATS_URL", nats).spawn().unwrap();
+        let mut process = command(folder.path(), variables).envs(nats).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (kept, stderr) = (Arc::clone(&lines), process.stderr.take().unwrap());
         #[allow(clippy::disallowed_methods, reason = "a test has no chassis around it")]

@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
-use bus::{Beat, Bus, Call, Drain, Job, Meta, Signal, WorkRules};
+use bus::{Beat, Call, Drain, Job, Meta, Signal, Signalled, WorkRules};
 use chassis::{BoxError, Clock, Config, Metric, Process, Service};
 use model::{Code, Fault, ReplicaId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::child::{eventually, get, nats, small};
+use testkit::nats;
+
+use crate::child::{eventually, get};
 
 const ASK: Call<Drain, Beat> = Call::new("one", "ask");
 const DO: Job<Drain> = Job::new("one", "do");
@@ -33,14 +35,8 @@ macro_rules! settings {
 settings!(One, "one");
 settings!(Two, "two");
 
-async fn connected(url: &str) -> Bus {
-    let bus = Bus::connect(&small(url)).await.unwrap();
-    bus.ensure().await.unwrap();
-    bus
-}
-
-fn drain(by: &str) -> Drain {
-    Drain { replica: ReplicaId::new(), by: by.to_owned() }
+fn drain() -> Drain {
+    Drain { replica: ReplicaId::new() }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +52,8 @@ impl From<Stranger> for Fault {
 async fn start_one(service: Service<One>) -> Result<(), bus::Failure> {
     let ctx = service.clone();
     service
-        .answer(&ASK, ctx, |service: Service<One>, asked: Drain, _: Meta| async move {
-            if asked.by == "stranger" {
+        .answer(&ASK, ctx, |service: Service<One>, _: Drain, meta: Meta| async move {
+            if meta.principal.is_meant_by("stranger") {
                 return Err(Stranger);
             }
             let at = service.clock.now();
@@ -74,8 +70,8 @@ async fn start_two(service: Service<Two>) -> Result<(), BoxError> {
 
 #[tokio::test]
 async fn services_share_the_endpoint_and_keep_their_own_metrics_and_readiness() {
-    let (server, _data) = nats().await;
-    let bus = connected(&server.url()).await;
+    let nats = nats().await;
+    let bus = nats.connect("code").await;
     let process = Process::default();
     let address = process.serve(([127, 0, 0, 1], 0).into()).await.unwrap().to_string();
     assert_eq!(get(&address, "/ready").await.0, 503, "nothing has started");
@@ -99,8 +95,8 @@ async fn services_share_the_endpoint_and_keep_their_own_metrics_and_readiness() 
 
 #[tokio::test]
 async fn a_service_whose_critical_task_failed_is_not_alive() {
-    let (server, _data) = nats().await;
-    let bus = connected(&server.url()).await;
+    let nats = nats().await;
+    let bus = nats.connect("code").await;
     let process = Process::default();
     let address = process.serve(([127, 0, 0, 1], 0).into()).await.unwrap().to_string();
     let start = |service: Service<Two>| async move {
@@ -121,8 +117,8 @@ async fn a_service_whose_critical_task_failed_is_not_alive() {
 
 #[tokio::test]
 async fn a_service_that_does_not_start_leaves_nothing_behind() {
-    let (server, _data) = nats().await;
-    let bus = connected(&server.url()).await;
+    let nats = nats().await;
+    let bus = nats.connect("code").await;
     let process = Process::default();
     let start = |service: Service<One>| async move {
         start_one(service).await?;
@@ -134,38 +130,39 @@ async fn a_service_that_does_not_start_leaves_nothing_behind() {
     assert_eq!(chassis::chain(&error), "one did not start: no disk");
     assert_eq!(process.board.readiness().reasons, ["no service has started"]);
     // What is ended as in a crash unsubscribes a moment later; until then a question may get no answer.
-    let mut gone = bus.call(&ASK, &drain("friend"), Duration::from_millis(200)).await.unwrap_err();
+    let mut gone = bus.call(&ASK, &drain(), Duration::from_millis(200)).await.unwrap_err();
     for _ in 0..20 {
         if matches!(gone, bus::Error::NoResponders { .. }) {
             return;
         }
-        gone = bus.call(&ASK, &drain("friend"), Duration::from_millis(200)).await.unwrap_err();
+        gone = bus.call(&ASK, &drain(), Duration::from_millis(200)).await.unwrap_err();
     }
     panic!("it is answered still: {gone}");
 }
 
 #[tokio::test]
 async fn a_call_is_answered_and_a_services_error_arrives_as_its_fault() {
-    let (server, _data) = nats().await;
-    let bus = connected(&server.url()).await;
+    let nats = nats().await;
+    let bus = nats.connect("code").await;
     let (clock, _hands) = Clock::manual(Timestamp(42));
     let process = Process::default().with_clock(clock);
     let running = process.start(One {}, bus.clone(), start_one).await.unwrap();
 
-    let good = bus.call(&ASK, &drain("friend"), Duration::from_secs(5)).await.unwrap();
-    let bad = bus.call(&ASK, &drain("stranger"), Duration::from_secs(5)).await.unwrap_err();
+    let good = bus.call(&ASK, &drain(), Duration::from_secs(5)).await.unwrap();
+    let stranger = nats.connect("stranger").await;
+    let bad = stranger.call(&ASK, &drain(), Duration::from_secs(5)).await.unwrap_err();
 
     assert_eq!((good.at, &good.replica), (Timestamp(42), running.replica()));
     assert_eq!((bad.code(), bad.to_string().as_str()), (Code::Denied, "asked by a stranger"));
     running.stop(Duration::from_secs(5)).await;
-    let gone = bus.call(&ASK, &drain("friend"), Duration::from_secs(1)).await.unwrap_err();
+    let gone = bus.call(&ASK, &drain(), Duration::from_secs(1)).await.unwrap_err();
     assert!(matches!(gone, bus::Error::NoResponders { .. }), "{gone}");
 }
 
 #[tokio::test]
 async fn a_job_held_by_a_crashed_copy_is_done_by_another() {
-    let (server, _data) = nats().await;
-    let bus = connected(&server.url()).await;
+    let nats = nats().await;
+    let bus = nats.connect("code").await;
     let rules = WorkRules {
         ack_wait: Duration::from_millis(500),
         progress_every: Duration::from_millis(100),
@@ -178,8 +175,9 @@ async fn a_job_held_by_a_crashed_copy_is_done_by_another() {
         taken.fetch_add(1, Ordering::SeqCst);
         std::future::pending::<Result<(), Fault>>().await
     };
+    bus.ensure_job(&DO, rules.ack_wait).await.unwrap();
     first.work(&DO, None, rules.clone(), (taken.clone(), done), stuck).await.unwrap();
-    bus.send(&DO, None, &drain("test"), "do-1").await.unwrap();
+    bus.send(&DO, None, &drain(), "do-1").await.unwrap();
     eventually("the first copy takes it", || match taken.load(Ordering::SeqCst) {
         0 => Err("not taken".to_owned()),
         _ => Ok(()),
@@ -204,8 +202,8 @@ async fn a_job_held_by_a_crashed_copy_is_done_by_another() {
 
 #[tokio::test]
 async fn what_is_done_every_so_often_follows_the_services_clock_and_survives_errors() {
-    let (server, _data) = nats().await;
-    let bus = connected(&server.url()).await;
+    let nats = nats().await;
+    let bus = nats.connect("code").await;
     let (clock, hands) = Clock::manual(Timestamp(0));
     let service = Service::for_tests_with_clock(One {}, bus, clock.clone());
     let turns = Arc::new(AtomicU32::new(0));
@@ -235,8 +233,8 @@ async fn what_is_done_every_so_often_follows_the_services_clock_and_survives_err
 
 #[tokio::test]
 async fn signals_are_heard_with_their_id_and_hooks_run_at_the_stop() {
-    let (server, _data) = nats().await;
-    let bus = connected(&server.url()).await;
+    let nats = nats().await;
+    let bus = nats.connect("code").await;
     let service = Service::for_tests(One {}, bus.clone());
     let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
     let ctx = heard.clone();
@@ -245,8 +243,8 @@ async fn signals_are_heard_with_their_id_and_hooks_run_at_the_stop() {
             &SAY,
             None,
             ctx,
-            |heard: Arc<std::sync::Mutex<Vec<String>>>, id: String, said: Drain| async move {
-                heard.lock().unwrap().push(format!("{id} by {}", said.by));
+            |heard: Arc<std::sync::Mutex<Vec<String>>>, said: Signalled<Drain>| async move {
+                heard.lock().unwrap().push(format!("{} by {}", said.id, said.meta.principal));
             },
         )
         .await
@@ -254,7 +252,7 @@ async fn signals_are_heard_with_their_id_and_hooks_run_at_the_stop() {
     let at_stop = heard.clone();
     service.on_stop(move || async move { at_stop.lock().unwrap().push("handed over".to_owned()) });
 
-    bus.signal(&SAY, "rep-1", &drain("test")).await.unwrap();
+    bus.signal(&SAY, "rep-1", &drain()).await.unwrap();
     eventually("the signal is heard", || match heard.lock().unwrap().len() {
         0 => Err("nothing".to_owned()),
         _ => Ok(()),
@@ -262,6 +260,6 @@ async fn signals_are_heard_with_their_id_and_hooks_run_at_the_stop() {
     .await;
     service.stop(Duration::from_secs(5)).await;
 
-    assert_eq!(*heard.lock().unwrap(), ["rep-1 by test", "handed over"]);
+    assert_eq!(*heard.lock().unwrap(), ["rep-1 by code (unauthenticated)", "handed over"]);
     assert_eq!(service.health.reasons(), ["stopping"]);
 }

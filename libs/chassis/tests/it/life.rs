@@ -2,33 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use bus::{Bus, Drain, Job};
+use bus::{Drain, Job};
 use model::ReplicaId;
 use nix::sys::signal::Signal;
 
-use crate::child::{Child, command, get, nats, small};
+use testkit::{TestNats, nats};
 
-const HOLD: Job<Drain> = Job::new("child", "hold");
+use crate::child::{Child, command, get};
 
-async fn send_job(url: &str) {
-    let bus = Bus::connect(&small(url)).await.unwrap();
-    bus.ensure().await.unwrap();
-    let job = Drain { replica: ReplicaId::new(), by: "test".to_owned() };
-    bus.send(&HOLD, None, &job, "hold-1").await.unwrap();
+const HOLD: Job<Drain> = Job::new("orchestrator", "advice");
+
+async fn send_job(nats: &TestNats) {
+    let job = Drain { replica: ReplicaId::new() };
+    nats.bus.send(&HOLD, None, &job, "hold-1").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_stop_is_not_ready_first_then_finishes_what_is_held_then_ends_well() {
-    let (server, _data) = nats().await;
-    let mut child = Child::start(&server.url(), &[]);
+    let nats = nats().await;
+    let mut child = Child::start(&nats, &[]);
     child.ready(200).await;
-    send_job(&server.url()).await;
+    send_job(&nats).await;
     child.file("started").await;
 
     child.signal(Signal::SIGTERM);
 
     let body = child.ready(503).await;
-    assert_eq!(body, r#"{"ready":false,"reasons":["child: stopping"]}"#);
+    assert_eq!(body, r#"{"ready":false,"reasons":["orchestrator: stopping"]}"#);
     child.file("handed over").await;
     assert!(!child.has("done"), "the job is held still");
     assert_eq!(child.get("/live").await.0, 200, "stopping is not dying");
@@ -39,10 +39,10 @@ async fn a_stop_is_not_ready_first_then_finishes_what_is_held_then_ends_well() {
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
-    let (server, _data) = nats().await;
-    let mut child = Child::start(&server.url(), &[]);
+    let nats = nats().await;
+    let mut child = Child::start(&nats, &[]);
     child.ready(200).await;
-    send_job(&server.url()).await;
+    send_job(&nats).await;
     child.file("started").await;
     child.signal(Signal::SIGTERM);
     child.ready(503).await;
@@ -55,10 +55,10 @@ async fn a_second_signal_ends_at_once() {
 
 #[tokio::test]
 async fn what_does_not_finish_in_its_grace_is_ended_and_named() {
-    let (server, _data) = nats().await;
-    let mut child = Child::start(&server.url(), &[("CODE_SHUTDOWN_GRACE", "200ms")]);
+    let nats = nats().await;
+    let mut child = Child::start(&nats, &[("CODE_SHUTDOWN_GRACE", "200ms")]);
     child.ready(200).await;
-    send_job(&server.url()).await;
+    send_job(&nats).await;
     child.file("started").await;
 
     child.signal(Signal::SIGINT);
@@ -70,8 +70,8 @@ async fn what_does_not_finish_in_its_grace_is_ended_and_named() {
 
 #[tokio::test]
 async fn a_critical_task_that_fails_ends_the_process_with_1() {
-    let (server, _data) = nats().await;
-    let mut child = Child::start(&server.url(), &[]);
+    let nats = nats().await;
+    let mut child = Child::start(&nats, &[]);
     child.ready(200).await;
 
     child.write("fail");
@@ -83,20 +83,20 @@ async fn a_critical_task_that_fails_ends_the_process_with_1() {
 
 #[tokio::test]
 async fn a_service_that_does_not_start_ends_with_1_and_says_why() {
-    let (server, _data) = nats().await;
+    let nats = nats().await;
 
-    let mut child = Child::start(&server.url(), &[("CODE_CHILD_REFUSE", "true")]);
+    let mut child = Child::start(&nats, &[("CODE_ORCHESTRATOR_REFUSE", "true")]);
 
     assert_eq!(child.exit().await.code(), Some(1));
     let errors = child.errors();
-    assert!(errors.ends_with("chassis-child: child did not start: told to refuse"), "{errors}");
+    assert!(errors.ends_with("chassis-child: orchestrator did not start: told to refuse"), "{errors}");
 }
 
 #[tokio::test]
 async fn settings_that_cannot_be_used_end_with_78_and_their_cure() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("code.toml");
-    std::fs::write(&file, "[child]\nfolders = \"x\"\n").unwrap();
+    std::fs::write(&file, "[orchestrator]\nfolders = \"x\"\n").unwrap();
 
     let wrong = command(folder.path(), &[]).arg("--config").arg(&file).output().await.unwrap();
     let usage = command(folder.path(), &[]).arg("--confg").output().await.unwrap();
@@ -104,7 +104,7 @@ async fn settings_that_cannot_be_used_end_with_78_and_their_cure() {
     let text = String::from_utf8(wrong.stderr).unwrap();
     assert_eq!(wrong.status.code(), Some(78));
     let expected = format!(
-        "chassis-child: {}:2:1: child.folders: unknown field\n  did you mean folder?\n",
+        "chassis-child: {}:2:1: orchestrator.folders: unknown field\n  did you mean folder?\n",
         file.display()
     );
     assert_eq!(text, expected);
@@ -115,16 +115,20 @@ async fn settings_that_cannot_be_used_end_with_78_and_their_cure() {
 async fn a_dump_shows_the_settings_in_force_and_starts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("code.toml");
-    std::fs::write(&file, "[common]\nlog = \"warn\"\n[child]\nsecret = \"hunter2\"\n").unwrap();
+    std::fs::write(&file, "[common]\nlog = \"warn\"\n[orchestrator]\nsecret = \"hunter2\"\n").unwrap();
 
     let variables = [("CODE_CONFIG", file.to_str().unwrap()), ("CODE_NATS_URL", "nats://nowhere:1")];
     let dumped = command(folder.path(), &variables).arg("--dump-config").output().await.unwrap();
 
     let text = String::from_utf8(dumped.stdout).unwrap();
     assert_eq!(dumped.status.code(), Some(0));
-    for line in
-        ["[common]", "nats_url = \"nats://nowhere:1\"", "log = \"warn\"", "[child]", "secret = \"***\""]
-    {
+    for line in [
+        "[common]",
+        "nats_url = \"nats://nowhere:1\"",
+        "log = \"warn\"",
+        "[orchestrator]",
+        "secret = \"***\"",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
     }
 }
@@ -136,12 +140,13 @@ async fn help_names_the_variables() {
     let help = command(folder.path(), &[]).arg("--help").output().await.unwrap();
 
     assert_eq!(help.status.code(), Some(0));
-    assert!(String::from_utf8(help.stdout).unwrap().contains("CODE_CHILD_<FIELD>"));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("CODE_ORCHESTRATOR_<FIELD>"));
 }
 
 #[tokio::test]
 async fn while_nats_is_not_there_it_lives_is_not_ready_and_can_be_stopped() {
-    let mut child = Child::start("nats://127.0.0.1:9", &[]);
+    let mut child =
+        Child::start_on([("CODE_NATS_URL".to_owned(), "nats://127.0.0.1:9".to_owned())].into(), &[]);
 
     assert_eq!(child.get("/live").await, (200, "live\n".to_owned()));
     child.ready(503).await;
@@ -152,7 +157,10 @@ async fn while_nats_is_not_there_it_lives_is_not_ready_and_can_be_stopped() {
 
 #[tokio::test]
 async fn a_nats_that_is_never_there_ends_with_1() {
-    let mut child = Child::start("nats://127.0.0.1:9", &[("CODE_NATS_PATIENCE", "1s")]);
+    let mut child = Child::start_on(
+        [("CODE_NATS_URL".to_owned(), "nats://127.0.0.1:9".to_owned())].into(),
+        &[("CODE_NATS_PATIENCE", "1s")],
+    );
 
     assert_eq!(child.exit().await.code(), Some(1));
     assert!(child.errors().contains("nats://127.0.0.1:9"), "{}", child.errors());
@@ -160,22 +168,22 @@ async fn a_nats_that_is_never_there_ends_with_1() {
 
 #[tokio::test]
 async fn when_nats_is_lost_it_is_not_ready_until_nats_is_back() {
-    let (mut server, _data) = nats().await;
-    let child = Child::start(&server.url(), &[]);
+    let mut nats = nats().await;
+    let child = Child::start(&nats, &[]);
     child.ready(200).await;
 
-    server.kill9().await.unwrap();
+    nats.server.kill9().await.unwrap();
     let body = child.ready(503).await;
-    assert!(body.contains("child: not connected to NATS"), "{body}");
-    server.restart().await.unwrap();
+    assert!(body.contains("orchestrator: not connected to NATS"), "{body}");
+    nats.server.restart().await.unwrap();
 
     child.ready(200).await;
 }
 
 #[tokio::test]
 async fn the_metrics_page_is_open_metrics_text() {
-    let (server, _data) = nats().await;
-    let child = Child::start(&server.url(), &[]);
+    let nats = nats().await;
+    let child = Child::start(&nats, &[]);
     child.ready(200).await;
 
     let (status, text) = get(&child.address().await, "/metrics").await;
@@ -183,9 +191,9 @@ async fn the_metrics_page_is_open_metrics_text() {
     assert_eq!(status, 200);
     check_open_metrics(&text);
     for line in [
-        "code_child_held_total{service=\"child\",outcome=\"good\"} 0",
-        "code_bus_connected{service=\"child\"} 1",
-        "code_bus_dropped_total{service=\"child\"} 0",
+        "code_child_held_total{service=\"orchestrator\",outcome=\"good\"} 0",
+        "code_bus_connected{service=\"orchestrator\"} 1",
+        "code_bus_dropped_total{service=\"orchestrator\"} 0",
         concat!("code_process_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");

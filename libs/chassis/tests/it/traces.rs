@@ -9,7 +9,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::Signal;
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::child::{Child, nats};
+use testkit::nats;
+
+use crate::child::Child;
 
 /// Answers every gRPC request with an empty success, and tells what came.
 async fn collector() -> (String, mpsc::UnboundedReceiver<(String, Bytes)>) {
@@ -42,9 +44,9 @@ async fn collector() -> (String, mpsc::UnboundedReceiver<(String, Bytes)>) {
 
 #[tokio::test]
 async fn spans_reach_the_collector_at_the_latest_when_the_process_stops() {
-    let (server, _data) = nats().await;
+    let nats = nats().await;
     let (endpoint, mut came) = collector().await;
-    let mut child = Child::start(&server.url(), &[("CODE_OTLP_ENDPOINT", &endpoint)]);
+    let mut child = Child::start(&nats, &[("CODE_OTLP_ENDPOINT", &endpoint)]);
     child.ready(200).await;
 
     child.signal(Signal::SIGTERM);
@@ -61,8 +63,8 @@ async fn spans_reach_the_collector_at_the_latest_when_the_process_stops() {
 
 #[tokio::test]
 async fn a_collector_that_is_down_costs_traces_and_nothing_else() {
-    let (server, _data) = nats().await;
-    let mut child = Child::start(&server.url(), &[("CODE_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
+    let nats = nats().await;
+    let mut child = Child::start(&nats, &[("CODE_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
     child.ready(200).await;
 
     child.signal(Signal::SIGTERM);

@@ -51,6 +51,71 @@ const OPENAI_FIELDS: [&str; 34] = [
 const SAMPLING: [(&str, f64); 4] =
     [("temperature", 1.0), ("top_p", 1.0), ("frequency_penalty", 0.0), ("presence_penalty", 0.0)];
 
+/// Where the schema of the answer stands.
+const SCHEMA: &str = "/response_format/json_schema/schema";
+
+fn refuse<T>(name: &str, message: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong::Parameter { name: name.into(), message: message.into() })
+}
+
+/// What OpenAI refuses that others overlook.
+fn only_known_fields(body: &Value, model: &str) -> Result<(), Wrong> {
+    if let Some(name) = unknown(body, &OPENAI_FIELDS) {
+        return refuse(name, format!("Unknown parameter: '{name}'."));
+    }
+    if !reasons(model) {
+        return Ok(());
+    }
+    if body.get("max_tokens").is_some() {
+        let message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use \
+                       'max_completion_tokens' instead.";
+        return refuse("max_tokens", message);
+    }
+    for (name, only) in SAMPLING {
+        if body.get(name).and_then(Value::as_f64).is_some_and(|value| value != only) {
+            return refuse(
+                name,
+                format!("Unsupported value: '{name}' does not support other than the default."),
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Chat {
+    /// Whether the vendor gives the form of answer that is asked for with this prompt.
+    fn form(&self, body: &Value, prompt: &str) -> Result<(), Wrong> {
+        let format = body.pointer("/response_format/type").and_then(Value::as_str).unwrap_or("text");
+        match (self.0, format) {
+            (Vendor::Deepseek, "json_schema") => {
+                refuse("response_format", "This response_format type is unavailable now")
+            }
+            (Vendor::Deepseek | Vendor::Openai, "json_object")
+                if !prompt.to_ascii_lowercase().contains("json") =>
+            {
+                let message = "'messages' must contain the word 'json' in some form, to use 'response_format' of type \
+                               'json_object'.";
+                refuse("messages", message)
+            }
+            (Vendor::Openai | Vendor::Openrouter, "json_schema") => {
+                let name = body.pointer("/response_format/json_schema/name").and_then(Value::as_str);
+                let Some(name) = name else {
+                    return refuse("response_format.json_schema.name", "Missing required parameter.");
+                };
+                let strict = body.pointer("/response_format/json_schema/strict") == Some(&Value::Bool(true));
+                match body.pointer(SCHEMA).filter(|_| strict).and_then(not_strict) {
+                    Some(why) => refuse(
+                        "response_format",
+                        format!("Invalid schema for response_format '{name}': {why}"),
+                    ),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Format for Chat {
     fn read(&self, call: &Call) -> Result<Question, Wrong> {
         if self.0 != Vendor::Ollama && !key(call, "authorization") {
@@ -58,66 +123,21 @@ impl Format for Chat {
         }
         let body = &call.body;
         let model = required(body, "model")?;
-        let refuse = |name: &str, message: String| Err(Wrong::Parameter { name: name.into(), message });
         if body.get("messages").and_then(Value::as_array).is_none_or(|all| all.is_empty()) {
-            return refuse("messages", "Missing required parameter: 'messages'.".into());
+            return refuse("messages", "Missing required parameter: 'messages'.");
         }
         if self.0 == Vendor::Openai {
-            if let Some(name) = unknown(body, &OPENAI_FIELDS) {
-                return refuse(name, format!("Unknown parameter: '{name}'."));
-            }
-            if reasons(&model) {
-                if body.get("max_tokens").is_some() {
-                    let message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use \
-                                   'max_completion_tokens' instead.";
-                    return refuse("max_tokens", message.into());
-                }
-                for (name, only) in SAMPLING {
-                    if body.get(name).and_then(Value::as_f64).is_some_and(|value| value != only) {
-                        let message =
-                            format!("Unsupported value: '{name}' does not support other than the default.");
-                        return refuse(name, message);
-                    }
-                }
-            }
+            only_known_fields(body, &model)?;
         }
         let system = messages(body, &["system", "developer"]);
         let user = messages(body, &["user"]);
-        let format = body.pointer("/response_format/type").and_then(Value::as_str).unwrap_or("text");
-        let schema = body.pointer("/response_format/json_schema/schema").cloned();
-        match (self.0, format) {
-            (Vendor::Deepseek, "json_schema") => {
-                return refuse("response_format", "This response_format type is unavailable now".into());
-            }
-            (Vendor::Deepseek | Vendor::Openai, "json_object")
-                if !format!("{system}{user}").to_ascii_lowercase().contains("json") =>
-            {
-                let message = "'messages' must contain the word 'json' in some form, to use 'response_format' of type \
-                               'json_object'.";
-                return refuse("messages", message.into());
-            }
-            (Vendor::Openai | Vendor::Openrouter, "json_schema") => {
-                let name = body.pointer("/response_format/json_schema/name").and_then(Value::as_str);
-                if name.is_none() {
-                    return refuse("response_format.json_schema.name", "Missing required parameter.".into());
-                }
-                let strict = body.pointer("/response_format/json_schema/strict") == Some(&Value::Bool(true));
-                if let Some(why) = schema.as_ref().filter(|_| strict).and_then(not_strict) {
-                    let name = name.unwrap_or_default();
-                    return refuse(
-                        "response_format",
-                        format!("Invalid schema for response_format '{name}': {why}"),
-                    );
-                }
-            }
-            _ => {}
-        }
+        self.form(body, &format!("{system}{user}"))?;
         Ok(Question {
             model,
             system,
             user,
             stream: body.get("stream") == Some(&Value::Bool(true)),
-            schema,
+            schema: body.pointer(SCHEMA).cloned(),
             counts: body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true)),
             array: false,
             keep: match self.0 {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Advice, AnswerStatus, Stance, Topic, Weight};
 use crate::{
-    DeploymentId, DeploymentSpec, Digest, Plan, Timestamp, Token, command::ReviewReply, spec::GateMode,
+    DeploymentId, DeploymentSpec, Digest, Plan, Principal, Timestamp, Token, evidence::ReviewReply,
+    spec::GateMode,
 };
 
 /// What experts are asked to judge.
@@ -24,8 +25,8 @@ pub struct Matter {
     pub plan: Box<Plan>,
     /// What the checking agents found, by agent.
     pub findings: Vec<ReviewReply>,
-    /// Who pays for it in the accounts.
-    pub caller: String,
+    /// On whose behalf the engine asks, and who pays for it in the accounts. Believed only of the engine.
+    pub caller: Principal,
     /// When the asker stops waiting.
     pub until: Timestamp,
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, AnswerStatus, Ballot, Consultation, ExpertId, Opinion, Stance, Usage};
-use crate::{Digest, Timestamp, Token, Verdict};
+use crate::{Digest, Principal, Timestamp, Token, Verdict};
 
 /// Show who can be asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub struct ExpertsReply {
     pub spent_micro_usd: u64,
     /// The most that may be spent in a day.
     pub daily_micro_usd: u64,
-    /// What was spent today by caller.
+    /// What was spent today by caller: the text of who asked, or the row of all that found no row of their own.
     pub callers: BTreeMap<String, u64>,
 }
 
@@ -84,8 +84,6 @@ pub struct Trouble {
 pub struct TestRequest {
     /// Which; none for all.
     pub expert: Option<Token>,
-    /// Who pays for it in the accounts.
-    pub caller: String,
 }
 
 /// How the test went.
@@ -95,16 +93,28 @@ pub struct TestReply {
     pub results: Vec<TestResult>,
 }
 
+/// What an expert said to a plan of a test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestVote {
+    /// How asking ended.
+    pub status: AnswerStatus,
+    /// How it votes; none when it does not.
+    pub stance: Option<Stance>,
+    /// Why there is no vote, or why it counts for nothing; empty otherwise.
+    pub reason: String,
+}
+
 /// How the test of one expert went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestResult {
     /// Who.
     pub expert: ExpertId,
-    /// What it said to the good plan: how it ended, the vote, the reason when there is none.
-    pub good: (AnswerStatus, Option<Stance>, String),
+    /// What it said to the good plan.
+    pub good: TestVote,
     /// What it said to the bad plan.
-    pub bad: (AnswerStatus, Option<Stance>, String),
+    pub bad: TestVote,
     /// The slower of both, in milliseconds.
     pub took_ms: u64,
     /// Both together.
@@ -135,7 +145,7 @@ pub struct ConsultationLine {
     /// The question's id.
     pub question: Token,
     /// Who asked.
-    pub caller: String,
+    pub caller: Principal,
     /// The beginning of what was asked.
     pub text: String,
     /// When it was asked.
@@ -240,7 +250,7 @@ pub enum ConsultationEvent {
     /// The question was taken; experts are asked from here on.
     Asked {
         /// Who asked.
-        caller: String,
+        caller: Principal,
         /// The beginning of what was asked, secrets scrubbed.
         text: String,
         /// The digest of the question as it was asked.

@@ -87,7 +87,7 @@ impl Metric {
                 Direction::Decrease => "-",
                 Direction::Either => "±",
             };
-            format!("baseline {sign}{} %", crate::view::number(comparison.tolerance * 100.0))
+            format!("baseline {sign}{} %", crate::number(comparison.tolerance * 100.0))
         }));
         limits.join(" and ")
     }

@@ -348,6 +348,9 @@ pub struct SecretRef {
     pub version: Option<String>,
 }
 
+/// The platform on which instances are programs beside each other on one machine.
+pub const PROCESS: &str = "process";
+
 /// What the names of the variables begin with that specs may name as secrets: no spec reads the rest of the agents'
 /// environment.
 pub const SECRET_VARIABLES: &str = "CODE_SECRET_";

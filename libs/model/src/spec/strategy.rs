@@ -77,7 +77,9 @@ pub struct BlueGreen {
     /// Judged after the switch, while the old set still stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_promotion: Option<Analysis>,
-    /// How long the old set stands after the verdict. Default 30 s (Argo Rollouts' `scaleDownDelaySeconds`).
+    /// How long the old set stands when all traffic is on the new one and all checks have passed, before the release is
+    /// promoted: an abort or a rollback switches back at once, `promote` ends it early. 0 s to 24 h. Default 30 s (Argo
+    /// Rollouts' `scaleDownDelaySeconds`).
     #[serde(default = "default_hold")]
     pub hold: Span,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{BadVotes, Choice, Method, Posterior, Truth, choose, read};
-use crate::record::TEMPERS;
+use crate::learn::TEMPERS;
 
 /// Bins of the calibration error.
 const BINS: usize = 10;

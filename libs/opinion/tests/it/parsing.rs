@@ -230,7 +230,11 @@ fn text_that_deceives_is_cleaned_and_invented_evidence_dropped() {
 #[test]
 fn the_schema_has_the_keys_and_words_of_the_types() {
     let schema = schema::answer();
-    let keys = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let keys = |value: &Value| -> Vec<String> {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
     let mut required: Vec<String> = serde_json::from_value(schema["required"].clone()).unwrap();
     required.sort();
 

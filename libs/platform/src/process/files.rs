@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
-    os::unix::fs::{OpenOptionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Component, Path, PathBuf},
 };
 
@@ -13,15 +13,14 @@ use model::{
     spec::{ConfigFile, Volume},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use sandbox::output::keeper::{LOG, LOG_BEFORE};
 
 use crate::{Error, Result, durable, order};
 
 use super::LOG_TAIL_BYTES;
 
-const LOG: &str = "output.log";
-const LOG_BEFORE: &str = "output.log.1";
-const LOG_LOCK: &str = "output.lock";
+/// How often output is read anew that has moved on meanwhile; beyond, a program writes faster than it can be read.
+const TAIL_TRIES: u32 = 5;
 
 /// Gives a file or folder to the user the instance runs as.
 pub(super) fn give(path: &Path, user: Option<(u32, u32)>) -> Result<()> {
@@ -104,46 +103,10 @@ pub(super) fn volumes(
     Ok(variables)
 }
 
-/// The file the instance writes to; it appends, so that cutting the file back does not leave a hole.
-pub(super) fn open_log(folder: &Path) -> Result<File> {
-    let path = folder.join(LOG);
-    let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-    open.map_err(|error| Error::system("open", &path, error))
-}
-
-/// Keeps the output within bounds: beyond `most` bytes it becomes the previous output and begins anew. What is
-/// written between copy and cut is lost.
-pub(super) fn cut_log(folder: &Path, most: u64) -> Result<()> {
-    let path = folder.join(LOG);
-    let too_long = || fs::metadata(&path).ok().filter(|metadata| metadata.len() > most);
-    if too_long().is_none() {
-        return Ok(());
-    }
-    let cut = (|| {
-        // Who looks at a target and who bounds all output may come at the same moment; the second would keep nothing.
-        let lock = File::create(folder.join(LOG_LOCK))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-        let Some(metadata) = too_long() else { return Ok(()) };
-        let mut from = File::open(&path)?;
-        from.seek(SeekFrom::Start(metadata.len().saturating_sub(most)))?;
-        let mut to = File::create(folder.join(LOG_BEFORE))?;
-        std::io::copy(&mut from.take(most), &mut to)?;
-        OpenOptions::new().write(true).open(&path)?.set_len(0)
-    })();
-    cut.map_err(|error| Error::system("cut", &path, error))
-}
-
 /// The last lines of the output.
 pub(super) fn tail(folder: &Path, lines: usize) -> Result<String> {
-    let mut text = String::new();
-    for file in [LOG_BEFORE, LOG] {
-        let path = folder.join(file);
-        match end_of(&path) {
-            Ok(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::system("read", &path, error)),
-        }
-    }
+    let read = ends(folder).map_err(|error| Error::system("read the output in", folder, error))?;
+    let text = String::from_utf8_lossy(&read);
     let all: Vec<&str> = text.lines().collect();
     let mut kept: Vec<&str> = Vec::new();
     let mut bytes = 0;
@@ -158,8 +121,28 @@ pub(super) fn tail(folder: &Path, lines: usize) -> Result<String> {
     Ok(kept.join("\n"))
 }
 
+/// The ends of both files, one behind the other; read again when the newer became the older meanwhile.
+fn ends(folder: &Path) -> std::io::Result<Vec<u8>> {
+    let number = || fs::metadata(folder.join(LOG)).map(|found| found.ino()).ok();
+    let mut tries = 0;
+    loop {
+        let newer = number();
+        let mut bytes = end_of(&folder.join(LOG_BEFORE))?;
+        bytes.extend(end_of(&folder.join(LOG))?);
+        tries += 1;
+        if number() == newer || tries == TAIL_TRIES {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// Nothing of a file that is not there.
 fn end_of(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
     let mut bytes = Vec::new();
@@ -169,7 +152,7 @@ fn end_of(path: &Path) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use sandbox::output::keeper::Kept;
 
     use super::*;
 
@@ -182,18 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn output_is_bounded_and_its_end_is_kept() {
+    fn the_last_lines_are_found_across_both_files() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = open_log(folder.path()).unwrap();
+        let mut kept = Kept::new(folder.path(), 64);
         for line in 0..100 {
-            writeln!(log, "line {line}").unwrap();
-            cut_log(folder.path(), 64).unwrap();
+            kept.take(format!("line \u{e9}{line}\n").as_bytes());
         }
 
-        let kept = tail(folder.path(), 3).unwrap();
+        let last = tail(folder.path(), 9).unwrap();
 
-        assert_eq!(kept, "line 97\nline 98\nline 99");
-        let size = |file| fs::metadata(folder.path().join(file)).unwrap().len();
-        assert!(size(LOG) <= 64 && size(LOG_BEFORE) <= 64);
+        assert_eq!(last, (91..100).map(|line| format!("line \u{e9}{line}")).collect::<Vec<_>>().join("\n"));
     }
 }

@@ -11,7 +11,7 @@ use tracing::error;
 
 use crate::{Instance, Result, State, durable};
 
-use super::{cgroup, proc};
+use super::proc;
 
 /// How an instance ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ impl Record {
             deployment: self.deployment.clone(),
             restarts: self.restarts,
             out_of_memory: self.exit.as_ref().is_some_and(|exit| exit.oom)
-                || cgroup::ran_out_of_memory(&self.groups),
+                || sandbox::groups::ran_out_of_memory(&self.groups),
             started_at: self.started_at,
             handle: self.pid.to_string(),
         }

@@ -1,11 +1,13 @@
 //! The engine dies between any two steps of a start; the next one makes neither none nor two.
 
+mod output;
+
 use std::{path::Path, time::Duration};
 
 use model::{DeploymentId, Digest, Fence, TargetId};
 
 use super::{ProcessPlatform, Settings, proc, world::Point};
-use crate::{Error, Instance, Platform as _, StartOrder, State};
+use crate::{Error, Instance, Platform as _, StartOrder, State, scenarios::sample::keep_output};
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -14,6 +16,7 @@ fn target() -> TargetId {
 }
 
 fn platform(state: &Path) -> ProcessPlatform {
+    keep_output();
     ProcessPlatform::new(Settings::new(state)).unwrap()
 }
 
@@ -60,13 +63,12 @@ async fn starts_once_after_dying_at(point: Point) {
     assert!(started.is_running(), "{started:?}");
     assert_eq!(started.handle, again.handle);
     assert_eq!(programs(state.path(), &started), 1);
-    let logs = loop {
-        let logs = next.logs(&target(), &started.id, 10).await.unwrap();
-        if !logs.is_empty() {
-            break logs;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+    let logs = testkit::eventually("its first line", Duration::from_secs(20), || async {
+        Some(next.logs(&target(), &started.id, 10).await.unwrap())
+            .filter(|logs| !logs.is_empty())
+            .ok_or("it wrote nothing")
+    })
+    .await;
     assert_eq!(logs, "began", "the program began more than once");
     next.stop(&target(), &started.id, order.fence, GRACE).await.unwrap();
     assert_eq!(programs(state.path(), &started), 0);
@@ -143,6 +145,28 @@ async fn a_reused_pid_is_not_taken_for_the_instance_and_not_killed() {
     platform.stop(&target(), &started.id, order.fence, Duration::ZERO).await.unwrap();
 
     assert!(matches!(seen[0].state, State::Exited { code: None, .. }), "{:?}", seen[0].state);
+}
+
+/// It has the name that we want, and belongs to somebody else.
+#[tokio::test]
+async fn a_process_of_the_same_name_in_another_world_is_left_alone() {
+    let (state, foreign) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let order = order("exec sleep 600");
+    let mut other = std::process::Command::new("/bin/sleep");
+    other.arg("600").env("CODE_INSTANCE", order.id()).env("CODE_TARGET", target().to_string());
+    other.env("CODE_STATE_DIR", foreign.path().canonicalize().unwrap());
+    let mut other = other.spawn().unwrap();
+    let platform = platform(state.path());
+
+    let before = platform.observe(&target()).await.unwrap();
+    let started = platform.start(&order).await.unwrap();
+    platform.stop(&target(), &started.id, order.fence, GRACE).await.unwrap();
+
+    assert_eq!(before, [], "it is nobody's instance here");
+    assert_ne!(started.handle, other.id().to_string());
+    assert!(other.try_wait().unwrap().is_none(), "it was killed");
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[tokio::test]
@@ -231,35 +255,4 @@ async fn an_instance_whose_record_cannot_be_read_can_be_taken_away() {
 
     assert_eq!(programs(state.path(), &started), 0);
     assert!(platform.observe(&target()).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn endless_output_is_bounded_without_anybody_looking() {
-    let state = tempfile::tempdir().unwrap();
-    let order = order("while :; do echo 0123456789012345678901234567890123456789; done");
-    let settings = Settings { log_bytes: 20_000, ..Settings::new(state.path()) };
-    let platform = ProcessPlatform::new(settings).unwrap();
-    let started = platform.start(&order).await.unwrap();
-    let folder = state.path().join("targets").join(target().token()).join(&started.id);
-    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
-    let grown = || async { wait_until(|| size("output.log") > 20_000).await };
-
-    grown().await;
-    platform.tend().await.unwrap();
-    let first = size("output.log.1");
-    grown().await;
-    // An engine that comes later does the same.
-    let settings = Settings { log_bytes: 20_000, ..Settings::new(state.path()) };
-    ProcessPlatform::new(settings).unwrap().tend().await.unwrap();
-
-    assert_eq!((first, size("output.log.1")), (20_000, 20_000));
-    platform.stop(&target(), &started.id, order.fence, GRACE).await.unwrap();
-}
-
-async fn wait_until(holds: impl Fn() -> bool) {
-    let until = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(tokio::time::Instant::now() < until, "it never came");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

@@ -4,29 +4,33 @@ use std::{
     fs,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use model::{Fence, TargetId};
+use model::{Fence, TargetId, spec::Module};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
+use parking_lot::Mutex;
+use sandbox::{Limits, Missing, groups, launch, output};
 use tracing::warn;
 
 mod start;
 
-use crate::{Capacity, Error, Instance, Result, durable, order};
+use crate::{Capacity, Error, Instance, Result, Unenforced, durable, order};
 
 use super::{
-    Settings, cgroup, files, launch, proc,
+    Settings, files, proc,
     record::{Exit, Life, Record},
 };
 
 /// How long leftovers that are killed before a start, and a gate that becomes its program, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(2);
+/// How long the keeper of an instance's output may take to write down the last of it.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Where a test lets the engine die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub(super) enum Point {
 pub(super) struct World {
     settings: Settings,
     state_dir: PathBuf,
+    /// What keeps the output of instances and was started by this engine.
+    keepers: Mutex<Vec<Child>>,
     #[cfg(test)]
     pub dies_at: std::sync::Mutex<Option<Point>>,
 }
@@ -56,6 +62,7 @@ impl World {
         Ok(World {
             settings,
             state_dir,
+            keepers: Mutex::default(),
             #[cfg(test)]
             dies_at: std::sync::Mutex::default(),
         })
@@ -115,9 +122,13 @@ impl World {
         Ok(all)
     }
 
-    /// Every instance that has a record.
-    pub fn instances(&self) -> Result<Vec<(TargetId, String)>> {
-        Ok(self.all_records()?.into_iter().map(|record| (record.target, record.id)).collect())
+    /// The targets of all instances that have a record.
+    pub fn targets(&self) -> Result<Vec<TargetId>> {
+        let mut targets: Vec<TargetId> =
+            self.all_records()?.into_iter().map(|record| record.target).collect();
+        targets.sort();
+        targets.dedup();
+        Ok(targets)
     }
 
     pub fn highest_fence(&self, target: &TargetId) -> Result<Fence> {
@@ -133,7 +144,7 @@ impl World {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<u64>().ok()
         };
-        let limit = cgroup::own_memory_limit().unwrap_or(u64::MAX);
+        let limit = groups::own_memory_limit().unwrap_or(u64::MAX);
         let memory = (kib("MemTotal:").unwrap_or(0) * 1024).min(limit);
         let available = (kib("MemAvailable:").unwrap_or(0) * 1024).min(limit);
         let running: Vec<Record> =
@@ -147,29 +158,71 @@ impl World {
         })
     }
 
+    /// What of the modules' limits nothing can hold here.
+    pub fn unenforced(&self, modules: &[Module]) -> Vec<Unenforced> {
+        let mut found = Vec::new();
+        for module in modules {
+            let asked = limits(module);
+            let missing = match self.settings.control_groups {
+                true => groups::missing(&format!("code-probe-{}", std::process::id()), &asked),
+                false => sandbox::Groups::default().missing(&asked),
+            };
+            let refused = self.settings.missing == Missing::Refused;
+            found.extend(missing.into_iter().map(|fact| Unenforced {
+                module: module.name.clone(),
+                fact,
+                refused,
+            }));
+        }
+        found
+    }
+
     pub fn observe(&self, target: &TargetId) -> Result<Vec<Instance>> {
         let mut instances = Vec::new();
         for (folder, mut record) in self.records(&self.target_folder(target))? {
             self.settle(&mut record, &folder)?;
-            files::cut_log(&folder, self.settings.log_bytes)?;
             instances.push(record.instance());
         }
         Ok(instances)
     }
 
-    /// Cuts the output of every instance that is there, whoever looks at it or not. One that cannot be cut holds up no
-    /// other.
-    pub fn bound_output(&self) -> Result<()> {
+    /// Starts a keeper for the output of every instance that runs and has none: it was killed, and what the instance writes
+    /// waits in its pipe. One for which none can be started holds up no other.
+    pub fn keep_output(&self) -> Result<()> {
+        self.reap();
         let targets = self.state_dir.join("targets");
         let read = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
         let mut trouble = Ok(());
         for target in read(&targets) {
             for instance in read(&target.path()) {
-                let cut = files::cut_log(&instance.path(), self.settings.log_bytes);
-                trouble = trouble.and(cut);
+                trouble = trouble.and(self.keep_output_of(&instance.path()));
             }
         }
         trouble
+    }
+
+    fn keep_output_of(&self, folder: &Path) -> Result<()> {
+        if !output::is_forsaken(folder) {
+            return Ok(());
+        }
+        let Some(record) = Record::load(folder)? else { return Ok(()) };
+        if !matches!(record.life(), Life::Alive) {
+            return Ok(());
+        }
+        if let Some(keeper) = output::keep(folder, self.settings.log_bytes)? {
+            warn!(
+                instance = record.id,
+                keeper = keeper.id(),
+                "what kept an instance's output was gone; it is kept again"
+            );
+            self.keepers.lock().push(keeper);
+        }
+        Ok(())
+    }
+
+    /// Takes the status of keepers that have ended.
+    fn reap(&self) {
+        self.keepers.lock().retain_mut(|keeper| matches!(keeper.try_wait(), Ok(None)));
     }
 
     /// Brings the record up to what the process is. Under the target's lock, so no start is half done: an intent
@@ -206,7 +259,7 @@ impl World {
             }
             Life::Gone => None,
         };
-        let oom = code.is_none_or(|code| code == 137) && cgroup::ran_out_of_memory(&record.groups);
+        let oom = code.is_none_or(|code| code == 137) && groups::ran_out_of_memory(&record.groups);
         record.exit = Some(Exit { code, at: self.settings.clock.now(), oom });
         record.save(folder)
     }
@@ -254,8 +307,10 @@ impl World {
     pub fn forget(&self, target: &TargetId, instance: &str) -> Result<()> {
         let folder = self.folder(target, instance)?;
         if let Some(record) = Record::load(&folder)? {
-            cgroup::remove(&record.groups);
+            groups::remove(&record.groups);
         }
+        output::end(&folder, DRAIN);
+        self.reap();
         match fs::remove_dir_all(&folder) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -268,7 +323,12 @@ impl World {
     pub fn logs(&self, target: &TargetId, instance: &str, lines: usize) -> Result<String> {
         let folder = self.folder(target, instance)?;
         match Record::load(&folder)? {
-            Some(_) => files::tail(&folder, lines),
+            Some(record) => {
+                if !matches!(record.life(), Life::Alive) {
+                    output::ended(&folder, DRAIN);
+                }
+                files::tail(&folder, lines)
+            }
             None => Err(Error::NoInstance { instance: instance.to_owned() }),
         }
     }
@@ -364,4 +424,10 @@ fn wait_for(mut done: impl FnMut() -> bool) -> bool {
         std::thread::sleep(TICK);
     }
     false
+}
+
+/// What instances of the module may use.
+fn limits(module: &Module) -> Limits {
+    let resources = &module.resources;
+    Limits { cpu_millis: resources.cpu_millis(), memory_bytes: resources.memory_bytes(), ..Limits::default() }
 }

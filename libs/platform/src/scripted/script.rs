@@ -22,6 +22,7 @@ pub struct Script {
     missing: BTreeMap<Whom, ()>,
     unready: BTreeMap<Whom, ()>,
     starting: BTreeMap<Whom, ()>,
+    stuck: BTreeMap<Whom, ()>,
     crashes: BTreeMap<Whom, (Duration, i64)>,
     statuses: BTreeMap<Whom, i32>,
     logs: BTreeMap<Whom, String>,
@@ -47,6 +48,11 @@ impl Script {
     /// Instances started from now on stay in [`crate::State::Starting`], or no longer.
     pub fn set_stays_starting(&mut self, module: &Token, revision: Option<&Revision>, on: bool) {
         set(&mut self.starting, module, revision, on.then_some(()));
+    }
+
+    /// Instances cannot be stopped, or can again.
+    pub fn set_stuck(&mut self, module: &Token, revision: Option<&Revision>, on: bool) {
+        set(&mut self.stuck, module, revision, on.then_some(()));
     }
 
     /// Instances started from now on end after this time with this status; none to let them live.
@@ -98,6 +104,10 @@ impl Script {
 
     pub(super) fn stays_starting(&self, module: &Token, revision: &Revision) -> bool {
         find(&self.starting, module, revision).is_some()
+    }
+
+    pub(super) fn is_stuck(&self, module: &Token, revision: &Revision) -> bool {
+        find(&self.stuck, module, revision).is_some()
     }
 
     pub(super) fn crash(&self, module: &Token, revision: &Revision) -> Option<(Duration, i64)> {

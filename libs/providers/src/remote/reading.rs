@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    Leave, Shared, Tries, add,
+    Leave, Shared, Tries,
     exchange::{request_id, too_large},
 };
 use crate::{
@@ -121,7 +121,7 @@ impl Reading {
         Reply {
             substituted: super::is_another(&heard.model, &shared.model),
             stop: heard.stop.unwrap_or(crate::Stop::Complete),
-            usage: add(self.spent, shared.model.price.usage(heard.tokens)),
+            usage: self.spent + shared.model.price.usage(heard.tokens),
             text: heard.text,
             model: heard.model,
             id: heard.id,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::expert::Usage;
 use tokio::time::Instant;
 
-use super::{Shared, add, fits};
+use super::{Shared, fits};
 use crate::{
     ask::Ask,
     failure::{Class, Failure},
@@ -36,7 +36,7 @@ impl<'a> Tries<'a> {
         // Who was not let in was not asked.
         let asked = !matches!(failure.class, Class::Busy | Class::CircuitOpen);
         self.done += u32::from(asked);
-        self.spent = add(self.spent, failure.usage);
+        self.spent = self.spent + failure.usage;
         failure.tries = self.done;
         failure.usage = self.spent;
 

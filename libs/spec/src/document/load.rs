@@ -11,9 +11,27 @@ use super::{
     surrogates::{self, Replaced},
 };
 
-/// Most bytes of text a spec may expand to, aliases included: with many aliases of one long text the number of
-/// nodes alone is no bound.
-const EXPANDED_BYTES: usize = 4 * limits::SPEC_BYTES;
+/// How large a document may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of its text.
+    pub bytes: usize,
+    /// Bytes of text that it may expand to, aliases included: with many aliases of one long text the number of nodes
+    /// alone is no bound.
+    pub expanded: usize,
+    /// Values, aliases included.
+    pub nodes: usize,
+    /// Lists and mappings within each other.
+    pub depth: usize,
+}
+
+/// Those of a spec.
+const SPEC: Bounds = Bounds {
+    bytes: limits::SPEC_BYTES,
+    expanded: 4 * limits::SPEC_BYTES,
+    nodes: limits::SPEC_NODES,
+    depth: limits::SPEC_DEPTH,
+};
 
 /// Longest key, so that paths stay short however many there are.
 const KEY_BYTES: usize = 1024;
@@ -21,22 +39,28 @@ const KEY_BYTES: usize = 1024;
 /// The tree, and the complaints that did not keep it from being built. No tree when there is none to speak of; then
 /// there is at least one complaint. Plain scalars mean what YAML 1.2 says.
 pub(crate) fn load(text: &str) -> (Option<Node>, Vec<Complaint>) {
-    load_as(text, scalar::plain)
+    load_as(text, scalar::plain, SPEC)
+}
+
+/// The same for a document of another kind, with bounds of its own.
+pub(crate) fn load_within(text: &str, bounds: Bounds) -> (Option<Node>, Vec<Complaint>) {
+    load_as(text, scalar::plain, bounds)
 }
 
 /// The same for a Compose file, whose plain scalars mean what Compose takes them for.
 pub(crate) fn load_compose(text: &str) -> (Option<Node>, Vec<Complaint>) {
-    load_as(text, scalar::compose)
+    load_as(text, scalar::compose, SPEC)
 }
 
-fn load_as(text: &str, plain: fn(&str) -> Kind) -> (Option<Node>, Vec<Complaint>) {
+fn load_as(text: &str, plain: fn(&str) -> Kind, bounds: Bounds) -> (Option<Node>, Vec<Complaint>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if let Some(complaint) = unreadable(text) {
+    if let Some(complaint) = unreadable(text, bounds.bytes) {
         return (None, vec![complaint]);
     }
     let (text, replaced) = surrogates::replace(text);
     let mut loader = Loader {
         plain,
+        bounds,
         replaced,
         open: Vec::new(),
         anchors: HashMap::new(),
@@ -75,12 +99,12 @@ fn complaint(place: Place, path: &Path, message: impl Into<String>, cure: impl I
 
 /// What no parser should see: texts that are too long, and control characters (YAML allows none of them unescaped;
 /// the parser takes a NUL for the end of the text, which would hide what follows).
-fn unreadable(text: &str) -> Option<Complaint> {
-    if text.len() > limits::SPEC_BYTES {
+fn unreadable(text: &str, most: usize) -> Option<Complaint> {
+    if text.len() > most {
         return Some(complaint(
             Place { line: 1, column: 1 },
             &Path::default(),
-            format!("the document has {} bytes, more than {}", text.len(), limits::SPEC_BYTES),
+            format!("the document has {} bytes, more than {most}", text.len()),
             "",
         ));
     }
@@ -149,6 +173,7 @@ struct Size {
 struct Loader {
     /// What a plain scalar means.
     plain: fn(&str) -> Kind,
+    bounds: Bounds,
     open: Vec<Frame>,
     anchors: HashMap<String, (Node, Size)>,
     spent: Size,
@@ -268,8 +293,8 @@ impl Loader {
                 "keys are texts",
             ));
         }
-        if self.open.len() >= limits::SPEC_DEPTH {
-            return Err(self.fatal(place, too_deep(), ""));
+        if self.open.len() >= self.bounds.depth {
+            return Err(self.fatal(place, self.too_deep(), ""));
         }
         self.spend(Size { nodes: 1, bytes: 0, depth: 0 }, place)?;
         self.open.push(Frame { place, anchor, content });
@@ -312,8 +337,8 @@ impl Loader {
             return self.key(&text, false, place);
         }
         let (size, depth) = (*size, self.open.len() + size.depth);
-        if depth > limits::SPEC_DEPTH {
-            return Err(self.fatal(place, too_deep(), ""));
+        if depth > self.bounds.depth {
+            return Err(self.fatal(place, self.too_deep(), ""));
         }
         // Paid before it is copied, so that a bomb never goes off.
         let node = if self.affords(size) { Some(node.clone()) } else { None };
@@ -412,20 +437,25 @@ impl Loader {
     }
 
     fn affords(&self, size: Size) -> bool {
-        self.spent.nodes + size.nodes <= limits::SPEC_NODES && self.spent.bytes + size.bytes <= EXPANDED_BYTES
+        self.spent.nodes + size.nodes <= self.bounds.nodes
+            && self.spent.bytes + size.bytes <= self.bounds.expanded
     }
 
     fn spend(&mut self, size: Size, place: Place) -> Result<(), Fatal> {
         if !self.affords(size) {
             let message = format!(
-                "the document expands to more than {} values or {EXPANDED_BYTES} bytes here",
-                limits::SPEC_NODES
+                "the document expands to more than {} values or {} bytes here",
+                self.bounds.nodes, self.bounds.expanded
             );
             return Err(self.fatal(place, message, "use fewer aliases"));
         }
         self.spent.nodes += size.nodes;
         self.spent.bytes += size.bytes;
         Ok(())
+    }
+
+    fn too_deep(&self) -> String {
+        format!("the document is nested deeper than {}", self.bounds.depth)
     }
 
     fn fatal(&self, place: Place, message: impl Into<String>, cure: &str) -> Fatal {
@@ -440,10 +470,6 @@ impl Loader {
             Content::Map { key: None, .. } => path,
         })
     }
-}
-
-fn too_deep() -> String {
-    format!("the document is nested deeper than {}", limits::SPEC_DEPTH)
 }
 
 fn into_entries(node: Node) -> Vec<Entry> {

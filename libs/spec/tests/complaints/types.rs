@@ -82,7 +82,7 @@ fn a_cure_tells_what_is_known() {
     let fault = spec::read(&format!("{BASE}  expose: {{listen: 1, prot: x}}\n")).unwrap_err();
     assert_eq!(
         fault.complaints[0].to_string(),
-        "7:23: modules[0].expose.prot: unknown field `prot`; did you mean `port`?\n  known here: listen, port, previewHeader, requestTimeout, stickyCookie"
+        "7:23: modules[0].expose.prot: unknown field `prot`; did you mean `port`?\n  known here: listen, port, stickyCookie, previewHeader, requestTimeout"
     );
     let fault = spec::read("apiVersion: code/v1\nname: shop\ntarget: docker\n").unwrap_err();
     assert_eq!(

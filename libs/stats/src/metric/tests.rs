@@ -37,14 +37,14 @@ fn gone() -> Sample {
 fn the_conditions_judge_as_in_argo_rollouts() {
     let judge = |success, failure, measured| rules(success, failure).judge(&value(measured)).0;
 
-    assert_eq!(judge(Some("< 1"), None, 0.5), Outcome::Pass);
-    assert_eq!(judge(Some("< 1"), None, 1.5), Outcome::Fail);
-    assert_eq!(judge(None, Some("> 2"), 1.5), Outcome::Pass);
-    assert_eq!(judge(None, Some("> 2"), 2.5), Outcome::Fail);
-    assert_eq!(judge(Some("< 1"), Some("> 2"), 0.5), Outcome::Pass);
+    assert_eq!(judge(Some("< 1"), None, 0.5), Outcome::Succeeded);
+    assert_eq!(judge(Some("< 1"), None, 1.5), Outcome::Failed);
+    assert_eq!(judge(None, Some("> 2"), 1.5), Outcome::Succeeded);
+    assert_eq!(judge(None, Some("> 2"), 2.5), Outcome::Failed);
+    assert_eq!(judge(Some("< 1"), Some("> 2"), 0.5), Outcome::Succeeded);
     assert_eq!(judge(Some("< 1"), Some("> 2"), 1.5), Outcome::Inconclusive);
-    assert_eq!(judge(Some("< 1"), Some("> 2"), 2.5), Outcome::Fail);
-    assert_eq!(judge(Some("> 1"), Some("> 2"), 2.5), Outcome::Fail, "where both hold, it is bad");
+    assert_eq!(judge(Some("< 1"), Some("> 2"), 2.5), Outcome::Failed);
+    assert_eq!(judge(Some("> 1"), Some("> 2"), 2.5), Outcome::Failed, "where both hold, it is bad");
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn it_fails_when_there_are_more_failures_than_the_limit() {
     let rules = MetricRules { failure_limit: Some(1), ..below_one() };
 
     assert_eq!(outcome(rules.clone(), [value(2.0), value(0.1)]), None);
-    assert_eq!(outcome(rules, [value(2.0), value(0.1), value(2.0)]), Some(Outcome::Fail));
-    assert_eq!(outcome(below_one(), [value(2.0)]), Some(Outcome::Fail), "the default tolerates none");
+    assert_eq!(outcome(rules, [value(2.0), value(0.1), value(2.0)]), Some(Outcome::Failed));
+    assert_eq!(outcome(below_one(), [value(2.0)]), Some(Outcome::Failed), "the default tolerates none");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_fifth_error_in_a_row_ends_it_and_a_value_resets_the_count() {
     let four = || std::iter::repeat_n(gone(), 4);
 
     assert_eq!(outcome(below_one(), four().chain([value(0.1)]).chain(four())), None);
-    assert_eq!(outcome(below_one(), four().chain([gone()])), Some(Outcome::Error));
+    assert_eq!(outcome(below_one(), four().chain([gone()])), Some(Outcome::Errored));
 }
 
 #[test]
@@ -89,14 +89,14 @@ fn errors_use_up_no_measurement() {
     let rules = MetricRules { count: Some(2), ..below_one() };
 
     assert_eq!(outcome(rules.clone(), [gone(), value(0.1), gone(), gone()]), None);
-    assert_eq!(outcome(rules, [gone(), value(0.1), gone(), value(0.1)]), Some(Outcome::Pass));
+    assert_eq!(outcome(rules, [gone(), value(0.1), gone(), value(0.1)]), Some(Outcome::Succeeded));
 }
 
 #[test]
 fn at_its_count_it_passes_if_no_limit_was_exceeded_and_something_was_good() {
     let rules = MetricRules { count: Some(2), failure_limit: Some(2), ..below_one() };
 
-    assert_eq!(outcome(rules.clone(), [value(2.0), value(0.1)]), Some(Outcome::Pass));
+    assert_eq!(outcome(rules.clone(), [value(2.0), value(0.1)]), Some(Outcome::Succeeded));
     assert_eq!(outcome(rules, [value(2.0), value(2.0)]), Some(Outcome::Inconclusive));
 }
 
@@ -104,7 +104,7 @@ fn at_its_count_it_passes_if_no_limit_was_exceeded_and_something_was_good() {
 fn good_ones_in_a_row_end_it_early_and_an_error_breaks_the_row() {
     let rules = MetricRules { consecutive_success_limit: Some(3), ..below_one() };
 
-    assert_eq!(outcome(rules.clone(), [value(0.1), value(0.1), value(0.1)]), Some(Outcome::Pass));
+    assert_eq!(outcome(rules.clone(), [value(0.1), value(0.1), value(0.1)]), Some(Outcome::Succeeded));
     assert_eq!(outcome(rules, [value(0.1), value(0.1), gone(), value(0.1), value(0.1)]), None);
 }
 
@@ -123,8 +123,8 @@ fn no_data_means_what_the_policy_says() {
     let nothing = Sample::Value { value: f64::NAN, samples: Some(0) };
     for (no_data, outcome) in [
         (NoData::Inconclusive, Outcome::Inconclusive),
-        (NoData::Fail, Outcome::Fail),
-        (NoData::Pass, Outcome::Pass),
+        (NoData::Fail, Outcome::Failed),
+        (NoData::Pass, Outcome::Succeeded),
     ] {
         let rules = MetricRules { no_data, ..below_one() };
 
@@ -137,8 +137,8 @@ fn no_data_means_what_the_policy_says() {
 fn a_value_that_is_not_finite_is_no_data_and_the_policy_decides() {
     for (no_data, outcome) in [
         (NoData::Inconclusive, Outcome::Inconclusive),
-        (NoData::Fail, Outcome::Fail),
-        (NoData::Pass, Outcome::Pass),
+        (NoData::Fail, Outcome::Failed),
+        (NoData::Pass, Outcome::Succeeded),
     ] {
         let rules = MetricRules { minimum_samples: 20, no_data, ..below_one() };
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -157,8 +157,8 @@ fn too_few_samples_are_inconclusive_whatever_the_policy() {
 
         assert_eq!(judge(0.0, Some(19)), Outcome::Inconclusive);
         assert_eq!(judge(9.0, Some(19)), Outcome::Inconclusive);
-        assert_eq!(judge(0.0, Some(20)), Outcome::Pass);
-        assert_eq!(judge(0.0, None), Outcome::Pass, "the source does not count its observations");
+        assert_eq!(judge(0.0, Some(20)), Outcome::Succeeded);
+        assert_eq!(judge(0.0, None), Outcome::Succeeded, "the source does not count its observations");
     }
 }
 
@@ -181,7 +181,7 @@ fn a_run_stopped_after_a_good_measurement_passes() {
 
     let (outcome, reason) = run.outcome_if_stopped();
 
-    assert_eq!(outcome, Outcome::Pass);
+    assert_eq!(outcome, Outcome::Succeeded);
     assert_eq!(
         reason.text,
         "pass: 1 of 1 measurement good; the last: measured 0.25 from 100 samples, good is < 1"
@@ -211,7 +211,7 @@ fn what_ended_stays_ended() {
     let ended = run.observe(value(2.0));
 
     assert_eq!(run.observe(value(0.1)), ended);
-    assert_eq!(run.outcome_if_stopped().0, Outcome::Fail);
+    assert_eq!(run.outcome_if_stopped().0, Outcome::Failed);
     assert_eq!(run.measurements(), 1);
 }
 
@@ -221,9 +221,9 @@ fn a_dry_run_says_what_it_would_have_been_and_passes() {
 
     let (outcome, reason) = run(dry.clone(), [value(2.0)]).unwrap();
 
-    assert_eq!((outcome, reason.dry_run), (Outcome::Pass, Some(Outcome::Fail)));
+    assert_eq!((outcome, reason.dry_run), (Outcome::Succeeded, Some(Outcome::Failed)));
     assert!(reason.text.starts_with("dry run, would be fail: "), "{}", reason.text);
-    assert_eq!(MetricRun::new(dry).outcome_if_stopped().0, Outcome::Pass);
+    assert_eq!(MetricRun::new(dry).outcome_if_stopped().0, Outcome::Succeeded);
 }
 
 #[test]
@@ -234,18 +234,10 @@ fn a_comparison_counts_as_a_measurement() {
 
     let (outcome, reason) = run(MetricRules::default(), [judge(&canary)]).unwrap();
 
-    assert_eq!(outcome, Outcome::Fail);
+    assert_eq!(outcome, Outcome::Failed);
     assert!(reason.measured.unwrap() > 0.9 && reason.samples == Some(60), "{reason:?}");
     assert_eq!(run(MetricRules::default(), [judge(&baseline)]), None);
     assert_eq!(run(MetricRules::default(), [judge(&canary[..5])]).unwrap().0, Outcome::Inconclusive);
-}
-
-#[test]
-fn the_worst_metric_decides() {
-    assert_eq!(worst([Outcome::Pass, Outcome::Inconclusive]), Outcome::Inconclusive);
-    assert_eq!(worst([Outcome::Inconclusive, Outcome::Error]), Outcome::Error);
-    assert_eq!(worst([Outcome::Pass, Outcome::Fail, Outcome::Error]), Outcome::Fail);
-    assert_eq!(worst([]), Outcome::Inconclusive);
 }
 
 fn any_sample() -> impl Strategy<Value = Sample> {
@@ -262,12 +254,12 @@ proptest! {
     #[test]
     fn without_a_good_measurement_it_never_passes(samples in prop::collection::vec(any_sample(), 0..30), limit in 0..40_u32) {
         let rules = MetricRules { failure_limit: Some(limit), inconclusive_limit: limit, consecutive_error_limit: limit, ..rules(Some("< 1"), Some("> 2")) };
-        let any_good = samples.iter().any(|sample| rules.judge(sample).0 == Outcome::Pass);
+        let any_good = samples.iter().any(|sample| rules.judge(sample).0 == Outcome::Succeeded);
         let mut run = MetricRun::new(rules);
 
         samples.into_iter().for_each(|sample| drop(run.observe(sample)));
 
-        prop_assert!(any_good || run.outcome_if_stopped().0 != Outcome::Pass);
+        prop_assert!(any_good || run.outcome_if_stopped().0 != Outcome::Succeeded);
     }
 
     #[test]
@@ -276,7 +268,7 @@ proptest! {
 
         samples.into_iter().for_each(|sample| drop(run.observe(sample)));
 
-        prop_assert_eq!(run.outcome_if_stopped().0, Outcome::Pass);
+        prop_assert_eq!(run.outcome_if_stopped().0, Outcome::Succeeded);
     }
 
     #[test]

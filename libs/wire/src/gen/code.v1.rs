@@ -139,8 +139,6 @@ pub struct Beat {
 pub struct Drain {
     #[prost(string, tag = "1")]
     pub replica: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub by: ::prost::alloc::string::String,
 }
 /// What an agent is asked to do.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -357,6 +355,23 @@ pub struct RouteTable {
     pub sticky_cookie: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(uint64, tag = "10")]
     pub request_timeout_ms: u64,
+    /// No port is opened for clients.
+    #[prost(bool, tag = "11")]
+    pub internal: bool,
+    /// Where other modules of the release reach it, by the name of its port.
+    #[prost(btree_map = "string, message", tag = "12")]
+    pub peers: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        PeerPort,
+    >,
+}
+/// One port for other modules; requests are carried with `http`, else connections.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeerPort {
+    #[prost(uint32, tag = "1")]
+    pub listen: u32,
+    #[prost(bool, tag = "2")]
+    pub http: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Endpoints {
@@ -364,12 +379,18 @@ pub struct Endpoints {
     pub endpoints: ::prost::alloc::vec::Vec<Endpoint>,
 }
 /// One place that can answer requests.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Endpoint {
     #[prost(string, tag = "1")]
     pub instance: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
+    /// By the name of the port.
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub ports: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// Requests that carry this value go to this revision.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -421,4 +442,11 @@ pub struct RevisionCount {
     pub buckets: ::prost::alloc::vec::Vec<u32>,
     #[prost(uint64, repeated, tag = "6")]
     pub counts: ::prost::alloc::vec::Vec<u64>,
+    /// Connections of other modules: carried, taken by no instance, open now.
+    #[prost(uint64, tag = "7")]
+    pub connections: u64,
+    #[prost(uint64, tag = "8")]
+    pub refused: u64,
+    #[prost(uint64, tag = "9")]
+    pub connected: u64,
 }

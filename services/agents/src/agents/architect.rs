@@ -4,7 +4,7 @@ mod compose;
 mod ports;
 
 pub use compose::render;
-pub use ports::ports;
+pub use ports::{peers, ports};
 
 use model::{
     DeploymentSpec, Finding, Severity, Token,
@@ -12,7 +12,7 @@ use model::{
     spec::{Module, Strategy},
     step::{Agent, StepResult},
 };
-use platform::Capacity;
+use platform::{Capacity, Unenforced};
 use serde::Serialize;
 use serde_json::json;
 
@@ -21,13 +21,31 @@ use crate::{context::Ctx, error::Result};
 
 /// Checks the room and keeps the plan of resources as evidence.
 pub async fn review(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
-    let capacity = ctx.platform(&job.spec.target)?.capacity().await?;
+    let platform = ctx.platform(&job.spec.target)?;
+    let capacity = platform.capacity().await?;
     let (mut findings, plan) = check(&job.spec, job.baseline.as_deref(), capacity);
     findings.extend(ports(&job.spec, job.baseline.as_deref(), &ctx.store.tables().await?));
+    findings.extend(unenforced(platform.unenforced(&job.spec.modules).await?));
+    findings.extend(peers(&job.spec, job.baseline.as_deref(), ctx.config.peer_host.is_some()));
     let mut result = judged(Agent::Architect, findings);
     let evidence = json!({"placement": plan, "compose": render(&job.spec)});
     result.evidence = Some(ctx.store.keep(&model::digest::canonical_json(&evidence)).await?);
     Ok(result)
+}
+
+/// Limits that the place cannot enforce: told, or in the way where their instances would be refused.
+pub fn unenforced(found: Vec<Unenforced>) -> Vec<Finding> {
+    let told = found.into_iter().map(|one| {
+        let (severity, what) = match one.refused {
+            true => (Severity::High, "its instances would be refused"),
+            false => (Severity::Low, "its instances run without it"),
+        };
+        let text = format!("{}: {}; {what}", one.module, one.fact);
+        let cure = "let the agents make control groups (delegate one to their user), or leave the limit out"
+            .to_owned();
+        Finding { cure, ..finding("architect/unenforced-limit", severity, Some(&one.module), text) }
+    });
+    told.collect()
 }
 
 /// What one module takes beyond what it has now, at the worst moment of its move.

@@ -3,6 +3,8 @@
 //! A promotion whose required gates lack evidence is not certified as one: the step fails, and the certificate says
 //! `UNPROVEN` with what is missing. What must be there is in [`certificate::rules`].
 
+mod renew;
+
 use std::time::Duration;
 
 use certificate::{
@@ -19,6 +21,8 @@ use model::{
     step::StepResult,
 };
 use tracing::{info, warn};
+
+pub use renew::renew;
 
 use super::validator;
 use crate::{
@@ -68,6 +72,32 @@ pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued>
     if let Some((entry, _)) = store.certificate(deployment).await? {
         return Ok(Issued { entry, missing: Vec::new(), trouble: None });
     }
+    let issued = make(engine, deployment).await?;
+    if !store.set_certificate(&issued.entry, None).await? {
+        let Some((entry, _)) = store.certificate(deployment).await? else {
+            return Err(Error::trouble(format!(
+                "the certificate of {deployment} is written by another and gone"
+            )));
+        };
+        return Ok(Issued { entry, missing: Vec::new(), trouble: None });
+    }
+    stands(engine, &issued.entry).await;
+    Ok(issued)
+}
+
+/// It is the deployment's certificate from now on.
+async fn stands(engine: &Engine, entry: &CertificateEntry) {
+    let CertificateEntry { deployment, ending, index, .. } = entry;
+    if index.is_none() {
+        engine.signing.unlogged.add(deployment).await;
+    }
+    engine.dated.note(entry);
+    info!(%deployment, ending, index, "certificate issued");
+}
+
+/// Looks at what runs, signs, and brings it to the log. Nobody is told of it yet.
+async fn make(engine: &Engine, deployment: &DeploymentId) -> Result<Issued> {
+    let store = engine.store.as_ref();
     let records = store.history(deployment).await?;
     let story = Story::read(&records)?;
     let observed = match story.should_run() {
@@ -83,7 +113,7 @@ pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued>
     };
     let certifier =
         Certifier { replica: engine.runner.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let keys = engine.office.keys(store, engine.now()).await?;
+    let keys = engine.signing.keys.open(store, engine.now()).await?;
     // A clock that is behind that of whoever made the keys must not make the certificate older than them.
     let facts = story.facts(observed, audit, certifier, engine.now().max(keys.since))?;
     if facts.deployment != *deployment {
@@ -92,9 +122,9 @@ pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued>
     let (classic, quantum) = (keys.classic.as_ref(), keys.quantum.as_ref());
     let certificate =
         certificate::issue(&facts, story.documents(), story.enclosed(range), classic, quantum).await?;
-    // What has no place in the log's state has none for its own record either; it is brought there later.
+    // What has no place in the log's state has none for its own record either; it is handed over later.
     let (inclusion, trouble) = match &facts.audit {
-        Some(_) => match bring(engine, &certificate, &facts).await {
+        Some(_) => match log_one(engine, &certificate, &facts).await {
             Ok((inclusion, index)) => (Some((inclusion, index)), None),
             Err(error) => (None, Some(chassis::chain(&error))),
         },
@@ -111,38 +141,26 @@ pub async fn issue(engine: &Engine, deployment: &DeploymentId) -> Result<Issued>
         index,
         issued: facts.issued.0,
     };
-    if !store.set_certificate(&entry, None).await? {
-        let Some((entry, _)) = store.certificate(deployment).await? else {
-            return Err(Error::trouble(format!(
-                "the certificate of {deployment} is written by another and gone"
-            )));
-        };
-        return Ok(Issued { entry, missing: Vec::new(), trouble: None });
-    }
-    if index.is_none() {
-        engine.office.owes(deployment).await;
-    }
-    info!(%deployment, ending = entry.ending, index, "certificate issued");
     Ok(Issued { entry, missing: facts.missing, trouble })
 }
 
-/// Certificates that are not in the audit log are brought there.
-pub async fn bring_to_log(engine: &Engine) -> Result<()> {
+/// Hands certificates that are not in the audit log to it.
+pub async fn log_missing(engine: &Engine) -> Result<()> {
     let store = engine.store.as_ref();
     let mut outcome = Ok(());
-    for deployment in engine.office.debts(store).await? {
+    for deployment in engine.signing.unlogged.take(store).await? {
         // After the first failure the others wait for the next turn.
         if outcome.is_ok() {
-            outcome = late(engine, &deployment).await;
+            outcome = log_late(engine, &deployment).await;
         }
         if outcome.is_err() {
-            engine.office.owes(&deployment).await;
+            engine.signing.unlogged.add(&deployment).await;
         }
     }
     outcome
 }
 
-async fn late(engine: &Engine, deployment: &DeploymentId) -> Result<()> {
+async fn log_late(engine: &Engine, deployment: &DeploymentId) -> Result<()> {
     let store = engine.store.as_ref();
     let Some((entry, revision)) = store.certificate(deployment).await? else { return Ok(()) };
     if entry.index.is_some() {
@@ -152,7 +170,7 @@ async fn late(engine: &Engine, deployment: &DeploymentId) -> Result<()> {
     let certificate: Certificate = serde_json::from_slice(&store.evidence(&entry.file).await?)
         .map_err(|error| unreadable(error.to_string()))?;
     let facts = certificate.unverified_facts().map_err(unreadable)?;
-    let (inclusion, index) = bring(engine, &certificate, &facts).await?;
+    let (inclusion, index) = log_one(engine, &certificate, &facts).await?;
     let certificate = Certificate { log: Some(inclusion), ..certificate };
     let file = store.keep(&certificate.to_bytes()).await?;
     // Another certifier that was faster did the same.
@@ -168,7 +186,7 @@ async fn look(engine: &Engine, story: &Story<'_>, expected: Option<&DeploymentSp
         if look > 0 {
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        differences = validator::differences(engine, &target, expected, None, &[]).await?;
+        differences = validator::differences(engine, &target, expected).await?;
         if differences.is_empty() {
             break;
         }
@@ -182,7 +200,7 @@ async fn look(engine: &Engine, story: &Story<'_>, expected: Option<&DeploymentSp
 
 /// Where the audit log has the journal so far, and its proof of that. What the log does not prove is not said.
 async fn range(engine: &Engine, deployment: &DeploymentId, records: &[Record]) -> Result<(Audit, Range)> {
-    let (store, patience) = (engine.store.as_ref(), engine.office.patience());
+    let (store, patience) = (engine.store.as_ref(), engine.signing.outbox.patience());
     let version = records.len() as u64;
     let last = store.logged(deployment, version, patience).await?;
     let first = store.logged(deployment, 1, patience).await?;
@@ -217,8 +235,8 @@ async fn proven(store: &dyn Store, index: u64) -> Result<Inclusion> {
     }
 }
 
-/// Brings the certificate to the audit log, and its proof back.
-async fn bring(engine: &Engine, certificate: &Certificate, facts: &Deployment) -> Result<(Inclusion, u64)> {
+/// Hands the certificate to the audit log and gives its proof.
+async fn log_one(engine: &Engine, certificate: &Certificate, facts: &Deployment) -> Result<(Inclusion, u64)> {
     let record = AuditRecord {
         v: 1,
         source: String::new(),
@@ -237,7 +255,7 @@ async fn bring(engine: &Engine, certificate: &Certificate, facts: &Deployment) -
         payload: None,
     };
     let store = engine.store.as_ref();
-    let (receipt, record) = engine.office.log(store, record).await?;
+    let (receipt, record) = engine.signing.outbox.send(store, record).await?;
     let proof = store.prove(receipt.index).await?;
     if proof.leaf.as_bytes() != record.to_leaf() {
         return Err(Error::trouble(format!(

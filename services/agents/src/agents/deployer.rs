@@ -21,6 +21,7 @@ pub async fn run(job: &StepJob, ctx: &Ctx, again: bool) -> Result<StepResult> {
         StepKind::Review
         | StepKind::Pause { .. }
         | StepKind::Analyse { .. }
+        | StepKind::Guard { .. }
         | StepKind::Smoke { .. }
         | StepKind::Validate
         | StepKind::Certify => {

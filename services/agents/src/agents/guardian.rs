@@ -1,6 +1,7 @@
-//! 9: watches. Its background analyses are in [`crate::analysis`]; here is the soak before the promotion, and the alert
-//! rules that go on watching when the deployment is over.
+//! 9: watches. Its background analyses are in [`crate::analysis`]; here are the guard of a trial, the soak before the
+//! promotion, and the alert rules that go on watching when the deployment is over.
 
+mod guard;
 mod soak;
 
 use std::{fmt::Write as _, time::Duration};
@@ -11,6 +12,8 @@ use model::{
     spec::{Analysis, CanaryStep, Metric, Module, Provider, Strategy},
     step::{Agent, StepResult},
 };
+
+pub use guard::guard;
 
 use super::judged;
 use crate::{context::Ctx, error::Result};
@@ -28,7 +31,7 @@ pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
         result.reason =
             format!("{instances} stayed well over {window}; {count} alert rules kept as evidence");
     }
-    result.gates = vec![soak.gate(job, window.0, ctx.now())];
+    result.gates = vec![soak.gate("soak", job, ctx, window.0).await?];
     result.evidence = Some(evidence);
     Ok(result)
 }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use model::{
-    DeploymentSpec, Finding, Severity, TargetId, Token,
+    DeploymentSpec, Digest, Finding, Severity, TargetId, Token,
     deployment::StepJob,
     plan::Revision,
-    spec::Module,
+    spec::{Dependency, Module},
     step::{Agent, StepResult},
 };
 use platform::Platform;
-use serde_json::Value;
 
 use super::{finding, judged};
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
 };
 
 /// How long an instance may take to show its contract.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Checks the order and the versions, and keeps the contracts of what runs now for the comparison after the change.
 pub async fn review(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
@@ -39,55 +38,9 @@ pub fn check(spec: &DeploymentSpec, baseline: Option<&DeploymentSpec>) -> Vec<Fi
     }
     for (at, module) in spec.modules.iter().enumerate() {
         for (number, dependency) in module.depends_on.iter().enumerate() {
-            let of =
-                |spec: &DeploymentSpec| spec.module(&dependency.module).map(|module| module.version.clone());
-            // What is not in the release runs on as the baseline has it only when the release keeps it; a release
-            // that leaves a module out removes it, so the baseline says what WAS there.
-            let (found, place) = match (of(spec), baseline.and_then(of)) {
-                (Some(version), _) => (Some(version), "this release"),
-                (None, Some(version)) => (Some(version), "what runs, which this release removes"),
-                (None, None) => (None, ""),
-            };
             let field = format!("modules[{at}].dependsOn[{number}]");
-            let mut say = |rule: &str, text: String, cure: &str| {
-                let mut found = finding(rule, Severity::High, Some(&module.name), text);
-                (found.field, found.cure) = (field.clone(), cure.to_owned());
-                findings.push(found);
-            };
-            let Some(version) = found else {
-                let text =
-                    format!("{} depends on {}, which is not in the release", module.name, dependency.module);
-                say("integrator/missing-module", text, "add the module to the release");
-                continue;
-            };
-            if of(spec).is_none() {
-                let text =
-                    format!("{} depends on {}, which is only in {place}", module.name, dependency.module);
-                say("integrator/removed-module", text, "keep the module in the release");
-            }
-            let Some(wanted) = &dependency.version else { continue };
-            match (semver::VersionReq::parse(wanted), semver::Version::parse(&version)) {
-                (Ok(asked), Ok(has)) if !asked.matches(&has) => {
-                    let text = format!(
-                        "{} needs {} {wanted}, {place} has {version}",
-                        module.name, dependency.module
-                    );
-                    say("integrator/version", text, "raise the module's version or widen what is asked for");
-                }
-                (Ok(_), Ok(_)) => {}
-                (Err(error), _) => {
-                    say(
-                        "integrator/version",
-                        format!("{wanted:?} is not a range of versions: {error}"),
-                        "such as >=1.2, <2",
-                    );
-                }
-                (_, Err(error)) => {
-                    let text =
-                        format!("version {version:?} of {} cannot be compared: {error}", dependency.module);
-                    say("integrator/version", text, "write it as 1.2.3");
-                }
-            }
+            let unmet = unmet(spec, baseline, module, dependency).into_iter();
+            findings.extend(unmet.map(|found| Finding { field: field.clone(), ..found }));
         }
         if let Some(old) = baseline.and_then(|spec| spec.module(&module.name))
             && let (Ok(was), Ok(is)) =
@@ -101,6 +54,50 @@ pub fn check(spec: &DeploymentSpec, baseline: Option<&DeploymentSpec>) -> Vec<Fi
     findings
 }
 
+/// What is wrong with what a module asks of another one.
+fn unmet(
+    spec: &DeploymentSpec,
+    baseline: Option<&DeploymentSpec>,
+    module: &Module,
+    dependency: &Dependency,
+) -> Vec<Finding> {
+    let (name, other) = (&module.name, &dependency.module);
+    let wrong = |rule: &str, text: String, cure: &str| Finding {
+        cure: cure.to_owned(),
+        ..finding(rule, Severity::High, Some(name), text)
+    };
+    let of = |spec: &DeploymentSpec| spec.module(other).map(|module| module.version.clone());
+    let mut found = Vec::new();
+    // A release that leaves a module out removes it, so the baseline says what WAS there.
+    let (version, place) = match (of(spec), baseline.and_then(of)) {
+        (Some(version), _) => (version, "this release"),
+        (None, Some(version)) => {
+            let place = "what runs, which this release removes";
+            let text = format!("{name} depends on {other}, which is only in {place}");
+            found.push(wrong("integrator/removed-module", text, "keep the module in the release"));
+            (version, place)
+        }
+        (None, None) => {
+            let text = format!("{name} depends on {other}, which is not in the release");
+            return vec![wrong("integrator/missing-module", text, "add the module to the release")];
+        }
+    };
+    let Some(wanted) = &dependency.version else { return found };
+    let (text, cure) = match (semver::VersionReq::parse(wanted), semver::Version::parse(&version)) {
+        (Ok(asked), Ok(has)) if asked.matches(&has) => return found,
+        (Ok(_), Ok(_)) => (
+            format!("{name} needs {other} {wanted}, {place} has {version}"),
+            "raise the module's version or widen what is asked for",
+        ),
+        (Err(error), _) => (format!("{wanted:?} is not a range of versions: {error}"), "such as >=1.2, <2"),
+        (_, Err(error)) => {
+            (format!("version {version:?} of {other} cannot be compared: {error}"), "write it as 1.2.3")
+        }
+    };
+    found.push(wrong("integrator/version", text, cure));
+    found
+}
+
 /// The contract of the old revision is asked for while it runs; a rolling update leaves no instance of it.
 async fn keep_contracts(job: &StepJob, ctx: &Ctx) -> Result<Vec<Finding>> {
     let (target, mut findings) = (job.spec.target_id(), Vec::new());
@@ -111,9 +108,7 @@ async fn keep_contracts(job: &StepJob, ctx: &Ctx) -> Result<Vec<Finding>> {
             continue;
         }
         match contract(ctx, platform.as_ref(), &target, old, &old.revision()).await {
-            Ok(document) => {
-                ctx.store.remember(&contract_key(&target, &old.name, &old.revision()), &document).await?
-            }
+            Ok(document) => keep_contract(ctx, &target, old, &document).await?,
             Err(why) => {
                 let text = format!("the contract of what runs could not be read: {why}");
                 findings.push(finding("integrator/no-contract", Severity::Info, Some(&old.name), text));
@@ -128,14 +123,49 @@ pub fn contract_key(target: &TargetId, module: &Token, revision: &Revision) -> S
     format!("openapi.{}.{module}.{revision}", target.token())
 }
 
-/// The OpenAPI document that an instance of the revision serves now.
+/// A contract may be larger than a message: its bytes are kept as evidence, by their digest.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Kept {
+    evidence: Digest,
+}
+
+/// Keeps the contract of a module as it is made now.
+pub async fn keep_contract(
+    engine: &Engine,
+    target: &TargetId,
+    module: &Module,
+    document: &[u8],
+) -> Result<()> {
+    let kept = Kept { evidence: engine.store.keep(document).await? };
+    let key = contract_key(target, &module.name, &module.revision());
+    engine.store.remember(&key, &serde_json::json!(kept)).await
+}
+
+/// The contract of a revision that was kept while it ran; none when none was.
+pub async fn kept_contract(
+    engine: &Engine,
+    target: &TargetId,
+    module: &Token,
+    revision: &Revision,
+) -> Result<Option<Vec<u8>>> {
+    let Some(value) = engine.store.measurement(&contract_key(target, module, revision)).await? else {
+        return Ok(None);
+    };
+    match serde_json::from_value::<Kept>(value.clone()) {
+        Ok(kept) => Ok(Some(engine.store.evidence(&kept.evidence).await?)),
+        // Kept by an engine that kept the document itself.
+        Err(_) => Ok(Some(value.to_string().into_bytes())),
+    }
+}
+
+/// The bytes of the OpenAPI document that an instance of the revision serves now.
 pub async fn contract(
     engine: &Engine,
     platform: &dyn Platform,
     target: &TargetId,
     module: &Module,
     revision: &Revision,
-) -> std::result::Result<Value, String> {
+) -> std::result::Result<Vec<u8>, String> {
     let Some(path) = &module.openapi else { return Err("it serves none".to_owned()) };
     let observed = platform.observe(target).await.map_err(|error| chassis::chain(&error))?;
     let port = module.expose.as_ref().and_then(|expose| expose.port.as_ref());
@@ -145,11 +175,12 @@ pub async fn contract(
         return Err(format!("no instance of {revision} runs"));
     };
     let url = format!("http://{address}{path}");
-    let answer = engine.http.get(&url, &[], PATIENCE).await.map_err(|error| chassis::chain(&error))?;
+    let asked = engine.http.get_up_to(&url, &[], PATIENCE, contract::BYTES).await;
+    let answer = asked.map_err(|error| chassis::chain(&error))?;
     if answer.status != 200 {
         return Err(format!("{url} answered {}", answer.status));
     }
-    serde_json::from_slice(&answer.body).map_err(|error| format!("{url} is no JSON: {error}"))
+    Ok(answer.body.to_vec())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! 4: policy on the spec: images, rights, limits, mounts, and secrets in plain text. Works on the document alone; an
-//! image's contents are not looked into.
+//! 4: policy on the spec: images, rights, limits, mounts, and secrets in plain text; and whether the secrets that it names
+//! are there, and the registries outside. An image's contents are not looked into.
 
 mod waivers;
 
@@ -13,11 +13,50 @@ use model::{
 };
 
 use super::{finding, judged};
-use crate::context::Ctx;
+use crate::{config::AgentsConfig, context::Ctx, deploy::secrets, egress};
 
 /// Checks the spec.
-pub fn review(job: &StepJob, ctx: &Ctx) -> StepResult {
-    judged(Agent::Security, check(&job.spec, ctx.now()))
+pub async fn review(job: &StepJob, ctx: &Ctx) -> StepResult {
+    let mut findings = check(&job.spec, ctx.now());
+    // Whoever does not serve the platform would look in the wrong place.
+    if ctx.platform(&job.spec.target).is_ok() {
+        findings.extend(missing_secrets(&job.spec, &ctx.config));
+        findings.extend(registries_inside(&job.spec, &ctx.config).await);
+    }
+    judged(Agent::Security, findings)
+}
+
+/// Secrets that no instance could be given: better found before anything is touched.
+pub fn missing_secrets(spec: &DeploymentSpec, config: &AgentsConfig) -> Vec<Finding> {
+    let missing = spec.modules.iter().filter_map(|module| {
+        let error = secrets::resolve(config, module).err()?;
+        let mut found =
+            finding("security/secret-missing", Severity::High, Some(&module.name), error.to_string());
+        found.cure = "put it where the agents run: a file below secrets_dir of [agents], or a variable that begins with \
+                      CODE_SECRET_ (docs/configuration.md)"
+            .to_owned();
+        Some(found)
+    });
+    missing.collect()
+}
+
+/// Registries that the agents would not let the Docker daemon ask. One whose name means nothing here is left to the start.
+pub async fn registries_inside(spec: &DeploymentSpec, config: &AgentsConfig) -> Vec<Finding> {
+    let Ok(egress) = config.egress() else { return Vec::new() };
+    let mut findings = Vec::new();
+    for (at, module) in spec.modules.iter().enumerate() {
+        let image = module.run.image.as_deref().filter(|_| spec.target.as_str() == "docker");
+        let Some(registry) = image.and_then(platform_docker::registry) else { continue };
+        let Ok(found) = egress::addresses(registry).await else { continue };
+        let Err(why) = egress.check_all(&found) else { continue };
+        let text = format!("the image would be fetched from {registry}: {why}");
+        let mut inside = finding("security/registry-inside", Severity::High, Some(&module.name), text);
+        inside.field = format!("modules[{at}].run.image");
+        inside.cure =
+            "name a registry outside, or have the operator allow this one (docs/configuration.md)".to_owned();
+        findings.push(inside);
+    }
+    findings
 }
 
 /// All findings, with waivers applied as of `now`. Pure.

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use model::{
-    Finding, GateResult, Outcome, Severity, Token,
-    deployment::StepJob,
-    plan::Revision,
-    route::RouteTable,
-    spec::{Module, Smoke},
-    step::StepResult,
+use gates::{
+    Measurements,
+    smoke::{Request, Smoked},
 };
-use stats::Histogram;
+use model::{
+    Digest, Finding, Outcome, Severity, Span, Token, deployment::StepJob, plan::Revision, route::RouteTable,
+    spec::Module, step::StepResult,
+};
+use tokio::time::Instant;
 
 use super::finding;
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     context::{Ctx, made_as, side_by_side},
     deploy::planes,
     error::Result,
+    evidence::{self, scrubbed},
 };
 
 /// Requests at once.
@@ -35,13 +36,12 @@ struct Way {
     header: Option<(String, String)>,
 }
 
-/// What came back of one smoke test over one way.
+/// How many requests over one way failed.
 #[derive(Default)]
 struct Tally {
     asked: u64,
     failed: u64,
     first: Option<String>,
-    latency: Histogram,
 }
 
 /// Runs the smoke tests of a module.
@@ -63,15 +63,14 @@ pub async fn smoke(job: &StepJob, ctx: &Ctx, module: &Token, revision: &Revision
             format!("smoke test {} of {}: GET {}", at + 1, made.smoke.len(), test.path),
             Some(at as f64 / made.smoke.len() as f64),
         );
-        let mut all = Tally::default();
+        let mut smoked = Smoked::new(module, revision, test, Span(timeout));
         for (way, times) in shares(&ways, test.times) {
-            let tally = ask(ctx, way, test, times, timeout, revision).await;
+            let tally = ask(ctx, way, &mut smoked, times).await;
             if let Some(first) = &tally.first {
                 findings.push(failed(module, at, way, &tally, first));
             }
-            all.add(&tally);
         }
-        gates.push(gate(test, &all, ctx));
+        gates.push(evidence::judged(job, ctx, &test.gate(), Measurements::Smoke(smoked)).await?);
     }
     let asked: u64 = gates.iter().map(|gate| gate.samples).sum();
     let ways: Vec<&str> = ways.iter().map(|way| way.name.as_str()).collect();
@@ -116,66 +115,53 @@ async fn ways(job: &StepJob, ctx: &Ctx, module: &Module, revision: &Revision) ->
     Ok(ways)
 }
 
-async fn ask(
-    ctx: &Ctx,
-    way: &Way,
-    test: &Smoke,
-    times: u32,
-    timeout: Duration,
-    revision: &Revision,
-) -> Tally {
-    let url = format!("{}{}", way.base, test.path);
-    let url = url.as_str();
-    let mut work: Vec<BoxFuture<'_, std::result::Result<Duration, String>>> = Vec::new();
+async fn ask(ctx: &Ctx, way: &Way, smoked: &mut Smoked, times: u32) -> Tally {
+    let (url, contains) = (format!("{}{}", way.base, smoked.test.path), smoked.test.contains.clone());
+    let (url, contains, timeout) = (url.as_str(), contains.as_deref(), smoked.timeout.0);
+    let mut work: Vec<BoxFuture<'_, Request>> = Vec::new();
     for _ in 0..times {
-        work.push(Box::pin(one(ctx, way, url, test, timeout, revision)));
+        work.push(Box::pin(one(ctx, way, url, contains, timeout)));
     }
     let mut tally = Tally::default();
-    for answer in side_by_side(AT_ONCE, work).await {
+    for request in side_by_side(AT_ONCE, work).await {
         tally.asked += 1;
-        match answer {
-            Ok(took) => tally.latency.record(took),
-            Err(why) => {
-                tally.failed += 1;
-                tally.first.get_or_insert(why);
-            }
+        if let Some(why) = smoked.take(request) {
+            tally.failed += 1;
+            tally.first.get_or_insert(why);
         }
     }
     tally
 }
 
-/// One request: how long it took, or what was wrong with the answer.
-async fn one(
-    ctx: &Ctx,
-    way: &Way,
-    url: &str,
-    test: &Smoke,
-    timeout: Duration,
-    revision: &Revision,
-) -> std::result::Result<Duration, String> {
+/// One request, and what came back.
+async fn one(ctx: &Ctx, way: &Way, url: &str, contains: Option<&str>, timeout: Duration) -> Request {
     let headers: Vec<(&str, &str)> =
         way.header.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let answer = ctx.http.get(url, &headers, timeout).await.map_err(|error| chassis::chain(&error))?;
-    if answer.status != test.status {
-        return Err(format!("GET {url} answered {}, expected {}", answer.status, test.status));
-    }
-    if let Some(text) = &test.contains
-        && !String::from_utf8_lossy(&answer.body).contains(text.as_str())
-    {
-        return Err(format!("GET {url} answered without {text:?}"));
-    }
-    let by = answer.headers.get("x-code-revision").and_then(|value| value.to_str().ok());
-    if let Some(by) = by.filter(|by| way.header.is_some() && *by != revision.as_str()) {
-        return Err(format!("GET {url} was answered by revision {by}"));
-    }
-    Ok(answer.took)
-}
-
-impl Tally {
-    fn add(&mut self, other: &Tally) {
-        self.asked += other.asked;
-        self.failed += other.failed;
-        self.latency.merge(&other.latency);
+    let began = Instant::now();
+    let answer = ctx.http.get(url, &headers, timeout).await;
+    let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let request = Request {
+        way: way.name.clone(),
+        url: url.to_owned(),
+        preview: way.header.is_some(),
+        at: ctx.now(),
+        micros: micros(began.elapsed()),
+        status: None,
+        body: None,
+        contained: None,
+        by: None,
+        error: None,
+    };
+    match answer {
+        Ok(answer) => Request {
+            micros: micros(answer.took),
+            status: Some(answer.status),
+            body: Some(Digest::of_bytes(&answer.body)),
+            contained: contains.map(|text| String::from_utf8_lossy(&answer.body).contains(text)),
+            by: answer.headers.get("x-code-revision").and_then(|value| value.to_str().ok()).map(scrubbed),
+            ..request
+        },
+        Err(error) => Request { error: Some(scrubbed(&chassis::chain(&error))), ..request },
     }
 }
 
@@ -187,27 +173,4 @@ fn failed(module: &Token, at: usize, way: &Way, tally: &Tally, first: &str) -> F
     let mut found = finding("tester/smoke", Severity::High, Some(module), text);
     found.field = format!("smoke[{at}]");
     found
-}
-
-fn gate(test: &Smoke, tally: &Tally, ctx: &Ctx) -> GateResult {
-    let quantile = |q| {
-        tally.latency.quantile(q).map_or("-".to_owned(), |micros| {
-            format!("{} ms", model::view::number((micros / 100.0).round() / 10.0))
-        })
-    };
-    GateResult {
-        gate: test.gate(),
-        outcome: if tally.failed == 0 { Outcome::Succeeded } else { Outcome::Failed },
-        measured: Some(tally.failed as f64),
-        limit: Smoke::LIMIT.to_owned(),
-        samples: tally.asked,
-        text: format!(
-            "{} of {} requests failed; half within {}, 99 % within {}",
-            tally.failed,
-            tally.asked,
-            quantile(0.5),
-            quantile(0.99)
-        ),
-        at: ctx.now(),
-    }
 }

@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use gates::Measurements;
 use model::{
-    DeploymentId, Outcome, Severity, StepKind,
+    DeploymentId, Digest, Outcome, Severity, StepKind,
+    asked::{Asked, Share},
     deployment::StepJob,
     step::{Agent, Stage, StepResult},
 };
@@ -12,6 +14,7 @@ use tokio::{
     net::TcpListener,
 };
 
+use super::validator;
 use crate::{
     context::{Ctx, Stop},
     deploy::tests::{World, job, revision, scale, spec, web, weight},
@@ -91,6 +94,39 @@ async fn a_lost_and_an_ended_instance_are_told_with_their_numbers() {
     assert!(told.contains("1 instances of web") && told.contains("3 should"), "{told}");
     assert!(told.contains("has ended with exit status 7"), "{told}");
     assert!(told.contains("which does not run"), "{told}");
+}
+
+/// A tenth of the traffic is on trial: that is what the release under way asks for.
+#[tokio::test(start_paused = true)]
+async fn what_a_release_under_way_asks_for_is_no_drift_and_what_differs_from_it_is() {
+    let world = World::new();
+    for job in [scale(1, "one", 3), scale(2, "two", 1), weight(3, 10, false)] {
+        assert_eq!(world.run(&job).await.outcome, Outcome::Succeeded);
+    }
+    let (old, new) = (spec("one"), spec("two"));
+    let target = new.target_id();
+    let of = |spec: &model::DeploymentSpec, count, percent| Asked {
+        module: web(),
+        revision: revision(spec),
+        least: count,
+        most: count,
+        traffic: Some(Share::exactly(percent)),
+    };
+    let asked = [of(&old, 3, 90), of(&new, 1, 10)];
+    let look = async |asked: &[Asked]| {
+        let drifts = validator::against(&world.engine, &target, asked, &[&new, &old]).await.unwrap();
+        drifts.into_iter().map(|drift| drift.text).collect::<Vec<_>>()
+    };
+
+    assert_eq!(look(&asked).await, Vec::<String>::new());
+    let alone = look(&Asked::by(&old)).await.join("; ");
+    let other = look(&[of(&old, 3, 50), of(&new, 1, 50)]).await.join("; ");
+    world.platform.crash(&target, &platform::instance_id(&target, &web(), &revision(&new), 0), 3);
+    let died = look(&asked).await.join("; ");
+
+    assert!(alone.contains("is left over") && alone.contains("all of it should go to"), "{alone}");
+    assert!(other.contains("50 % should go to"), "{other}");
+    assert!(died.contains("0 instances of web") && died.contains("exit status 3"), "{died}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,6 +235,10 @@ async fn server(status: u16, body: &'static str) -> (String, tokio::task::JoinSe
 
 /// The new revision runs and answers so.
 async fn answering(status: u16, body: &'static str, smoke: &str) -> StepResult {
+    answered(status, body, smoke).await.0
+}
+
+async fn answered(status: u16, body: &'static str, smoke: &str) -> (StepResult, World) {
     let (address, _server) = server(status, body).await;
     let mut world = World::new();
     world.plane.absent = true;
@@ -213,7 +253,24 @@ async fn answering(status: u16, body: &'static str, smoke: &str) -> StepResult {
     start.step.kind = StepKind::Scale { module: web(), revision: revision.clone(), count: 1 };
     assert_eq!(world.run(&start).await.outcome, Outcome::Succeeded);
     job.step.kind = StepKind::Smoke { module: web(), revision };
-    world.run(&job).await
+    let result = world.run(&job).await;
+    (result, world)
+}
+
+#[tokio::test]
+async fn every_smoke_request_is_kept_with_what_was_expected_and_what_came() {
+    let (result, world) = answered(503, "busy", r#"[{"path":"/a","contains":"shop","times":3}]"#).await;
+
+    let Measurements::Smoke(kept) = world.document(&result.gates[0]).measured else { panic!("a smoke test") };
+    assert_eq!(
+        (kept.test.status, kept.test.contains.as_deref(), kept.requests.len()),
+        (200, Some("shop"), 3)
+    );
+    for request in kept.requests {
+        assert_eq!((request.status, request.contained), (Some(503), Some(false)));
+        assert_eq!(request.body, Some(Digest::of_bytes(b"busy")));
+        assert!(request.url.ends_with("/a") && request.micros > 0, "{request:?}");
+    }
 }
 
 #[tokio::test]
@@ -260,4 +317,25 @@ async fn what_another_deployment_left_is_taken_away_and_decides_nothing() {
         let gone = revision(&spec("three"));
         assert!(there.iter().all(|instance| instance.revision != gone), "{there:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_deployment_left_and_cannot_be_taken_away_is_named_and_decides_nothing() {
+    let world = with_leftovers().await;
+    let gone = revision(&spec("three"));
+    world.platform.script(|script| script.set_stuck(&web(), Some(&gone), true));
+
+    let result = world.run(&validate(Stage::Verify)).await;
+
+    assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+    assert_eq!(result.reason, "what runs equals the plan, with 2 findings");
+    let other = DeploymentId::derived("one that needed a human");
+    for (slot, found) in result.findings.iter().enumerate() {
+        let id = platform::instance_id(&spec("two").target_id(), &web(), &gone, slot as u32);
+        assert_eq!((found.rule.as_str(), found.severity), ("validator/left-over", Severity::Medium));
+        let named = format!("instance {id} of {other} is left over and could not be taken away: ");
+        assert!(found.message.starts_with(&named), "{}", found.message);
+    }
+    let there = platform::Platform::observe(&world.platform, &spec("two").target_id()).await.unwrap();
+    assert_eq!(there.iter().filter(|instance| instance.revision == gone).count(), 2, "{there:?}");
 }

@@ -1,5 +1,7 @@
 //! 8: what runs equals the plan, and consumers and providers still match after the change.
 
+mod contracts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -8,23 +10,22 @@ use std::{
 use futures::future::BoxFuture;
 use model::{
     DeploymentSpec, Finding, Outcome, Severity, TargetId, Token,
+    asked::{Asked, Share},
     command::Drift,
     deployment::StepJob,
     plan::Revision,
     route::RouteTable,
     spec::Module,
-    step::{Agent, Stage, StepResult},
+    step::{Agent, StepResult},
 };
 use platform::{Instance, Platform, State};
 
-use super::{blocking, finding, integrator, judged};
+use super::{blocking, finding, judged};
 use crate::{
     Error,
     context::{Ctx, Engine, side_by_side},
-    deploy::{leftovers, planes},
-    door,
+    deploy::{front_door, leftovers, planes, routes},
     error::Result,
-    openapi,
 };
 
 /// How long data planes may take to have the last table in force.
@@ -35,8 +36,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// Compares what runs with the spec; on the way back with the baseline.
 pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
-    let back = job.step.stage == Stage::Rollback;
-    let expected = if back { job.baseline.as_deref() } else { Some(job.spec.as_ref()) };
+    let (back, expected) = (job.goes_back(), job.leads_to());
     // Until the promotion the old set may stand beside the new one.
     let tolerated = if back { None } else { job.baseline.as_deref() };
     let target = job.spec.target_id();
@@ -45,13 +45,16 @@ pub async fn validate(job: &StepJob, ctx: &Ctx) -> Result<StepResult> {
     let specs: Vec<&DeploymentSpec> = expected.into_iter().chain(tolerated).collect();
     let mut findings = leftovers(job, ctx, &specs).await?;
     let stays: BTreeSet<&str> = findings.iter().map(|finding| finding.field.as_str()).collect();
-    let drifts = looked(ctx, &target, expected, tolerated, &names, &stays).await?;
+    let asked = expected.map(Asked::by).unwrap_or_default();
+    let (specs, others, without) = (expected.as_slice(), &names, &stays);
+    let look = Look { asked: &asked, specs, tolerated, others, without, reached_as: expected };
+    let drifts = looked(ctx, &target, &look).await?;
     findings.extend(drifts.iter().map(|drift| {
         finding("validator/difference", Severity::High, Some(&drift.module), drift.text.clone())
     }));
     in_force(job, ctx, &target, expected, &mut findings).await?;
     if !back {
-        findings.extend(contracts(job, ctx).await?);
+        findings.extend(contracts::compare(job, ctx).await?);
     }
     let mut result = judged(Agent::Validator, findings);
     if blocking(&result.findings).next().is_none() {
@@ -96,11 +99,16 @@ async fn in_force(
     expected: Option<&DeploymentSpec>,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    for module in expected.iter().flat_map(|spec| &spec.modules).filter(|module| module.expose.is_some()) {
+    let routed: Vec<&Module> = match expected {
+        Some(spec) => spec.modules.iter().filter(|module| spec.is_routed(module)).collect(),
+        None => Vec::new(),
+    };
+    for module in routed {
         let Some(table) = ctx.store.routes(&RouteTable::key(target, &module.name)).await? else {
             continue;
         };
         match planes::acknowledge(ctx, &table, IN_FORCE).await {
+            Ok(planes::Taken::By(_)) if table.internal => {}
             Ok(planes::Taken::By(_)) => findings.extend(at_the_door(job, ctx, module, &table).await?),
             Ok(planes::Taken::Nobody) => {
                 let text = format!("no data plane answers for {}", module.name);
@@ -123,15 +131,15 @@ async fn at_the_door(
     table: &RouteTable,
 ) -> Result<Option<Finding>> {
     let told = |rule, severity, text| Ok(Some(finding(rule, severity, Some(&module.name), text)));
-    let path = door::path(job, &module.name);
-    match door::opens(ctx, table, path, IN_FORCE).await {
+    let path = front_door::path(job, &module.name);
+    match front_door::opens(ctx, table, path, IN_FORCE).await {
         // Shares that are not as they should be are told by the comparison.
-        Ok(door::Opened::By(_, status)) if status < 500 => Ok(None),
-        Ok(door::Opened::By(revision, status)) => {
+        Ok(front_door::Opened::By(_, status)) if status < 500 => Ok(None),
+        Ok(front_door::Opened::By(revision, status)) => {
             let text = format!("clients of {} get {status} of {revision} for {path}", module.name);
             told("validator/answers-with-errors", Severity::High, text)
         }
-        Ok(door::Opened::Late) => {
+        Ok(front_door::Opened::Late) => {
             let text = format!("{path} of {} took too long: who answers clients is not known", module.name);
             told("validator/unknown-door", Severity::Low, text)
         }
@@ -140,57 +148,106 @@ async fn at_the_door(
     }
 }
 
-/// What differs between what should run and what does. `tolerated` revisions may run beside it; `others` are modules
-/// whose routes are looked at although they are not expected.
+/// What differs between what a release asks for and what runs.
 pub async fn differences(
     engine: &Engine,
     target: &TargetId,
     expected: Option<&DeploymentSpec>,
-    tolerated: Option<&DeploymentSpec>,
-    others: &[Token],
 ) -> Result<Vec<Drift>> {
-    looked(engine, target, expected, tolerated, others, &BTreeSet::new()).await
+    let asked = expected.map(Asked::by).unwrap_or_default();
+    let look = Look { reached_as: expected, ..Look::of(&asked, expected.as_slice()) };
+    looked(engine, target, &look).await
 }
 
-/// The same without these instances.
-async fn looked(
+/// What differs between what is asked for and what runs; `specs` describe the revisions in it.
+pub async fn against(
     engine: &Engine,
     target: &TargetId,
-    expected: Option<&DeploymentSpec>,
-    tolerated: Option<&DeploymentSpec>,
-    others: &[Token],
-    without: &BTreeSet<&str>,
+    asked: &[Asked],
+    specs: &[&DeploymentSpec],
 ) -> Result<Vec<Drift>> {
+    looked(engine, target, &Look::of(asked, specs)).await
+}
+
+/// What is held against what runs.
+struct Look<'a> {
+    asked: &'a [Asked],
+    specs: &'a [&'a DeploymentSpec],
+    /// Its revisions may run beside what is asked for.
+    tolerated: Option<&'a DeploymentSpec>,
+    /// Modules whose routes are looked at although they are not asked for.
+    others: &'a [Token],
+    /// Instances that are passed over.
+    without: &'a BTreeSet<&'a str>,
+    /// How clients are to reach the modules; none while a change is under way, whose steps move ports in their turn.
+    reached_as: Option<&'a DeploymentSpec>,
+}
+
+impl<'a> Look<'a> {
+    fn of(asked: &'a [Asked], specs: &'a [&'a DeploymentSpec]) -> Look<'a> {
+        static NONE: BTreeSet<&str> = BTreeSet::new();
+        Look { asked, specs, tolerated: None, others: &[], without: &NONE, reached_as: None }
+    }
+}
+
+async fn looked(engine: &Engine, target: &TargetId, look: &Look<'_>) -> Result<Vec<Drift>> {
     let platform = engine.platform(&target.platform)?;
     let mut instances = platform.observe(target).await?;
-    instances.retain(|instance| !without.contains(instance.id.as_str()));
-    let unwell = unwell(platform.as_ref(), target, expected, &instances).await?;
+    instances.retain(|instance| !look.without.contains(instance.id.as_str()));
+    let unwell = unwell(platform.as_ref(), target, look.specs, &instances).await?;
     let mut tables = BTreeMap::new();
-    for name in others.iter().chain(expected.iter().flat_map(|spec| &spec.modules).map(|module| &module.name))
-    {
+    for name in look.others.iter().chain(look.asked.iter().map(|asked| &asked.module)) {
         if !tables.contains_key(name)
             && let Some(table) = engine.store.routes(&RouteTable::key(target, name)).await?
         {
             tables.insert(name.clone(), table);
         }
     }
-    Ok(compare(expected, tolerated, &instances, &unwell, &tables))
+    let mut drifts = compare(look.asked, look.tolerated, &instances, &unwell, &tables);
+    drifts.extend(look.reached_as.map(|spec| doors(spec, &tables)).unwrap_or_default());
+    Ok(drifts)
 }
 
-/// An instance, and why it is not well.
-type Unwell = (String, String);
+/// Where and how clients reach modules otherwise than the spec says. Pure.
+pub fn doors(spec: &DeploymentSpec, tables: &BTreeMap<Token, RouteTable>) -> Vec<Drift> {
+    let told = spec.modules.iter().filter_map(|module| {
+        let table = tables.get(&module.name).filter(|table| !table.weights.0.is_empty())?;
+        let mut meant = table.clone();
+        routes::describe(&mut meant, module);
+        let port = |table: &RouteTable| match table.listen {
+            0 => "no port".to_owned(),
+            port => format!("port {port}"),
+        };
+        let name = &module.name;
+        let text = if (table.listen, table.internal) != (meant.listen, meant.internal) {
+            format!("clients reach {name} at {}, it is to be {}", port(table), port(&meant))
+        } else if *table != meant {
+            format!("routes of {name} do not have the cookie, the bound of a request or the ports that are asked for")
+        } else {
+            return None;
+        };
+        Some(Drift { module: name.clone(), revision: module.revision(), text })
+    });
+    told.collect()
+}
+
+/// An instance that is not well.
+struct Unwell {
+    instance: String,
+    why: String,
+}
 
 /// Instances of expected revisions that do not answer their probe, with the reason.
 async fn unwell(
     platform: &dyn Platform,
     target: &TargetId,
-    expected: Option<&DeploymentSpec>,
+    specs: &[&DeploymentSpec],
     instances: &[Instance],
 ) -> Result<BTreeMap<String, String>> {
     let mut work: Vec<BoxFuture<'_, Result<Option<Unwell>>>> = Vec::new();
     for instance in instances.iter().filter(|instance| instance.is_running()) {
-        let module = expected.and_then(|spec| spec.module(&instance.module));
-        let module = module.filter(|module| module.revision() == instance.revision);
+        let mut modules = specs.iter().filter_map(|spec| spec.module(&instance.module));
+        let module = modules.find(|module| module.revision() == instance.revision);
         let Some(health) = module.and_then(|module| module.health.as_ref()) else { continue };
         work.push(Box::pin(async move {
             let mut why = String::new();
@@ -203,16 +260,16 @@ async fn unwell(
                     Err(reason) => why = reason,
                 }
             }
-            Ok(Some((instance.id.clone(), why)))
+            Ok(Some(Unwell { instance: instance.id.clone(), why }))
         }));
     }
     let asked = side_by_side(16, work).await.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(asked.into_iter().flatten().collect())
+    Ok(asked.into_iter().flatten().map(|found| (found.instance, found.why)).collect())
 }
 
-/// The comparison itself. Pure.
+/// The comparison itself. Pure. Of a revision whose number a step is changing only that is judged.
 pub fn compare(
-    expected: Option<&DeploymentSpec>,
+    asked: &[Asked],
     tolerated: Option<&DeploymentSpec>,
     instances: &[Instance],
     unwell: &BTreeMap<String, String>,
@@ -222,75 +279,73 @@ pub fn compare(
     let mut say = |module: &Token, revision: &Revision, text: String| {
         drifts.push(Drift { module: module.clone(), revision: revision.clone(), text });
     };
-    for module in expected.iter().flat_map(|spec| &spec.modules) {
-        let revision = module.revision();
+    for asked in asked {
+        let Asked { module, revision, least, most, .. } = asked;
         let ours: Vec<&Instance> =
-            instances.iter().filter(|it| it.module == module.name && it.revision == revision).collect();
+            instances.iter().filter(|it| it.module == *module && it.revision == *revision).collect();
         let running = ours.iter().filter(|it| it.is_running()).count();
-        if running != module.replicas as usize {
-            say(
-                &module.name,
-                &revision,
-                format!("{running} instances of {} {revision} run, {} should", module.name, module.replicas),
-            );
+        if !(*least as usize..=*most as usize).contains(&running) {
+            let should = if asked.is_settled() { most.to_string() } else { format!("{least} to {most}") };
+            say(module, revision, format!("{running} instances of {module} {revision} run, {should} should"));
         }
-        for instance in &ours {
+        for instance in ours.iter().filter(|_| asked.is_settled()) {
             if let State::Exited { code, .. } = &instance.state {
                 let code = code.map_or("unknown".to_owned(), |code| code.to_string());
-                say(
-                    &module.name,
-                    &revision,
-                    format!("instance {} has ended with exit status {code}", instance.id),
-                );
+                let text = format!("instance {} has ended with exit status {code}", instance.id);
+                say(module, revision, text);
             } else if let Some(why) = unwell.get(&instance.id) {
-                say(&module.name, &revision, format!("instance {} is not healthy: {why}", instance.id));
+                say(module, revision, format!("instance {} is not healthy: {why}", instance.id));
             }
         }
-        if module.expose.is_some() {
-            routes(module, &revision, &ours, tables.get(&module.name), &mut say);
+        if let Some(share) = asked.traffic {
+            shares(asked, share, &ours, tables.get(module), &mut say);
         }
     }
-    let known = |spec: Option<&DeploymentSpec>, instance: &Instance| {
-        spec.and_then(|spec| spec.module(&instance.module))
-            .is_some_and(|module| module.revision() == instance.revision)
+    let known = |instance: &Instance| {
+        let old = tolerated.and_then(|spec| spec.module(&instance.module));
+        let asks = |asked: &Asked| asked.module == instance.module && asked.revision == instance.revision;
+        asked.iter().any(asks) || old.is_some_and(|module| module.revision() == instance.revision)
     };
-    for instance in instances.iter().filter(|it| !known(expected, it) && !known(tolerated, it)) {
-        say(
-            &instance.module,
-            &instance.revision,
-            format!("instance {} is left over: nothing asks for it", instance.id),
-        );
+    for instance in instances.iter().filter(|it| !known(it)) {
+        let text = format!("instance {} is left over: nothing asks for it", instance.id);
+        say(&instance.module, &instance.revision, text);
     }
-    for (name, table) in
-        tables.iter().filter(|(name, _)| expected.is_none_or(|spec| spec.module(name).is_none()))
-    {
+    for (name, table) in tables.iter().filter(|(name, _)| !asked.iter().any(|asked| asked.module == **name)) {
         let forgotten = tolerated.is_some_and(|spec| spec.module(name).is_some());
         if let Some(revision) = table.weights.0.keys().next().filter(|_| !forgotten) {
-            say(
-                name,
-                revision,
-                format!("traffic of {name} still goes to {}, nothing asks for it", table.weights),
-            );
+            let text = format!("traffic of {name} still goes to {}, nothing asks for it", table.weights);
+            say(name, revision, text);
         }
     }
     drifts
 }
 
-fn routes(
-    module: &Module,
-    revision: &Revision,
+fn shares(
+    asked: &Asked,
+    share: Share,
     ours: &[&Instance],
     table: Option<&RouteTable>,
     say: &mut impl FnMut(&Token, &Revision, String),
 ) {
-    let name = &module.name;
+    let Asked { module: name, revision, .. } = asked;
     let Some(table) = table else {
-        say(name, revision, format!("{name} is exposed and has no routes"));
+        if share.least > 0 {
+            say(name, revision, format!("{name} has no routes: nobody is sent to it"));
+        }
         return;
     };
-    if table.weights.of(revision) != 100 {
+    if !share.is(table.weights.of(revision)) {
         let now = if table.weights.0.is_empty() { "nobody".to_owned() } else { table.weights.to_string() };
-        say(name, revision, format!("traffic of {name} goes to {now}, all of it should go to {revision}"));
+        let should = match (share.least, share.most) {
+            (100, _) => "all of it should go".to_owned(),
+            (0, 0) => "none of it should go".to_owned(),
+            (least, most) if least == most => format!("{most} % should go"),
+            (least, most) => format!("{least} to {most} % should go"),
+        };
+        say(name, revision, format!("traffic of {name} goes to {now}, {should} to {revision}"));
+    }
+    if !asked.is_settled() || share.least == 0 {
+        return;
     }
     let routed = table.endpoints.get(revision).map(Vec::as_slice).unwrap_or_default();
     let running = |id: &str| ours.iter().any(|it| it.id == id && it.is_running());
@@ -302,59 +357,4 @@ fn routes(
     {
         say(name, revision, format!("instance {} runs and is not in the routes", instance.id));
     }
-}
-
-/// Holds the new contracts against the old ones. A break that the version does not announce (a higher first number)
-/// fails the release; an announced one is told.
-async fn contracts(job: &StepJob, ctx: &Ctx) -> Result<Vec<Finding>> {
-    let (target, mut findings) = (job.spec.target_id(), Vec::new());
-    let platform = ctx.platform(&target.platform)?;
-    for new in job.spec.modules.iter().filter(|module| module.openapi.is_some()) {
-        let Some(old) = job.baseline.as_ref().and_then(|spec| spec.module(&new.name)) else { continue };
-        if old.openapi.is_none() || old.revision() == new.revision() {
-            continue;
-        }
-        let kept =
-            ctx.store.measurement(&integrator::contract_key(&target, &new.name, &old.revision())).await?;
-        let before = match kept {
-            Some(document) => Ok(document),
-            None => integrator::contract(ctx, platform.as_ref(), &target, old, &old.revision()).await,
-        };
-        let now = integrator::contract(ctx, platform.as_ref(), &target, new, &new.revision()).await;
-        match (before, now) {
-            (Ok(before), Ok(now)) => {
-                findings.extend(broken(&job.spec, old, new, &openapi::breaking(&before, &now)))
-            }
-            (before, now) => {
-                let why = before.err().or(now.err()).unwrap_or_default();
-                let text = format!("the contracts of {} could not be compared: {why}", new.name);
-                findings.push(finding("validator/no-contract", Severity::Low, Some(&new.name), text));
-            }
-        }
-    }
-    Ok(findings)
-}
-
-fn broken(spec: &DeploymentSpec, old: &Module, new: &Module, breaks: &[openapi::Breaking]) -> Vec<Finding> {
-    let major = |module: &Module| semver::Version::parse(&module.version).ok().map(|version| version.major);
-    let announced = matches!((major(old), major(new)), (Some(old), Some(new)) if new > old);
-    let severity = if announced { Severity::Medium } else { Severity::High };
-    let consumers: Vec<&str> = spec
-        .modules
-        .iter()
-        .filter(|module| module.depends_on.iter().any(|dependency| dependency.module == new.name))
-        .map(|module| module.name.as_str())
-        .collect();
-    let whom =
-        if consumers.is_empty() { String::new() } else { format!("; {} depend on it", consumers.join(", ")) };
-    breaks
-        .iter()
-        .map(|what| {
-            let text =
-                format!("{} {} breaks clients of {}: {what}{whom}", new.name, new.version, old.version);
-            let mut found = finding("validator/breaking-change", severity, Some(&new.name), text);
-            found.cure = "keep what was promised, or announce the break by a higher major version".to_owned();
-            found
-        })
-        .collect()
 }

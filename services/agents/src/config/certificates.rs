@@ -4,30 +4,33 @@ use std::path::PathBuf;
 
 use chassis::{Secret, config::complaint};
 use model::{Span, fault::Complaint};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[agents.certificates]`, `CODE_AGENTS_CERTIFICATES__*`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CertificateSettings {
     /// Folder of the keys; shared by all certifiers that should sign with the same ones. Default `keys` below the
     /// agents' `state_dir`.
     pub keys: Option<PathBuf>,
     /// Opens the keys. Default none: the text of `passphrase_file`.
+    #[schemars(with = "String")]
     pub passphrase: Secret,
     /// File whose text opens the keys. Default `passphrase` beside the keys, made at random when it is not there: good
     /// for a laptop, not for a host where others read the folder.
     pub passphrase_file: Option<PathBuf>,
     /// How long an older key of a service is still believed after a newer one came. Default 14 days.
     pub overlap: Span,
-    /// How long the audit log may take to include a certificate before it is issued without its proof. Default 10 s.
+    /// How long the audit log may take to include a certificate before it is issued without its proof and brought to the log
+    /// later. Default 15 s: longer than the log waits for what is missing of a journal (`hole_patience`).
     pub log_patience: Span,
     /// Sign with a key in Vault's transit engine instead of the ECDSA key in the folder. The ML-DSA key stays there.
     pub vault: Option<VaultSettings>,
 }
 
 /// `[agents.certificates.vault]`: a key of type `ecdsa-p256` in Vault's or OpenBao's transit engine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VaultSettings {
     /// Such as `https://vault.internal:8200`.
@@ -37,6 +40,7 @@ pub struct VaultSettings {
     /// The key's name. Default `code-certificates`.
     pub key: String,
     /// The token. Default none: the text of `token_file`.
+    #[schemars(with = "String")]
     pub token: Secret,
     /// File with the token, read anew for every opening, so that an agent may renew it.
     pub token_file: Option<PathBuf>,
@@ -53,7 +57,7 @@ impl Default for CertificateSettings {
             passphrase: Secret::default(),
             passphrase_file: None,
             overlap: Span::seconds(14 * 24 * 3600),
-            log_patience: Span::seconds(10),
+            log_patience: Span::seconds(15),
             vault: None,
         }
     }

@@ -19,7 +19,7 @@ use model::{
 use platform::{Instance, Platform, Prober, StartOrder, State, health};
 use tokio::time::Instant;
 
-use super::{planes, routes, secrets};
+use super::{peers, planes, routes, secrets};
 use crate::{
     Error,
     context::{Ctx, described, made_as, side_by_side},
@@ -39,8 +39,12 @@ const RUNS: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(60);
 /// An instance that ended so often within one step is not started again.
 const EXITS: u32 = 3;
+/// So long before the step would be stopped for its deadline, instances that are not well end it, and say why.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long data planes may take to let go of instances that go.
 const LETTING_GO: Duration = Duration::from_secs(3);
+/// The rule of an instance that does not stay.
+const CRASH_LOOP: &str = "deploy/crash-loop";
 /// Lines of an instance's output that stand as evidence for a verdict.
 const LINES: usize = 20;
 
@@ -49,6 +53,8 @@ struct Track {
     since: Instant,
     running_since: Option<Instant>,
     asked: Option<Instant>,
+    /// The last probe of this step succeeded.
+    answered: bool,
     judge: Judge,
     healthy: bool,
     why: String,
@@ -76,6 +82,10 @@ pub struct Fleet<'a> {
     /// Whose endpoints this step sees to.
     revisions: Vec<Revision>,
     began: Instant,
+    /// How long the step may take from then on.
+    left: Duration,
+    /// The platform was looked at: what comes to be there from then on was started by this step.
+    looked: bool,
     known: BTreeSet<String>,
     tracks: BTreeMap<String, Track>,
     instances: Vec<Instance>,
@@ -99,8 +109,8 @@ impl<'a> Fleet<'a> {
         let mut known: BTreeSet<String> = routed.map(|endpoint| endpoint.instance.clone()).collect();
         // Without routes, what ran before counts as well until its probes fail: else the first look would find no old
         // instance well, and a rolling update would retire all of them as sick.
-        let old =
-            job.baseline.as_ref().and_then(|spec| spec.module(module)).filter(|old| old.expose.is_none());
+        let is_new = table.as_ref().is_none_or(|table| table.endpoints.is_empty());
+        let old = job.baseline.as_ref().and_then(|spec| spec.module(module)).filter(|_| is_new);
         if let Some(old) = old.map(Module::revision) {
             let there = platform.observe(&target).await?;
             known.extend(
@@ -116,6 +126,8 @@ impl<'a> Fleet<'a> {
             module: module.clone(),
             revisions: revisions.iter().map(|revision| (*revision).clone()).collect(),
             began: Instant::now(),
+            left: job.until.since(ctx.now()),
+            looked: false,
             tracks: BTreeMap::new(),
             instances: Vec::new(),
             leaving: BTreeSet::new(),
@@ -127,12 +139,8 @@ impl<'a> Fleet<'a> {
     }
 
     /// The module as the specs describe its routes; none when it gets no routed traffic.
-    fn exposed(&self) -> Option<&'a Module> {
-        let first = match self.job.step.stage {
-            Stage::Rollback => self.job.baseline.as_ref().and_then(|spec| spec.module(&self.module)),
-            Stage::Check | Stage::Execute | Stage::Verify | Stage::Finish => None,
-        };
-        first.or_else(|| described(self.job, &self.module)).filter(|module| module.expose.is_some())
+    fn routed(&self) -> Option<&'a Module> {
+        described(self.job, &self.module).filter(|module| self.job.spec.is_routed(module))
     }
 
     fn key(&self) -> String {
@@ -153,6 +161,34 @@ impl<'a> Fleet<'a> {
         healthy
     }
 
+    /// Those that this step has seen to be well: one that was well before counts once it answers now.
+    pub fn confirmed(&self, revision: &Revision) -> Vec<&Instance> {
+        let has_rules = self.rules(revision).is_some();
+        let answers = |id: &str| self.tracks.get(id).is_some_and(|track| track.answered || !has_rules);
+        let mut confirmed = self.healthy(revision);
+        confirmed.retain(|instance| answers(&instance.id));
+        confirmed
+    }
+
+    /// Takes away what was well before the step and answers no more although it runs, so that it is started anew: an
+    /// instance that hangs does not come back by being waited for.
+    pub async fn replace_hung(&mut self, revision: &Revision) -> Result<()> {
+        let hangs = |instance: &&Instance| {
+            let track = self.tracks.get(&instance.id);
+            instance.is_running()
+                && track.is_some_and(|track| !track.healthy && matches!(track.judge, Judge::Known(_)))
+        };
+        let hung: Vec<Instance> = self.present(revision).into_iter().filter(hangs).cloned().collect();
+        let ids: Vec<String> = hung.iter().map(|instance| instance.id.clone()).collect();
+        for id in &ids {
+            tracing::warn!(instance = id, "an instance runs and answers no more, it is started anew");
+            self.known.remove(id);
+        }
+        self.retire(hung, None).await?;
+        ids.iter().for_each(|id| _ = self.leaving.remove(id));
+        Ok(())
+    }
+
     /// Looks at the platform and asks the instances that are due.
     pub async fn look(&mut self) -> Result<()> {
         self.observe().await?;
@@ -161,7 +197,8 @@ impl<'a> Fleet<'a> {
         for instance in self.instances.iter().filter(|instance| instance.is_running()) {
             let Some(track) = self.tracks.get(&instance.id) else { continue };
             let Some(rules) = self.rules(&instance.revision) else { continue };
-            let pause = if track.healthy { rules.interval.0 } else { rules.interval.0.min(EAGER) };
+            let is_well = track.healthy && track.answered;
+            let pause = if is_well { rules.interval.0 } else { rules.interval.0.min(EAGER) };
             if track.asked.is_none_or(|asked| now >= asked + pause) {
                 due.push((
                     instance.clone(),
@@ -214,6 +251,7 @@ impl<'a> Fleet<'a> {
                 since: now,
                 running_since: None,
                 asked: None,
+                answered: false,
                 judge: match rules {
                     _ if known => Judge::Known(0),
                     Some(rules) => Judge::New(Box::new(Prober::new(rules, at))),
@@ -238,7 +276,7 @@ impl<'a> Fleet<'a> {
                     track.healthy = false;
                     if track.running_since.take().is_some() || track.restart_at.is_none() {
                         // What had ended before the step looked says nothing about the step.
-                        track.exits += u32::from(!first);
+                        track.exits += u32::from(self.looked || !first);
                         track.restart_at = Some(now + Duration::from_millis(250) * track.exits);
                     }
                     // After its end nothing is known of it any more.
@@ -250,7 +288,14 @@ impl<'a> Fleet<'a> {
             }
         }
         self.instances = instances;
+        self.looked = true;
         Ok(())
+    }
+
+    /// Whether the step would soon be stopped, and nobody would know why. The way back is tried again instead.
+    fn is_nearly_over(&self) -> bool {
+        let last_word = LAST_WORD.min(self.left / 4);
+        self.job.step.stage != Stage::Rollback && self.began.elapsed() + last_word >= self.left
     }
 
     /// A verdict when an instance of the revision will not become well any more.
@@ -263,13 +308,14 @@ impl<'a> Fleet<'a> {
             };
             let why = if track.exits >= EXITS {
                 format!("instance {} ended {} times: {}", instance.id, track.exits, track.why)
-            } else if !track.healthy && track.since.elapsed() > deadline {
+            } else if !track.healthy && (track.since.elapsed() > deadline || self.is_nearly_over()) {
                 let seen = if track.why.is_empty() { "no probe succeeded long enough" } else { &track.why };
-                format!("instance {} is not healthy within {}: {seen}", instance.id, Span(deadline))
+                let within = Span(deadline).min(self.job.step.deadline);
+                format!("instance {} is not healthy within {within}: {seen}", instance.id)
             } else {
                 continue;
             };
-            let rule = if track.exits >= EXITS { "deploy/crash-loop" } else { "deploy/never-healthy" };
+            let rule = if track.exits >= EXITS { CRASH_LOOP } else { "deploy/never-healthy" };
             return Err(self.verdict(rule, why, instance).await);
         }
         Ok(())
@@ -283,10 +329,18 @@ impl<'a> Fleet<'a> {
         };
         let secrets = self.secrets.get(&instance.revision).map(Vec::as_slice).unwrap_or_default();
         let lines = secrets::masked(lines.trim_end(), secrets);
-        let (shown, cure) = if lines.is_empty() {
-            ("it wrote nothing".to_owned(), "start its command by hand: it ends or waits without a word")
-        } else {
-            (format!("its last lines:\n{lines}"), "look at the lines above")
+        let (shown, cure) = match (lines.is_empty(), rule) {
+            (true, CRASH_LOOP) => {
+                ("it wrote nothing".to_owned(), "start its command by hand: it ends without a word")
+            }
+            (true, _) => {
+                ("it wrote nothing".to_owned(), "see whether health.probe in the spec asks what it answers")
+            }
+            (false, CRASH_LOOP) => (format!("its last lines:\n{lines}"), "look at the lines above"),
+            (false, _) => (
+                format!("its last lines:\n{lines}"),
+                "look at the lines above, and at health.probe in the spec",
+            ),
         };
         let finding = Finding {
             rule: rule.to_owned(),
@@ -336,7 +390,7 @@ impl<'a> Fleet<'a> {
             revision: revision.clone(),
             slot: 0,
             fence: self.job.fence,
-            peers: self.peers().await?,
+            peers: peers::of(self.job, self.ctx).await?,
             labels: self.job.spec.labels.clone(),
             secrets: self.secrets.get(revision).cloned().unwrap_or_default(),
         };
@@ -358,47 +412,16 @@ impl<'a> Fleet<'a> {
         Ok(started.len())
     }
 
-    /// Where the other modules of the release are reached: through the data plane, else at any instance.
-    async fn peers(&self) -> Result<BTreeMap<String, String>> {
-        let host = self.ctx.config.peer_host.as_ref().unwrap_or(&self.ctx.config.data_plane);
-        let mut peers = BTreeMap::new();
-        let mut all = None;
-        for module in &self.job.spec.modules {
-            if let Some(expose) = &module.expose {
-                peers.insert(module.name.to_string(), format!("{host}:{}", expose.listen));
-                continue;
-            }
-            if module.ports.is_empty() || module.name == self.module {
-                continue;
-            }
-            if all.is_none() {
-                all = Some(self.platform.observe(&self.target).await?);
-            }
-            let running = all
-                .iter()
-                .flatten()
-                .filter(|instance| instance.module == module.name && instance.is_running());
-            let revision = module.revision();
-            if let Some(address) =
-                running.max_by_key(|instance| instance.revision == revision).and_then(|it| it.address(None))
-            {
-                peers.insert(module.name.to_string(), address.to_owned());
-            }
-        }
-        Ok(peers)
-    }
-
     /// Makes the routes name exactly the healthy instances; with `weights` also shares the traffic out. Gives the
     /// table in force, none for a module without routed traffic.
     pub async fn route(&mut self, weights: Option<&Weights>) -> Result<Option<RouteTable>> {
-        let Some(module) = self.exposed() else { return Ok(None) };
-        let Some(expose) = &module.expose else { return Ok(None) };
+        let Some(module) = self.routed() else { return Ok(None) };
         let wanted: BTreeMap<Revision, Vec<_>> = self
             .revisions
             .iter()
             .map(|revision| {
                 let made = made_as(self.job, &self.module, revision)
-                    .filter(|made| made.expose.is_some())
+                    .filter(|made| made.expose.is_some() == module.expose.is_some())
                     .unwrap_or(module);
                 let endpoints = self
                     .healthy(revision)
@@ -417,17 +440,18 @@ impl<'a> Fleet<'a> {
             .map(|instance| instance.id.as_str())
             .collect();
         let table = edit_routes(self.ctx.store.as_ref(), &self.key(), self.job.fence, |stored| {
-            let mut table = match stored {
-                Some(table) => table.clone(),
-                None => routes::empty(&self.target, &self.module, expose, self.ctx.now()),
-            };
+            let mut table =
+                stored.cloned().unwrap_or_else(|| routes::empty(&self.target, &self.module, self.ctx.now()));
+            if table.internal && table.weights.0.is_empty() {
+                routes::describe(&mut table, module);
+            }
             for endpoints in table.endpoints.values_mut() {
                 endpoints.retain(|endpoint| running.contains(endpoint.instance.as_str()));
             }
             table.endpoints.extend(wanted.clone());
             table.endpoints.retain(|_, endpoints| !endpoints.is_empty());
             if let Some(weights) = weights {
-                routes::describe(&mut table, expose);
+                routes::describe(&mut table, module);
                 table.weights = weights.clone();
             }
             routes::preview(&mut table, self.job);
@@ -489,6 +513,7 @@ impl<'a> Fleet<'a> {
 impl Track {
     fn take(&mut self, answer: std::result::Result<(), String>, threshold: u32, at: Timestamp) {
         let ok = answer.is_ok();
+        self.answered = ok;
         self.why = answer.err().unwrap_or_default();
         match &mut self.judge {
             Judge::Known(bad) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use model::{
     TargetId, Token,
     plan::Revision,
-    route::{RouteTable, TrafficCount},
+    route::{RevisionCount, RouteTable, TrafficCount},
 };
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ pub enum Taken {
 /// # Errors
 /// One of them has not within `limit`. That none lives is no error here.
 pub async fn acknowledge(ctx: &Ctx, table: &RouteTable, limit: Duration) -> Result<Taken> {
-    wait(ctx, table, limit, |plane| older(table, plane).or_else(|| closed(table, plane))).await
+    wait(ctx, table, limit, |plane, all| older(table, plane).or_else(|| closed(table, plane, all))).await
 }
 
 /// Waits until every data plane that lives follows this table or a newer one, whether clients can come in or not: then
@@ -35,21 +35,21 @@ pub async fn acknowledge(ctx: &Ctx, table: &RouteTable, limit: Duration) -> Resu
 /// # Errors
 /// As [`acknowledge`].
 pub async fn follow(ctx: &Ctx, table: &RouteTable, limit: Duration) -> Result<Taken> {
-    wait(ctx, table, limit, |plane| older(table, plane)).await
+    wait(ctx, table, limit, |plane, _| older(table, plane)).await
 }
 
 async fn wait(
     ctx: &Ctx,
     table: &RouteTable,
     limit: Duration,
-    behind: impl Fn(&TrafficCount) -> Option<String>,
+    behind: impl Fn(&TrafficCount, &[TrafficCount]) -> Option<String>,
 ) -> Result<Taken> {
     let heard = ctx.traffic.of(&table.target).await?;
     heard.settled().await;
     let until = Instant::now() + limit;
     loop {
         let planes = heard.planes(&table.module);
-        let late = planes.iter().find_map(&behind);
+        let late = planes.iter().find_map(|plane| behind(plane, &planes));
         match late {
             None if !planes.is_empty() => return Ok(Taken::By(planes.len())),
             None if Instant::now() >= until => return Ok(Taken::Nobody),
@@ -67,12 +67,19 @@ fn older(table: &RouteTable, plane: &TrafficCount) -> Option<String> {
 }
 
 /// Nobody comes in where nobody is served.
-fn closed(table: &RouteTable, plane: &TrafficCount) -> Option<String> {
+fn closed(table: &RouteTable, plane: &TrafficCount, all: &[TrafficCount]) -> Option<String> {
     let why = plane.closed.as_ref().filter(|_| !table.weights.0.is_empty())?;
-    Some(format!("clients of {} cannot come in at data plane {}: {why}", table.module, plane.plane))
+    let open = all.iter().find(|other| other.closed.is_none());
+    let other = open.map_or(String::new(), |other| {
+        format!(
+            "; data plane {} has it open: of several data planes on one host only one can serve, end the others",
+            other.plane
+        )
+    });
+    Some(format!("clients of {} cannot come in at data plane {}: {why}{other}", table.module, plane.plane))
 }
 
-/// Waits until no request of the revision is in flight that was when this was called, at most `limit`; gives whether.
+/// Waits until no request and no connection of the revision is under way that was when this was called, at most `limit`; gives whether.
 ///
 /// Counts are per revision, so with other instances of the revision still serving the old requests cannot be told from
 /// new ones: they count as ended when as many requests have ended as were in flight.
@@ -91,9 +98,8 @@ pub async fn drained(
         heard.planes(module).iter().map(|plane| (plane.plane.clone(), plane.at.0)).collect();
     loop {
         let planes = heard.planes(module);
-        let of = |plane: &TrafficCount| {
-            plane.revisions.get(revision).map_or((0, 0), |count| (count.in_flight, count.requests))
-        };
+        let of =
+            |plane: &TrafficCount| plane.revisions.get(revision).map_or((0, 0), RevisionCount::under_way);
         let mut clear = true;
         for plane in &planes {
             if asked.get(&plane.plane) == Some(&plane.at.0) {

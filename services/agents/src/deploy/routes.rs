@@ -3,43 +3,63 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Fence, TargetId, Timestamp, Token,
+    Fence, Span, TargetId, Timestamp, Token,
     deployment::StepJob,
     plan::Revision,
     route::{Endpoint, Pin, RouteTable, Weights},
-    spec::{Expose, Module},
-    step::Stage,
+    spec::{Module, PortSpec},
 };
 use platform::Instance;
 
-/// An exposed module's first table: nobody is served yet. Its version begins at the time, in milliseconds: a table that
-/// comes after one that was removed is newer also for a data plane that never heard of the removal.
-pub fn empty(target: &TargetId, module: &Token, expose: &Expose, now: Timestamp) -> RouteTable {
+/// The bound of a request where no client asks.
+const UNEXPOSED: Span = Span(std::time::Duration::from_secs(30));
+
+/// A module's first table: nobody is served yet, and no port is open. Its version begins at the time, in milliseconds: a
+/// table that comes after one that was removed is newer also for a data plane that never heard of the removal.
+pub fn empty(target: &TargetId, module: &Token, now: Timestamp) -> RouteTable {
     RouteTable {
         target: target.clone(),
         module: module.clone(),
-        listen: expose.listen,
+        listen: 0,
+        internal: true,
+        peers: BTreeMap::new(),
         version: now.0.unsigned_abs(),
         fence: Fence::default(),
         weights: Weights::default(),
         endpoints: BTreeMap::new(),
         pins: Vec::new(),
-        sticky_cookie: expose.sticky_cookie.clone(),
-        request_timeout: expose.request_timeout,
+        sticky_cookie: None,
+        request_timeout: UNEXPOSED,
     }
 }
 
-/// Port, cookie and bounds as the spec in force says.
-pub fn describe(table: &mut RouteTable, expose: &Expose) {
-    table.listen = expose.listen;
-    table.sticky_cookie.clone_from(&expose.sticky_cookie);
-    table.request_timeout = expose.request_timeout;
+/// Ports, cookie and bounds as the spec in force says. Where other modules reach it stays as it is.
+pub fn describe(table: &mut RouteTable, module: &Module) {
+    let expose = module.expose.as_ref();
+    table.internal = expose.is_none();
+    table.listen = expose.map_or(0, |expose| expose.listen);
+    table.sticky_cookie = expose.and_then(|expose| expose.sticky_cookie.clone());
+    table.request_timeout = expose.map_or(UNEXPOSED, |expose| expose.request_timeout);
+    for (name, peer) in &mut table.peers {
+        peer.http = is_http(module, name);
+    }
+}
+
+/// The port that is meant when none is named: the one that is exposed, else the first.
+pub fn main_port(module: &Module) -> Option<&PortSpec> {
+    let exposed = module.expose.as_ref().and_then(|expose| expose.port.as_ref());
+    module.ports.iter().find(|port| exposed.is_none_or(|name| *name == port.name))
+}
+
+/// Whether other modules speak to this port as clients do.
+pub fn is_http(module: &Module, port: &Token) -> bool {
+    module.expose.is_some() && main_port(module).is_some_and(|main| main.name == *port)
 }
 
 /// The preview goes to the revision on trial as long as it has instances; on the way back there is none.
 pub fn preview(table: &mut RouteTable, job: &StepJob) {
     table.pins.clear();
-    let module = job.spec.module(&table.module).filter(|_| job.step.stage != Stage::Rollback);
+    let module = job.spec.module(&table.module).filter(|_| !job.goes_back());
     let Some(module) = module else { return };
     let header = module.expose.as_ref().and_then(|expose| expose.preview_header.as_deref());
     let Some((source, value)) = header.and_then(|header| header.split_once('=')) else { return };
@@ -54,7 +74,9 @@ pub fn preview(table: &mut RouteTable, job: &StepJob) {
 pub fn endpoint(instance: &Instance, module: &Module) -> Option<Endpoint> {
     let port = module.expose.as_ref().and_then(|expose| expose.port.as_ref());
     let address = instance.address(port)?.to_owned();
-    Some(Endpoint { instance: instance.id.clone(), address })
+    let named = |port: &PortSpec| Some((port.name.clone(), instance.address(Some(&port.name))?.to_owned()));
+    let ports = module.ports.iter().filter_map(named).collect();
+    Some(Endpoint { instance: instance.id.clone(), address, ports })
 }
 
 /// Shares in proportion to how many instances each revision has; a revision that has some gets at least one percent,

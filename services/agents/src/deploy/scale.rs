@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-use model::{
-    Outcome, Token,
-    deployment::StepJob,
-    plan::Revision,
-    route::Weights,
-    step::{Stage, StepResult},
-};
+use model::{Outcome, Token, deployment::StepJob, plan::Revision, route::Weights, step::StepResult};
 use platform::Instance;
 
 use super::fleet::{Fleet, TICK};
@@ -52,10 +46,11 @@ async fn grow(
 ) -> Result<()> {
     loop {
         fleet.look().await?;
+        fleet.replace_hung(revision).await?;
         fleet.judge(revision).await?;
         fleet.start(revision, 0..count).await?;
         fleet.route(None).await?;
-        let well = fleet.healthy(revision).iter().filter(|instance| instance.slot < count).count() as u32;
+        let well = fleet.confirmed(revision).iter().filter(|instance| instance.slot < count).count() as u32;
         let share = f64::from(well) / f64::from(count);
         ctx.show(job, format!("{well} of {count} instances of {module} {revision} are healthy"), Some(share));
         if well == count {
@@ -76,10 +71,7 @@ fn done(module: &Token, revision: &Revision, count: u32, gone: usize) -> String 
 
 /// Where the step leads to, nobody asks for the module.
 fn is_gone(job: &StepJob, module: &Token) -> bool {
-    match job.step.stage {
-        Stage::Rollback => job.baseline.as_ref().is_none_or(|spec| spec.module(module).is_none()),
-        Stage::Check | Stage::Execute | Stage::Verify | Stage::Finish => job.spec.module(module).is_none(),
-    }
+    job.leads_to().is_none_or(|spec| spec.module(module).is_none())
 }
 
 /// How long a change of the shares by a step of the same wave is waited for.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod hooks;
+mod peers;
 mod rolling;
 mod scaling;
 mod weights;
@@ -12,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use chassis::Clock;
+use chassis::{Clock, Hands};
 use model::{
-    DeploymentId, DeploymentSpec, Digest, Fence, Span, Step, StepKind, Timestamp, Token,
+    DeploymentId, DeploymentSpec, Digest, Fence, GateResult, Span, Step, StepKind, Timestamp, Token,
     deployment::StepJob,
     plan::Revision,
     route::{RevisionCount, RouteTable, TrafficCount, Weights},
@@ -27,9 +28,10 @@ use crate::{
     config::AgentsConfig,
     context::{Ctx, Engine, Stop},
     counts::Traffic,
+    dated::Dated,
     door::{Door, Met},
     http::Http,
-    office::Office,
+    signing::Signing,
     store::{Store, memory::MemoryStore},
 };
 
@@ -45,6 +47,8 @@ pub(crate) struct World {
     pub(crate) door: Arc<Entrance>,
     /// The certifier's keys.
     pub(crate) keys: tempfile::TempDir,
+    /// Those of the clock.
+    pub(crate) hands: Hands,
     /// What the data plane has counted; it is one and the same from step to step.
     counted: Mutex<(i64, Counted)>,
 }
@@ -104,7 +108,7 @@ impl World {
 
     pub(crate) fn with(config: AgentsConfig) -> World {
         let (platform, store) = (ScriptedPlatform::new(), Arc::new(MemoryStore::default()));
-        let (clock, _) = Clock::manual(Timestamp(1_000_000));
+        let (clock, hands) = Clock::manual(Timestamp(1_000_000));
         let keys = tempfile::tempdir().unwrap();
         let http = Http::guarded(config.egress().unwrap());
         let door = Arc::new(Entrance { store: Arc::clone(&store), instead: Mutex::default() });
@@ -115,19 +119,45 @@ impl World {
             platforms: [("process".to_owned(), Arc::new(platform.clone()) as Arc<dyn platform::Platform>)]
                 .into(),
             store: Arc::clone(&store) as Arc<dyn Store>,
-            traffic: Traffic::told(),
+            traffic: Traffic::without_bus(),
             http,
             door: Arc::clone(&door) as Arc<dyn Door>,
-            office: Office::in_folder(keys.path()),
+            signing: Signing::in_folder(keys.path()),
+            dated: Dated::default(),
         });
         let plane = Plane { requests: 60, ..Plane::default() };
-        World { platform, store, engine, plane, door, keys, counted: Mutex::default() }
+        World { platform, store, engine, plane, door, keys, hands, counted: Mutex::default() }
     }
 
     /// Does the step while the data plane works.
     pub(crate) async fn run(&self, job: &StepJob) -> StepResult {
         let ctx = Ctx::new(Arc::clone(&self.engine), Stop::default());
-        self.beside(async { agents::run(job, &ctx, false).await.unwrap_or_else(StepResult::from) }).await
+        let run = async { agents::run(job, &ctx, false).await.unwrap_or_else(StepResult::from) };
+        let result = self.beside(run).await;
+        self.follows(job, &result);
+        result
+    }
+
+    /// Every verdict follows from the document that was kept of its gate.
+    fn follows(&self, job: &StepJob, result: &StepResult) {
+        if self.store.with(|shared| shared.full.is_some()) {
+            return;
+        }
+        for gate in &result.gates {
+            let kept = self.document(gate);
+            let about = (&kept.deployment, &kept.step, kept.attempt, &kept.gate);
+            assert_eq!(about, (&job.deployment, &job.step.id, job.attempt, &gate.gate));
+            assert_eq!(kept.differences(gate).unwrap(), [], "{gate:?}");
+            assert_eq!(kept.judge().unwrap().text, gate.text);
+            assert_eq!(kept.strays(&job.step, &job.spec), []);
+        }
+    }
+
+    /// What was kept of a gate.
+    pub(crate) fn document(&self, gate: &GateResult) -> gates::Document {
+        let digest = gate.evidence.as_ref().unwrap().to_string();
+        let bytes = self.store.with(|shared| shared.evidence[&digest].clone());
+        gates::Document::read(&bytes).unwrap()
     }
 
     /// Does anything while the data plane works.

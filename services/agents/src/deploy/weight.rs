@@ -3,22 +3,28 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::BoxFuture;
+use gates::{
+    Measurements,
+    traffic::{self, Arrival, Arrived},
+};
 use model::{
     GateResult, Outcome, TargetId, Token,
     deployment::StepJob,
     plan::Revision,
     route::{Endpoint, RouteTable, Weights},
-    step::{Stage, StepResult},
+    spec::Module,
+    step::StepResult,
 };
 use platform::Instance;
 use tokio::time::Instant;
 
-use super::{fleet::TICK, planes, routes};
+use super::{fleet::TICK, front_door, planes, routes};
 use crate::{
     Error,
     context::{Ctx, described, made_as, side_by_side},
-    door,
+    counts::Heard,
     error::Result,
+    evidence,
     store::edit_routes,
 };
 
@@ -46,10 +52,12 @@ pub async fn run(
     if !weights.is_valid() {
         return Err(Error::verdict(format!("the shares {weights} do not sum to 100")));
     }
-    let first = (job.step.stage == Stage::Rollback).then(|| job.baseline.as_ref()?.module(module)).flatten();
-    let shown = first.or_else(|| described(job, module));
-    let Some(expose) = shown.and_then(|module| module.expose.as_ref()) else {
-        return Err(Error::verdict(format!("{module} is not exposed, it has no traffic to share out")));
+    // What is no longer reached by the data plane still has its routes taken away.
+    let is_routed = |module: &&Module| weights.0.is_empty() || job.spec.is_routed(module);
+    let Some(shown) = described(job, module).filter(is_routed) else {
+        return Err(Error::verdict(format!(
+            "{module} is not reached by the data plane, it has no traffic to share out"
+        )));
     };
     if weights.0.is_empty() && ctx.store.routes(&key).await?.is_none() {
         return Ok(StepResult::new(
@@ -57,14 +65,11 @@ pub async fn run(
             format!("{module} has no routes, it gets no traffic"),
         ));
     }
-    ready(job, ctx, &key, module, weights).await?;
+    ready(job, ctx, &key, shown, weights).await?;
 
     let before = ctx.store.routes(&key).await?.map(|table| table.weights).unwrap_or_default();
     let table = edit_routes(ctx.store.as_ref(), &key, job.fence, |stored| {
-        let mut table = match stored {
-            Some(table) => table.clone(),
-            None => routes::empty(&target, module, expose, ctx.now()),
-        };
+        let mut table = stored.cloned().unwrap_or_else(|| routes::empty(&target, module, ctx.now()));
         let empty = |revision: &&Revision| table.endpoints.get(*revision).is_none_or(Vec::is_empty);
         if let Some(revision) =
             weights.0.iter().filter(|(_, share)| **share > 0).map(|(revision, _)| revision).find(empty)
@@ -72,7 +77,7 @@ pub async fn run(
             // It has been ready a moment ago: another step or a crash took its instances.
             return Err(nobody(module, revision, weights));
         }
-        routes::describe(&mut table, expose);
+        routes::describe(&mut table, shown);
         table.weights = weights.clone();
         routes::preview(&mut table, job);
         Ok(Some(table))
@@ -82,23 +87,8 @@ pub async fn run(
         return Err(Error::trouble(format!("no routes of {module} were written")));
     };
 
-    ctx.show(job, format!("waiting for the data planes to send {weights}"), None);
-    let planes = match planes::acknowledge(ctx, &table, IN_FORCE).await? {
-        planes::Taken::By(planes) => planes,
-        planes::Taken::Nobody if weights.0.is_empty() => 0,
-        planes::Taken::Nobody => return Err(Error::trouble("no data plane answers")),
-    };
-    let text = if weights.0.is_empty() {
-        format!("{module} gets no traffic")
-    } else {
-        let met = match door::opens(ctx, &table, door::path(job, module), IN_FORCE).await? {
-            door::Opened::By(revision, _) => format!("{revision} answers at port {}", table.listen),
-            door::Opened::Late => format!("who answers at port {} took too long to say", table.listen),
-        };
-        format!("traffic of {module}: {weights}, in force in {planes} data planes; {met}")
-    };
-    let mut result = StepResult::new(Outcome::Succeeded, text);
-    if verify && !weights.0.is_empty() {
+    let mut result = StepResult::new(Outcome::Succeeded, in_force(job, ctx, &table).await?);
+    if verify && !weights.0.is_empty() && !table.internal {
         let gate = arrives(job, ctx, &target, &table, &before).await?;
         result.reason = format!("{}; {}", result.reason, gate.text);
         if gate.outcome != Outcome::Succeeded {
@@ -110,6 +100,28 @@ pub async fn run(
     Ok(result)
 }
 
+/// Waits until the data planes have the table, and clients of an exposed module meet it; says so.
+async fn in_force(job: &StepJob, ctx: &Ctx, table: &RouteTable) -> Result<String> {
+    let (module, weights) = (&table.module, &table.weights);
+    ctx.show(job, format!("waiting for the data planes to send {weights}"), None);
+    let planes = match planes::acknowledge(ctx, table, IN_FORCE).await? {
+        planes::Taken::By(planes) => planes,
+        planes::Taken::Nobody if weights.0.is_empty() => 0,
+        planes::Taken::Nobody => return Err(Error::trouble("no data plane answers")),
+    };
+    if weights.0.is_empty() {
+        return Ok(format!("{module} gets no traffic"));
+    }
+    if table.internal {
+        return Ok(format!("other modules reach {module} at {weights}, in force in {planes} data planes"));
+    }
+    let met = match front_door::opens(ctx, table, front_door::path(job, module), IN_FORCE).await? {
+        front_door::Opened::By(revision, _) => format!("{revision} answers at port {}", table.listen),
+        front_door::Opened::Late => format!("who answers at port {} took too long to say", table.listen),
+    };
+    Ok(format!("traffic of {module}: {weights}, in force in {planes} data planes; {met}"))
+}
+
 fn nobody(module: &Token, revision: &Revision, weights: &Weights) -> Error {
     let share = weights.of(revision);
     Error::trouble(format!(
@@ -118,45 +130,61 @@ fn nobody(module: &Token, revision: &Revision, weights: &Weights) -> Error {
 }
 
 /// W1 and W2: waits until every revision with a share has instances that are routed to and still there; takes out of
-/// the routes those that are not.
-async fn ready(job: &StepJob, ctx: &Ctx, key: &str, module: &Token, weights: &Weights) -> Result<()> {
-    let target = job.spec.target_id();
+/// the routes those that are not. A module that is not exposed may be older than its routes: what runs is put into them.
+async fn ready(job: &StepJob, ctx: &Ctx, key: &str, shown: &Module, weights: &Weights) -> Result<()> {
+    let (target, module) = (job.spec.target_id(), &shown.name);
     let platform = ctx.platform(&target.platform)?;
-    let until = Instant::now() + if job.step.stage == Stage::Rollback { BACK } else { FORWARD };
+    let until = Instant::now() + if job.goes_back() { BACK } else { FORWARD };
     loop {
         let observed = platform.observe(&target).await?;
         let table = ctx.store.routes(key).await?;
         let endpoints = table.map(|table| table.endpoints).unwrap_or_default();
-        let mut dead: Vec<String> = Vec::new();
-        let mut missing = None;
+        let mut well: BTreeMap<Revision, Vec<Endpoint>> = BTreeMap::new();
         for revision in weights.0.iter().filter(|(_, share)| **share > 0).map(|(revision, _)| revision) {
-            let routed = endpoints.get(revision).map(Vec::as_slice).unwrap_or_default();
+            let runs: Vec<Endpoint>;
+            let routed = match endpoints.get(revision) {
+                Some(routed) => routed.as_slice(),
+                None if shown.expose.is_none() => {
+                    runs = running(job, shown, revision, &observed);
+                    &runs
+                }
+                None => &[],
+            };
             let alive = alive(job, ctx, &target, module, revision, routed, &observed).await?;
-            dead.extend(
-                routed.iter().map(|endpoint| endpoint.instance.clone()).filter(|id| !alive.contains(id)),
-            );
-            if alive.is_empty() {
-                missing = Some(revision);
-            }
+            let routed = routed.iter().filter(|endpoint| alive.contains(&endpoint.instance));
+            well.insert(revision.clone(), routed.cloned().collect());
         }
-        if !dead.is_empty() {
+        if well.iter().any(|(revision, well)| of(&endpoints, revision) != well.as_slice()) {
             edit_routes(ctx.store.as_ref(), key, job.fence, |stored| {
-                Ok(stored.map(|stored| {
-                    let mut table = stored.clone();
-                    for endpoints in table.endpoints.values_mut() {
-                        endpoints.retain(|endpoint| !dead.contains(&endpoint.instance));
-                    }
-                    table
-                }))
+                let mut table = stored.cloned().unwrap_or_else(|| routes::empty(&target, module, ctx.now()));
+                for (revision, well) in &well {
+                    let all = table.endpoints.entry(revision.clone()).or_default();
+                    // What another step added meanwhile stays.
+                    all.retain(|it| !of(&endpoints, revision).contains(it) || well.contains(it));
+                    let new: Vec<Endpoint> =
+                        well.iter().filter(|endpoint| !all.contains(endpoint)).cloned().collect();
+                    all.extend(new);
+                }
+                Ok(Some(table))
             })
             .await?;
         }
-        match missing {
+        match well.iter().find(|(_, well)| well.is_empty()) {
             None => return Ok(()),
-            Some(revision) if Instant::now() >= until => return Err(nobody(module, revision, weights)),
+            Some((revision, _)) if Instant::now() >= until => return Err(nobody(module, revision, weights)),
             Some(_) => tokio::time::sleep(TICK).await,
         }
     }
+}
+
+fn of<'a>(all: &'a BTreeMap<Revision, Vec<Endpoint>>, revision: &Revision) -> &'a [Endpoint] {
+    all.get(revision).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn running(job: &StepJob, shown: &Module, revision: &Revision, observed: &[Instance]) -> Vec<Endpoint> {
+    let made = made_as(job, &shown.name, revision).unwrap_or(shown);
+    let ours = |it: &&Instance| it.is_running() && it.module == shown.name && it.revision == *revision;
+    observed.iter().filter(ours).filter_map(|it| routes::endpoint(it, made)).collect()
 }
 
 /// Which of the routed instances run and answer their probe.
@@ -201,44 +229,43 @@ async fn arrives(
     before: &Weights,
 ) -> Result<GateResult> {
     let heard = ctx.traffic.of(target).await?;
-    let mut judged = None;
+    let (module, weights, before) = (table.module.clone(), table.weights.clone(), before.clone());
+    let mut arrived = Arrived { module, weights, before, looks: Vec::new() };
     // Requests that were under way when the table changed count for the old shares: a second look decides.
     for _ in 0..2 {
-        let window = heard.window(&table.module);
-        let mut counts: BTreeMap<Revision, u64> = BTreeMap::new();
-        while table.sticky_cookie.is_none() && window.age() < PATIENCE {
-            counts = heard
-                .since(&window)
-                .into_iter()
-                .map(|(revision, count)| (revision, count.requests))
-                .collect();
-            if counts.values().sum::<u64>() >= REQUESTS {
-                break;
-            }
-            ctx.show_all(job, "counting what arrives", None, percents(&counts), Vec::new());
-            heard.news(Duration::from_millis(250)).await;
-        }
-        let came: u64 = counts.values().sum();
-        if came < REQUESTS {
-            for (revision, count) in own(job, ctx, table, REQUESTS - came).await? {
-                *counts.entry(revision).or_default() += count;
-            }
-        }
-        let gate = judge(&table.weights, before, &counts, ctx.now());
-        ctx.show_all(job, gate.text.clone(), None, percents(&counts), vec![gate.clone()]);
+        arrived.looks.push(look(job, ctx, table, &heard).await?);
+        let gate = arrived.judge(ctx.now());
+        let counts = arrived.looks.last().map(Arrival::counts).unwrap_or_default();
         let good = gate.outcome == Outcome::Succeeded;
-        judged = Some(gate);
+        ctx.show_all(job, gate.text.clone(), None, percents(&counts), vec![gate]);
         if good {
             break;
         }
     }
-    judged.ok_or_else(|| Error::trouble("nothing was counted"))
+    evidence::judged(job, ctx, traffic::GATE, Measurements::Traffic(arrived)).await
+}
+
+async fn look(job: &StepJob, ctx: &Ctx, table: &RouteTable, heard: &Heard) -> Result<Arrival> {
+    let (from, window) = (ctx.now(), heard.window(&table.module));
+    let mut counted: BTreeMap<Revision, u64> = BTreeMap::new();
+    while table.sticky_cookie.is_none() && window.age() < PATIENCE {
+        let came = heard.since(&window).into_iter();
+        counted = came.map(|(revision, count)| (revision, count.requests)).collect();
+        if counted.values().sum::<u64>() >= REQUESTS {
+            break;
+        }
+        ctx.show_all(job, "counting what arrives", None, percents(&counted), Vec::new());
+        heard.news(Duration::from_millis(250)).await;
+    }
+    let came: u64 = counted.values().sum();
+    let asked = if came < REQUESTS { own(job, ctx, table, REQUESTS - came).await? } else { BTreeMap::new() };
+    Ok(Arrival { from, until: ctx.now(), counted, asked })
 }
 
 /// Sends requests through the data plane and counts which revision answers. They go where the health probe goes, so
 /// that they are answered well and cost little.
 async fn own(job: &StepJob, ctx: &Ctx, table: &RouteTable, number: u64) -> Result<BTreeMap<Revision, u64>> {
-    let path = door::path(job, &table.module);
+    let path = front_door::path(job, &table.module);
     let url = format!("http://{}:{}{path}", ctx.config.data_plane, table.listen);
     let url = url.as_str();
     let mut work: Vec<BoxFuture<'_, Result<Option<Revision>>>> = Vec::new();
@@ -267,108 +294,4 @@ fn percents(counts: &BTreeMap<Revision, u64>) -> Vec<(String, f64)> {
     let all: u64 = counts.values().sum();
     let percent = |count: u64| if all == 0 { 0.0 } else { count as f64 * 100.0 / all as f64 };
     counts.iter().map(|(revision, count)| (revision.to_string(), percent(*count))).collect()
-}
-
-/// Whether the shares that arrived are those that were set: within three standard deviations of a binomial count, and
-/// at least 5 points. The gate shows the revision whose share grew most, unless only another one is off.
-pub fn judge(
-    weights: &Weights,
-    before: &Weights,
-    counts: &BTreeMap<Revision, u64>,
-    at: model::Timestamp,
-) -> GateResult {
-    let all: u64 = counts.values().sum();
-    let mut revisions: Vec<&Revision> = weights.0.keys().chain(counts.keys()).collect();
-    revisions.sort();
-    revisions.dedup();
-    let look = |revision: &Revision| {
-        let wanted = weights.of(revision);
-        let measured = counts.get(revision).copied().unwrap_or(0) as f64 * 100.0 / all.max(1) as f64;
-        (wanted, measured, Weights::tolerance(wanted, all))
-    };
-    let excess = |revision: &Revision| {
-        let (wanted, measured, tolerance) = look(revision);
-        (measured - f64::from(wanted)).abs() - tolerance
-    };
-    let farthest = revisions.iter().copied().max_by(|one, two| excess(one).total_cmp(&excess(two)));
-    let off = farthest.filter(|revision| excess(revision) > 0.0);
-    let moved = revisions
-        .iter()
-        .copied()
-        .max_by_key(|revision| i16::from(weights.of(revision)) - i16::from(before.of(revision)));
-    let shown = moved.filter(|moved| off.is_none() || excess(moved) > 0.0).or(off);
-    let Some(shown) = shown else {
-        return gate(Outcome::Errored, None, String::new(), 0, "no request arrived".to_owned(), at);
-    };
-    let (wanted, measured, _) = look(shown);
-    let limit = Weights::limit(wanted, all);
-    let arrived = model::view::number((measured * 10.0).round() / 10.0);
-    let text = format!("{arrived} % of {all} requests arrived at {shown}, {wanted} % were to");
-    let good = off.is_none() && all > 0;
-    gate(if good { Outcome::Succeeded } else { Outcome::Errored }, Some(measured), limit, all, text, at)
-}
-
-fn gate(
-    outcome: Outcome,
-    measured: Option<f64>,
-    limit: String,
-    samples: u64,
-    text: String,
-    at: model::Timestamp,
-) -> GateResult {
-    GateResult { gate: "traffic-share".to_owned(), outcome, measured, limit, samples, text, at }
-}
-
-#[cfg(test)]
-mod tests {
-    use model::Timestamp;
-
-    use super::*;
-
-    fn judged(share: u8, new: u64, old: u64) -> GateResult {
-        let (a, b): (Revision, Revision) = ("aaa".parse().unwrap(), "bbb".parse().unwrap());
-        let weights = Weights::split(b.clone(), share, a.clone());
-        judge(&weights, &Weights::all_to(a.clone()), &[(a, old), (b, new)].into(), Timestamp(0))
-    }
-
-    #[test]
-    fn shares_are_judged_by_what_chance_allows() {
-        for (share, new, old, good) in [
-            (10, 10, 90, true),
-            (10, 19, 81, true),
-            (10, 25, 75, false),
-            (10, 1200, 8800, true),
-            (10, 1600, 8400, false),
-            (50, 36, 64, true),
-            (50, 30, 70, false),
-            (100, 100, 0, true),
-            (100, 94, 6, false),
-            (100, 0, 100, false),
-            (0, 0, 100, true),
-            (0, 6, 94, false),
-        ] {
-            let gate = judged(share, new, old);
-            assert_eq!(
-                gate.outcome == Outcome::Succeeded,
-                good,
-                "{share} %: {new} of {}: {}",
-                new + old,
-                gate.text
-            );
-        }
-    }
-
-    #[test]
-    fn a_wrong_share_is_told_with_both_numbers() {
-        let gate = judged(10, 40, 60);
-
-        assert_eq!(gate.text, "40 % of 100 requests arrived at bbb, 10 % were to");
-        assert_eq!((gate.measured, gate.samples), (Some(40.0), 100));
-        assert_eq!(gate.limit, "10 ± 9.0 %");
-    }
-
-    #[test]
-    fn no_request_at_all_is_no_pass() {
-        assert_eq!(judged(10, 0, 0).outcome, Outcome::Errored);
-    }
 }

@@ -2,17 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::Write as _,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use model::{Digest, Fence, Timestamp, deployment::StepJob, step::StepResult};
+use ground::{
+    blocking,
+    file::{self, Access},
+};
+use model::{Digest, Fence, TargetId, Timestamp, deployment::StepJob, step::StepResult};
 use platform::FenceStore;
 use serde::{Deserialize, Serialize};
 
@@ -90,10 +89,15 @@ impl Journal {
         }
     }
 
+    /// The highest fence that a step of this target was begun with here.
+    pub async fn highest(&self, target: &TargetId) -> Result<Fence> {
+        Ok(self.fences.enter(target).await?.highest()?)
+    }
+
     /// What is known of a step.
     pub async fn read(&self, idem_key: &str) -> Result<Entries> {
         let path = self.path(idem_key);
-        blocking(move || read(&path)).await
+        blocking(move || read(&path)).await?
     }
 
     /// Notes that an attempt begins; durable when it returns.
@@ -106,14 +110,15 @@ impl Journal {
         self.note(job, Entry { started, result: Some(result.clone()) }).await
     }
 
+    /// Goes on to its end even when the caller is dropped.
     async fn note(&self, job: &StepJob, entry: Entry) -> Result<()> {
         let (path, attempt, fence) = (self.path(&job.idem_key), job.attempt, job.fence);
-        blocking(move || {
+        blocking(move || -> Result<()> {
             let mut entries = read(&path)?;
             entries.note(attempt, fence, entry);
             write(&path, &entries)
         })
-        .await
+        .await?
     }
 
     /// Drops steps whose newest attempt began longer than `age` ago; gives how many.
@@ -134,7 +139,7 @@ impl Journal {
             }
             Ok(dropped)
         })
-        .await
+        .await?
     }
 
     /// The key comes from outside: whatever it is, its digest is a file's name.
@@ -144,38 +149,20 @@ impl Journal {
     }
 }
 
-/// A write whose caller was dropped may still run: no two share a temporary file.
-static COUNTER: AtomicU64 = AtomicU64::new(0);
-
 fn read(path: &Path) -> Result<Entries> {
-    match std::fs::read(path) {
-        // A file that cannot be read is an error, not an empty journal: forgetting would repeat an effect.
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed("read", path, error.into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Entries::default()),
-        Err(error) => Err(failed("read", path, error)),
+    // A file that cannot be read is an error, not an empty journal: forgetting would repeat an effect.
+    match file::read(path).map_err(|source| failed("read", path, source))? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed("read", path, error.into())),
+        None => Ok(Entries::default()),
     }
 }
 
 fn write(path: &Path, entries: &Entries) -> Result<()> {
-    let temporary = path.with_extension(format!("tmp{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-        file.write_all(&serde_json::to_vec(entries)?)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    })();
+    let bytes = serde_json::to_vec(entries).map_err(|error| failed("write", path, error.into()))?;
+    let written = file::replace(path, &bytes, Access::Owner).map(drop);
     written.map_err(|source| failed("write", path, source))
 }
 
 fn failed(what: &str, path: &Path, source: std::io::Error) -> Error {
     Error::Journal { what: format!("{what} {} of the runner's journal", path.display()), source }
-}
-
-/// Goes on to its end even when the caller is dropped.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(Error::trouble(format!("the runner's journal did not answer: {error}"))),
-    }
 }

@@ -534,6 +534,7 @@ pub fn writes(kind: &StepKind) -> bool {
         StepKind::Review
         | StepKind::Pause { .. }
         | StepKind::Analyse { .. }
+        | StepKind::Guard { .. }
         | StepKind::Smoke { .. }
         | StepKind::Validate
         | StepKind::Certify => false,

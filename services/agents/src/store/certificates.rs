@@ -32,12 +32,12 @@ pub trait SigningKeys: Send + Sync {
 #[async_trait]
 impl Certificates for BusStore {
     async fn certificate(&self, deployment: &DeploymentId) -> Result<Option<(CertificateEntry, u64)>> {
-        let found = self.0.bucket(&CERTIFICATES).get(deployment.as_str()).await;
+        let found = self.certifier.bucket(&CERTIFICATES).get(deployment.as_str()).await;
         Ok(found.attempt(format!("look for the certificate of {deployment}"))?)
     }
 
     async fn set_certificate(&self, entry: &CertificateEntry, expected: Option<u64>) -> Result<bool> {
-        let (bucket, key) = (self.0.bucket(&CERTIFICATES), entry.deployment.as_str());
+        let (bucket, key) = (self.certifier.bucket(&CERTIFICATES), entry.deployment.as_str());
         let written = match expected {
             Some(revision) => bucket.update(key, entry, revision).await,
             None => bucket.create(key, entry).await,
@@ -51,7 +51,7 @@ impl Certificates for BusStore {
     }
 
     async fn certificates(&self) -> Result<Vec<CertificateEntry>> {
-        let all = self.0.bucket(&CERTIFICATES).all().await;
+        let all = self.certifier.bucket(&CERTIFICATES).all().await;
         Ok(all.attempt("list certificates")?.into_iter().filter_map(|entry| entry.value).collect())
     }
 }
@@ -67,6 +67,6 @@ impl SigningKeys for BusStore {
             let value = serde_json::to_value(told).unwrap_or_default();
             Ok::<_, Error>(if found == Some(&value) { Change::Keep } else { Change::Put(value) })
         };
-        self.0.bucket(&SIGNING_KEYS).change(name, publish).await.map(|_| ())
+        self.certifier.bucket(&SIGNING_KEYS).change(name, publish).await.map(|_| ())
     }
 }

@@ -26,16 +26,16 @@ pub trait Evidence: Send + Sync {
 #[async_trait]
 impl Evidence for BusStore {
     async fn keep(&self, evidence: &[u8]) -> Result<Digest> {
-        Ok(self.0.put_evidence(evidence).await.attempt("store evidence")?)
+        Ok(self.runner.put_evidence(evidence).await.attempt("store evidence")?)
     }
 
     async fn evidence(&self, digest: &Digest) -> Result<Vec<u8>> {
-        Ok(self.0.get_evidence(digest).await.attempt(format!("read evidence {digest}"))?)
+        Ok(self.runner.get_evidence(digest).await.attempt(format!("read evidence {digest}"))?)
     }
 
     async fn history(&self, deployment: &DeploymentId) -> Result<Vec<Record>> {
         let request = HistoryRequest { deployment: deployment.clone() };
-        let reply = self.0.call(&subjects::orchestrator::HISTORY, &request, HISTORY).await;
+        let reply = self.certifier.call(&subjects::orchestrator::HISTORY, &request, HISTORY).await;
         Ok(reply.attempt(format!("ask for the journal of {deployment}"))?.records)
     }
 }

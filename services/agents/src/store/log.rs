@@ -36,13 +36,13 @@ pub trait LogClient: Send + Sync {
 #[async_trait]
 impl LogClient for BusStore {
     async fn log(&self, records: &AuditAppend, patience: Duration) -> Result<AuditReceipts> {
-        let reply = self.0.call(&subjects::audit::APPEND, records, patience).await;
+        let reply = self.certifier.call(&subjects::audit::APPEND, records, patience).await;
         Ok(reply.attempt("hand facts to the audit log")?)
     }
 
     async fn prove(&self, index: u64) -> Result<AuditProof> {
         let request = AuditProofRequest::Index { index };
-        let reply = self.0.call(&subjects::audit::PROVE, &request, ANSWER).await;
+        let reply = self.certifier.call(&subjects::audit::PROVE, &request, ANSWER).await;
         Ok(reply.attempt(format!("ask the audit log for the proof of leaf {index}"))?)
     }
 
@@ -52,8 +52,9 @@ impl LogClient for BusStore {
         version: u64,
         patience: Duration,
     ) -> Result<AuditAwaited> {
-        let request = AuditAwait { journal: deployment.to_string(), version, level: AuditLevel::Included };
-        let reply = self.0.call(&subjects::audit::AWAIT, &request, patience).await;
+        let (noun, journal) = (subjects::deployment::JOURNAL.noun().to_owned(), deployment.to_string());
+        let request = AuditAwait { noun, journal, version, level: AuditLevel::Included };
+        let reply = self.certifier.call(&subjects::audit::AWAIT, &request, patience).await;
         Ok(reply.attempt("wait for the journal to be in the audit log")?)
     }
 }

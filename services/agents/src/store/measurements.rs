@@ -21,19 +21,19 @@ pub trait Measurements: Send + Sync {
 #[async_trait]
 impl Measurements for BusStore {
     async fn measurement(&self, key: &str) -> Result<Option<Value>> {
-        let found = self.0.bucket(&MEASUREMENTS).get(key).await;
+        let found = self.runner.bucket(&MEASUREMENTS).get(key).await;
         Ok(found.attempt(format!("read the measurement {key}"))?.map(|(value, _)| value))
     }
 
     async fn remember(&self, key: &str, value: &Value) -> Result<()> {
         let put = |_: Option<&Value>| Ok::<_, Error>(Change::Put(value.clone()));
-        self.0.bucket(&MEASUREMENTS).change(key, put).await.map(|_| ())
+        self.runner.bucket(&MEASUREMENTS).change(key, put).await.map(|_| ())
     }
 
     async fn claim(&self, key: &str, value: &Value) -> Result<bool> {
         let first = |found: Option<&Value>| {
             Ok::<_, Error>(if found.is_some() { Change::Keep } else { Change::Put(value.clone()) })
         };
-        Ok(self.0.bucket(&MEASUREMENTS).change(key, first).await?.is_new)
+        Ok(self.runner.bucket(&MEASUREMENTS).change(key, first).await?.is_new)
     }
 }

@@ -18,7 +18,7 @@ pub trait Reports: Send + Sync {
 impl Reports for BusStore {
     async fn progress(&self, progress: &StepProgress) -> Result<()> {
         let id = progress.deployment.as_str();
-        let said = self.0.signal(&subjects::agents::PROGRESS, id, progress).await;
+        let said = self.runner.signal(&subjects::agents::PROGRESS, id, progress).await;
         Ok(said.attempt("show a step's progress")?)
     }
 }

@@ -24,17 +24,17 @@ pub trait Routes: Send + Sync {
 #[async_trait]
 impl Routes for BusStore {
     async fn routes(&self, key: &str) -> Result<Option<RouteTable>> {
-        let found = self.0.bucket(&ROUTES).get(key).await.attempt(format!("read the routes {key}"))?;
+        let found = self.runner.bucket(&ROUTES).get(key).await.attempt(format!("read the routes {key}"))?;
         Ok(found.map(|(table, _)| table))
     }
 
     async fn tables(&self) -> Result<Vec<RouteTable>> {
-        let all = self.0.bucket(&ROUTES).all().await.attempt("list the routes")?;
+        let all = self.runner.bucket(&ROUTES).all().await.attempt("list the routes")?;
         Ok(all.into_iter().filter_map(|entry| entry.value).collect())
     }
 
     async fn change_routes(&self, key: &str, edit: &mut Edit<'_>) -> Result<Option<RouteTable>> {
-        Ok(self.0.bucket(&ROUTES).change(key, edit).await?.value)
+        Ok(self.runner.bucket(&ROUTES).change(key, edit).await?.value)
     }
 }
 

@@ -13,7 +13,7 @@ use bus::{Bus, subjects};
 use chassis::Service;
 use model::{
     DeploymentId, DeploymentSpec, Digest, Fence, Outcome, Span, Step, StepKind, Timestamp, Token,
-    command::{DriftRequest, ReviewRequest},
+    command::{DriftRequest, HoldingsRequest, ReviewRequest},
     deployment::{StepAnswer, StepJob, StepQuestion, StepState, StepStop, StopKind},
     plan::Plan,
     route::RouteTable,
@@ -73,8 +73,8 @@ async fn own(bus: Bus, job: StepJob, answers: Arc<Mutex<Vec<(Token, StepState)>>
 
 impl Cluster {
     /// A runner with its own connection; all share the platform, and the journal as after a restart.
-    async fn runner(&self, name: &str) -> Service<AgentsConfig> {
-        let bus: Bus = self.nats.connect(name).await;
+    async fn runner(&self) -> Service<AgentsConfig> {
+        let bus: Bus = self.nats.connect_service("agents").await;
         let config = AgentsConfig { state_dir: self.folder.path().to_owned(), ..AgentsConfig::default() };
         let service = Service::for_tests(config, bus);
         let platforms = [("process".to_owned(), Arc::new(self.platform.clone()) as Arc<dyn Platform>)].into();
@@ -151,7 +151,7 @@ fn scale(epoch: u64, count: u32) -> StepJob {
 #[tokio::test]
 async fn a_step_goes_from_its_lane_to_the_platform_and_its_end_is_told_to_who_asks() {
     let cluster = cluster().await;
-    let _runner = cluster.runner("one").await;
+    let _runner = cluster.runner().await;
     let job = scale(1, 2);
 
     cluster.send(&job);
@@ -172,15 +172,15 @@ async fn a_killed_runner_leaves_nothing_that_the_next_one_does_twice() {
     let cluster = cluster().await;
     let job = scale(1, 3);
     cluster.send(&job);
-    for (number, life) in [5, 40, 120, 300].into_iter().enumerate() {
-        let runner = cluster.runner(&format!("dies-{number}")).await;
+    for life in [5, 40, 120, 300] {
+        let runner = cluster.runner().await;
         tokio::time::sleep(Duration::from_millis(life)).await;
         runner.crash();
         if matches!(cluster.last(&job.step.id), Some(StepState::Ended(_))) {
             break;
         }
     }
-    let _lives = cluster.runner("lives").await;
+    let _lives = cluster.runner().await;
 
     assert_eq!(cluster.outcome(&job.step.id).await, Outcome::Succeeded);
     let ledger = cluster.platform.ledger();
@@ -191,7 +191,7 @@ async fn a_killed_runner_leaves_nothing_that_the_next_one_does_twice() {
 #[tokio::test]
 async fn a_stop_reaches_a_step_that_runs() {
     let cluster = cluster().await;
-    let _runner = cluster.runner("one").await;
+    let _runner = cluster.runner().await;
     cluster.platform.script(|script| script.set_never_ready(&spec().modules[0].name, None, true));
     let job = scale(1, 1);
     cluster.send(&job);
@@ -209,9 +209,30 @@ async fn a_stop_reaches_a_step_that_runs() {
 }
 
 #[tokio::test]
+async fn what_a_runner_has_seen_of_a_target_is_told_also_when_the_platform_has_seen_less() {
+    let cluster = cluster().await;
+    let _runner = cluster.runner().await;
+    let mut hook = job(Agent::Deployer, Stage::Execute, 4, StepKind::Hook { index: 0 });
+    hook.fence = Fence { lock: 7, epoch: 4 };
+    cluster.send(&hook);
+    assert_eq!(cluster.outcome(&hook.step.id).await, Outcome::Failed, "there is no such hook");
+
+    let request = HoldingsRequest {
+        target: spec().target_id(),
+        take_away: false,
+        spec: None,
+        trial: None,
+        clear: None,
+    };
+    let holdings = cluster.nats.bus.call(&subjects::agents::HOLDINGS, &request, LONG).await.unwrap();
+
+    assert_eq!(holdings.highest, hook.fence);
+}
+
+#[tokio::test]
 async fn a_plan_is_reviewed_and_drift_is_told_without_touching_anything() {
     let cluster = cluster().await;
-    let _runner = cluster.runner("one").await;
+    let _runner = cluster.runner().await;
     let spec = spec();
     let plan = Plan {
         target: spec.target_id(),
@@ -226,7 +247,7 @@ async fn a_plan_is_reviewed_and_drift_is_told_without_touching_anything() {
 
     let request = ReviewRequest { spec: spec.clone(), baseline: None, plan };
     let reviews = bus.call(&subjects::agents::REVIEW, &request, LONG).await.unwrap();
-    let request = DriftRequest { target: spec.target_id(), spec: Some(spec.clone()) };
+    let request = DriftRequest { target: spec.target_id(), spec: Some(spec.clone()), under_way: None };
     let drift = bus.call(&subjects::agents::DRIFT, &request, LONG).await.unwrap();
 
     let passed: BTreeMap<String, bool> =
@@ -234,7 +255,7 @@ async fn a_plan_is_reviewed_and_drift_is_told_without_touching_anything() {
     assert_eq!(passed, ["architect", "integrator", "security"].map(|agent| (agent.to_owned(), true)).into());
     let texts: Vec<&str> = drift.drifts.iter().map(|drift| drift.text.as_str()).collect();
     assert!(
-        texts[0].starts_with("0 instances of web") && texts[1] == "web is exposed and has no routes",
+        texts[0].starts_with("0 instances of web") && texts[1] == "web has no routes: nobody is sent to it",
         "{texts:?}"
     );
     assert!(cluster.platform.ledger().writes.is_empty());

@@ -152,7 +152,7 @@ pub enum Content {
 }
 
 /// Decides what becomes a leaf.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Admission {
     counted: Counted,
     /// By stream, what arrived early.

@@ -9,25 +9,26 @@ use std::{
 };
 
 use model::{
-    Timestamp,
+    Principal, Timestamp,
     audit::{AuditOutcome, AuditRecord},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The action of a leaf that a rule wrote, followed by the rule's name.
 pub const ALERT: &str = "alert.";
 
 /// When a rule speaks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
     /// Denied acts of one actor, or on one subject, within `denied_within`, that are an attack. Default 5.
     pub denied: usize,
-    /// Default 60 s.
+    /// The time in which denied acts are counted. Default 60 s.
     pub denied_within: model::Span,
     /// Rollbacks within `rollbacks_within` that are more than bad luck. Default 4.
     pub rollbacks: usize,
-    /// Default 1 h.
+    /// The time in which rollbacks are counted. Default 1 h.
     pub rollbacks_within: model::Span,
     /// An hour of the day is unusual for a person who acts around it on less than this share of their days, as far as
     /// their days so far can tell: (days with an act around it + 1) / (days + 2), Laplace's rule of succession. So
@@ -254,6 +255,9 @@ const HIGH_IMPACT: [&str; 9] = [
 
 /// Replicas, agents and the engine itself are no people.
 fn is_person(actor: &str) -> bool {
+    if let Ok(by) = actor.parse::<Principal>() {
+        return by.is_person();
+    }
     !actor.starts_with("rep-")
         && !actor.contains('/')
         && !actor.contains("rep-")

@@ -2,13 +2,15 @@
 
 use bus::{Heard, Message};
 use model::{
-    Digest, Record, Timestamp,
+    Digest, Principal, Record, Timestamp,
     audit::{AuditOutcome, AuditPayload, AuditRecord},
 };
 use serde_json::{Map, Value};
 
 use super::admit::Content;
 
+/// Who acts when a message does not say who sent it.
+pub const UNKNOWN: &str = "unknown";
 /// A fact longer than this is kept by digest.
 pub const INLINE: usize = 4096;
 
@@ -81,7 +83,7 @@ fn base(heard: &Heard) -> AuditRecord {
         part: 1,
         parts: 1,
         at: heard.at,
-        actor: cut(if heard.sender.is_empty() { "unknown" } else { &heard.sender }),
+        actor: heard.by.as_ref().map_or_else(|| UNKNOWN.to_owned(), Principal::as_text),
         action: String::new(),
         subject: String::new(),
         outcome: AuditOutcome::Done,

@@ -51,7 +51,8 @@ async fn contract(index: &Index) {
 
     assert_eq!(index.of_count("LOG_deployment_1", 11).await.unwrap(), Some(21));
     assert_eq!(index.of_count("LOG_deployment_1", 99_999).await.unwrap(), None);
-    assert_eq!(index.of_cause("dep-3:13").await.unwrap(), Some((13, 2)));
+    assert_eq!(index.of_cause("LOG_deployment", "dep-3:13").await.unwrap(), Some((13, 2)));
+    assert_eq!(index.of_cause("LOG_consultation", "dep-3:13").await.unwrap(), None);
 
     let found = |search: AuditSearch, limit: u32| async move { index.search(&search, limit).await.unwrap() };
     let any = AuditSearch::default;

@@ -10,7 +10,7 @@ use model::{
 };
 use tokio::sync::oneshot;
 
-use super::{Ctx, Input, fork};
+use super::{Ctx, Input, fork, parse};
 use crate::{
     Error,
     heart::{
@@ -142,12 +142,6 @@ async fn read(ctx: &Ctx, from: u64) -> Result<Vec<AuditEntry>, Error> {
         Ok(entries)
     })
     .await?
-}
-
-/// The fact in a leaf.
-pub(crate) fn parse(index: u64, leaf: &[u8]) -> Result<AuditRecord, Error> {
-    serde_json::from_slice(leaf)
-        .map_err(|error| ledger::Error::Inconsistent(format!("entry {index} is not a fact: {error}")).into())
 }
 
 fn alert_of(alert: &Alert, entry: &AuditEntry, now: Timestamp) -> AuditRecord {

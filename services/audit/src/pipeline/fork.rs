@@ -11,7 +11,7 @@ use super::Ctx;
 use crate::{
     Error,
     heart::{admit::Content, facts},
-    pipeline::{blocking, follow::parse},
+    pipeline::{blocking, parse},
 };
 
 /// The last count up to which the stream says what is kept; none when all of it is so.
@@ -36,17 +36,19 @@ pub(crate) async fn of(ctx: &Ctx, stream: &str) -> Result<Option<u64>, Error> {
 }
 
 /// What stands in the stream at a count is what is kept of it. What cannot be compared (it has left the stream, or is
-/// kept under a name of its own) says nothing against it.
+/// kept under a name of its own) says nothing against it; nothing leaves a journal, though, unless it is lost.
 async fn is_same(ctx: &Ctx, stream: &str, source: &str, count: u64) -> Result<bool, Error> {
+    if count == 0 {
+        return Ok(true);
+    }
+    let heard = ctx.bus.heard_at(stream, count).await.attempt("read what a stream holds")?;
+    let Some(mut heard) = heard else { return Ok(!bus::keeps_all(stream)) };
     let recent = ctx.recent.lock().of_count(source, count).map(|place| place.index);
     let index = match recent {
         Some(index) => Some(index),
         None => ctx.index.of_count(source, count).await?,
     };
     let Some(index) = index else { return Ok(true) };
-    let Some(mut heard) = ctx.bus.heard_at(stream, count).await.attempt("read what a stream holds")? else {
-        return Ok(true);
-    };
     source.clone_into(&mut heard.stream);
     let Content::Facts(said) = facts::facts(&heard).content else { return Ok(true) };
     let reader = ctx.reader();

@@ -10,10 +10,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Ctx, Input, Reply, recent::Place, sign::Signer};
+use super::{Ctx, Input, Reply, sign::Signer};
 use crate::{
     Error,
-    heart::admit::{Admission, HOLE, Taken},
+    heart::{
+        admit::{Admission, HOLE, OWN},
+        handed::{self, Fate, Handed, Place, Request},
+    },
     log::{self, Writer},
 };
 
@@ -73,6 +76,16 @@ struct Batch {
     /// Told when the batch is on disk.
     forks: Vec<oneshot::Sender<()>>,
     began: Option<Instant>,
+}
+
+impl Batch {
+    /// Where a count stands that is kept in this batch.
+    fn place_of(&self, record: &AuditRecord) -> Option<Place> {
+        let same = |(_, kept, _): &&(u64, AuditRecord, ledger::Hash)| {
+            kept.source == record.source && kept.counter == record.counter
+        };
+        self.kept.iter().find(same).map(|(index, _, leaf)| Place { index: *index, leaf: *leaf })
+    }
 }
 
 impl Sequencer {
@@ -207,7 +220,7 @@ impl Sequencer {
             Input::Told { records, reply } => self.told(batch, records, reply).await,
             Input::Own(record) => {
                 let known = match &record.cause {
-                    Some(cause) => self.place_of_cause(cause).await.is_ok_and(|place| place.is_some()),
+                    Some(cause) => self.place_of_own(cause).await.is_ok_and(|place| place.is_some()),
                     None => false,
                 };
                 if !known {
@@ -218,86 +231,51 @@ impl Sequencer {
         }
     }
 
-    async fn place_of_cause(&self, cause: &str) -> Result<Option<(u64, u32)>, Error> {
-        let recent = self.ctx.recent.lock().of_cause(cause);
+    /// Where the log's own fact with this cause stands.
+    async fn place_of_own(&self, cause: &str) -> Result<Option<(u64, u32)>, Error> {
+        let recent = self.ctx.recent.lock().of_cause(OWN, cause);
         match recent {
             Some(place) => Ok(Some(place)),
-            None => self.ctx.index.of_cause(cause).await,
+            None => self.ctx.index.of_cause(OWN, cause).await,
         }
     }
 
     async fn told(&mut self, batch: &mut Batch, records: Vec<AuditRecord>, reply: Reply) {
-        // First where all repeats stand, so that an answer is whole or none.
-        let mut receipts = Vec::new();
-        let mut fresh = Vec::new();
+        let mut handed = Vec::with_capacity(records.len());
         for record in records {
-            let in_batch = |kept: &&(u64, AuditRecord, ledger::Hash)| {
-                kept.1.source == record.source && kept.1.counter == record.counter
-            };
-            let found =
-                batch.kept.iter().find(in_batch).map(|(index, _, leaf)| Place { index: *index, leaf: *leaf });
-            let known = match found {
-                Some(place) => Some(place),
-                None => match self.known(&record).await {
-                    Ok(known) => known,
-                    Err(error) => {
-                        let _ = reply.send(Err(error));
-                        return;
-                    }
-                },
+            let known = match batch.place_of(&record) {
+                Some(place) => Ok(Some(place)),
+                None => self.known(&record).await,
             };
             match known {
-                Some(place) if place.leaf != ledger::leaf_hash(&record.to_leaf()) => {
-                    let why = format!("{} counted {} for another fact before", record.source, record.counter);
-                    let _ = reply.send(Err(Error::Conflict(why)));
+                Ok(known) => handed.push(Handed { record, known }),
+                Err(error) => {
+                    let _ = reply.send(Err(error));
                     return;
                 }
-                Some(place) => {
+            }
+        }
+        let Request { fates, refused } = handed::decide(&mut self.admission, handed, self.ctx.clock.now());
+        let mut receipts: Vec<AuditReceipt> = Vec::with_capacity(fates.len());
+        for fate in fates {
+            let receipt = match fate {
+                Fate::Kept(index) => {
                     self.ctx.counts.repeated.inc();
-                    receipts.push(Some(AuditReceipt { index: place.index, repeated: true }));
+                    AuditReceipt { index, repeated: true }
                 }
-                None => {
-                    receipts.push(None);
-                    fresh.push(record);
+                Fate::New(record) => AuditReceipt { index: self.keep(batch, *record), repeated: false },
+                Fate::Again(at) => {
+                    AuditReceipt { index: receipts.get(at).map_or(0, |first| first.index), repeated: true }
                 }
+            };
+            receipts.push(receipt);
+        }
+        match refused {
+            None => batch.waiting.push(Waiting { reply, receipts }),
+            Some(refused) => {
+                let _ = reply.send(Err(refused.into()));
             }
         }
-        let now = self.ctx.clock.now();
-        let mut fresh = fresh.into_iter();
-        let mut all = Vec::new();
-        for receipt in receipts {
-            if let Some(receipt) = receipt {
-                all.push(receipt);
-                continue;
-            }
-            let Some(record) = fresh.next() else { break };
-            match self.admission.told(&record, now) {
-                Taken::New => all.push(AuditReceipt { index: self.keep(batch, record), repeated: false }),
-                // Twice in one request: the first of them was kept just now.
-                Taken::Repeated => {
-                    let kept = batch
-                        .kept
-                        .iter()
-                        .find(|kept| kept.1.source == record.source && kept.1.counter == record.counter);
-                    let Some((index, ..)) = kept else {
-                        let why =
-                            format!("{} of {} is kept and cannot be found", record.counter, record.source);
-                        let _ = reply.send(Err(Error::Refusing(why)));
-                        return;
-                    };
-                    all.push(AuditReceipt { index: *index, repeated: true });
-                }
-                Taken::TooFar => {
-                    let why = format!(
-                        "{} is too far beyond a hole in the counts of {}",
-                        record.counter, record.source
-                    );
-                    let _ = reply.send(Err(Error::Refusing(why)));
-                    return;
-                }
-            }
-        }
-        batch.waiting.push(Waiting { reply, receipts: all });
     }
 
     /// Where a count stands that is kept already; none when it is new.

@@ -2,7 +2,11 @@
 //! of another life.
 
 use bus::{Bus, subjects::target::JOURNAL};
-use model::{Record, Timestamp, audit::AuditRecord, target::TargetEvent};
+use model::{
+    Principal, Record, Timestamp,
+    audit::AuditRecord,
+    target::{Hold, TargetEvent},
+};
 use testkit::eventually;
 
 use crate::support::*;
@@ -13,7 +17,11 @@ const TARGET: &str = "prod--docker--shop";
 async fn write(bus: &Bus, by: &[&str]) {
     let mut last = 0;
     for (by, version) in by.iter().zip(1..) {
-        let held = TargetEvent::Held { by: (*by).to_owned(), reason: "why".into(), at: Timestamp(1) };
+        let held = TargetEvent::Held(Hold {
+            by: Principal::stated(by).unwrap(),
+            reason: "why".into(),
+            at: Timestamp(1),
+        });
         let record = Record {
             id: TARGET.into(),
             version,
@@ -31,7 +39,7 @@ fn holders(records: &[AuditRecord]) -> Vec<&str> {
     records
         .iter()
         .filter(|record| record.action == "target.held")
-        .map(|record| record.actor.as_str())
+        .filter_map(|record| record.actor.strip_prefix("unauthenticated:"))
         .collect()
 }
 
@@ -65,7 +73,11 @@ async fn meets(before: &[&str], after: &[&str]) -> (Vec<String>, Vec<AuditRecord
 }
 
 async fn write_one_more(bus: &Bus, version: u64) {
-    let held = TargetEvent::Held { by: "last".into(), reason: "why".into(), at: Timestamp(1) };
+    let held = TargetEvent::Held(Hold {
+        by: Principal::stated("last").unwrap(),
+        reason: "why".into(),
+        at: Timestamp(1),
+    });
     let record = Record {
         id: TARGET.into(),
         version: version + 1,
@@ -104,6 +116,37 @@ async fn what_both_lives_say_is_kept_once() {
     assert_eq!(holders(&records), ["a", "b", "c", "d", "x", "last"]);
     let fork = records.iter().find(|record| record.action == "audit.fork").unwrap();
     assert_eq!((&fork.detail["same"], &fork.detail["kept"]), (&2.into(), &4.into()));
+}
+
+/// Stopped in order, the broker remembers how far it counted, and counts on from there although the end of its file is
+/// gone: nothing is said again, something is missing.
+#[tokio::test]
+async fn a_stream_that_lost_its_end_and_counts_on_is_noticed() {
+    let mut place = Place::new().await;
+    let first = place.started().await;
+    write(&place.nats.bus, &["a", "b", "c"]).await;
+    included(&place.nats.bus, 3).await;
+    first.stop(LONG).await;
+    place.nats.server.stop().await.unwrap();
+    let block = format!("data/jetstream/CODE/streams/LOG_target_{}/msgs/1.blk", bus::shard_of(TARGET));
+    let block = std::fs::OpenOptions::new().write(true).open(place.nats.folder().join(block)).unwrap();
+    block.set_len(block.metadata().unwrap().len() - 10).unwrap();
+    place.nats.server.restart().await.unwrap();
+
+    let second = place.started().await;
+    write_one_more(&place.nats.bus, 2).await;
+    eventually("the last record is kept", LONG, || async {
+        let (_, records) = checked(place.folder.path());
+        let found = holders(&records).last() == Some(&"last");
+        if found { Ok(()) } else { Err(format!("{:?}", holders(&records))) }
+    })
+    .await;
+
+    let alarms = status(&place.nats.bus, true).await.alarms;
+    assert!(alarms.iter().any(|alarm| alarm.starts_with("fork: LOG_target_")), "{alarms:?}");
+    second.stop(LONG).await;
+    let (_, records) = checked(place.folder.path());
+    assert_eq!(holders(&records), ["a", "b", "c", "last"]);
 }
 
 #[tokio::test]

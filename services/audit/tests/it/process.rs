@@ -5,10 +5,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use bus::{NatsServer, ServerSettings, subjects::audit as speech};
+use bus::subjects::audit as speech;
 use ledger::{Frontier, leaf_hash};
 use model::audit::{AuditLevel, AuditRecord};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use testkit::TestNats;
 
 use crate::support::{LONG, append, checked, fact, included, status};
 
@@ -16,7 +17,7 @@ struct Process(Child);
 
 impl Process {
     /// `blocks`: files cannot grow beyond so many 512-byte blocks.
-    fn start(broker: &Broker, folder: &Path, blocks: Option<u32>) -> Process {
+    fn start(broker: &TestNats, folder: &Path, blocks: Option<u32>) -> Process {
         let program = env!("CARGO_BIN_EXE_audit");
         let mut command = match blocks {
             None => Command::new(program),
@@ -28,7 +29,7 @@ impl Process {
             }
         };
         let child = command
-            .env("CODE_NATS_URL", broker.server.url())
+            .envs(broker.environment())
             .env("CODE_HEALTH_LISTEN", "127.0.0.1:0")
             .env("CODE_LOG", "error")
             .env("CODE_AUDIT_STATE_DIR", folder)
@@ -54,26 +55,10 @@ impl Drop for Process {
     }
 }
 
-/// A broker whose streams the process makes, and a connection to it.
-struct Broker {
-    server: NatsServer,
-    bus: bus::Bus,
-    _folder: tempfile::TempDir,
-}
-
-async fn broker() -> Broker {
-    let folder = tempfile::tempdir().unwrap();
-    let server = NatsServer::start(ServerSettings::new(folder.path())).await.unwrap();
-    let settings = bus::Settings { url: server.url(), ..bus::Settings::default() };
-    let bus = bus::Bus::connect(&settings).await.unwrap();
-    bus.ensure().await.unwrap();
-    Broker { server, bus, _folder: folder }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_at_random_moments_loses_and_repeats_nothing() {
     const FACTS: u64 = 400;
-    let broker = broker().await;
+    let broker = testkit::nats().await;
     let bus = &broker.bus;
     let folder = tempfile::tempdir().unwrap();
     let mut random = StdRng::seed_from_u64(17);
@@ -115,7 +100,7 @@ async fn included_or_nothing(bus: &bus::Bus) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_with_a_reason_and_spoils_nothing() {
-    let broker = broker().await;
+    let broker = testkit::nats().await;
     let bus = &broker.bus;
     let folder = tempfile::tempdir().unwrap();
     // The journal cannot grow beyond 256 KiB, and nothing is signed meanwhile that would empty it.

@@ -1,12 +1,12 @@
 use bus::{subjects, subjects::audit as speech};
 use ledger::{ProofFile, SignedCheckpoint};
 use model::{
-    Code, Record, Timestamp,
+    Code, Principal, Record, Timestamp,
     audit::{
         AuditAwait, AuditAwaited, AuditConsistencyRequest, AuditEntriesRequest, AuditLevel, AuditOutcome,
         AuditProofRequest, AuditReportRequest, AuditSearch,
     },
-    target::TargetEvent,
+    target::{Hold, TargetEvent},
 };
 
 use crate::support::{LONG, Place, append, checked, fact, included, policy, status};
@@ -26,14 +26,22 @@ fn journal(version: u64, events: Vec<TargetEvent>) -> Record<TargetEvent> {
 async fn what_a_journal_says_can_be_proven_offline() {
     let place = Place::new().await;
     let bus = &place.nats.bus;
-    let held = TargetEvent::Held { by: "ada".into(), reason: "freeze".into(), at: Timestamp(1) };
-    let record = journal(1, vec![held, TargetEvent::Unheld { by: "bob".into() }]);
+    let held = TargetEvent::Held(Hold {
+        by: Principal::stated("ada").unwrap(),
+        reason: "freeze".into(),
+        at: Timestamp(1),
+    });
+    let record = journal(1, vec![held, TargetEvent::Unheld { by: Principal::stated("bob").unwrap() }]);
     // Also what was said before the log was there.
     bus.append(&subjects::target::JOURNAL, "prod--docker--shop", &record, 0).await.unwrap();
     let _service = place.started().await;
 
-    let request =
-        AuditAwait { journal: "prod--docker--shop".into(), version: 1, level: AuditLevel::Included };
+    let request = AuditAwait {
+        noun: "target".into(),
+        journal: "prod--docker--shop".into(),
+        version: 1,
+        level: AuditLevel::Included,
+    };
     let found: AuditAwaited = bus.call(&speech::AWAIT, &request, LONG).await.unwrap();
     assert_eq!(found.leaves, 2);
     let proof =
@@ -43,7 +51,7 @@ async fn what_a_journal_says_can_be_proven_offline() {
     let proven = file.check(proof.leaf.as_bytes(), &policy(place.folder.path())).unwrap();
     assert_eq!(proven.trust.log.len(), 2, "signed with both keys");
     let leaf: model::audit::AuditRecord = serde_json::from_str(&proof.leaf).unwrap();
-    assert_eq!((leaf.actor.as_str(), leaf.action.as_str()), ("ada", "target.held"));
+    assert_eq!((leaf.actor.as_str(), leaf.action.as_str()), ("unauthenticated:ada", "target.held"));
     assert_eq!(
         (leaf.reason.as_deref(), leaf.cause.as_deref()),
         (Some("freeze"), Some("prod--docker--shop:1"))

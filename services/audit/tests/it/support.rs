@@ -57,7 +57,7 @@ impl Place {
     }
 
     pub async fn start(&self, config: AuditConfig) -> Result<Service<AuditConfig>, audit::Error> {
-        let service = Service::for_tests(config, self.nats.connect("audit").await);
+        let service = Service::for_tests(config, self.nats.connect_service("audit").await);
         audit::start(service.clone()).await?;
         Ok(service)
     }

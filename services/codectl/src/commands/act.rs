@@ -1,16 +1,16 @@
 //! What a person does with a deployment under way.
 
-use bus::subjects;
+use client::Client;
 use model::{
-    DeploymentId, Event, Phase,
-    command::{Action, Command, HistoryRequest, Submit},
+    DeploymentId, Phase,
+    command::{Action, Submit},
     deployment::Mode,
 };
 
 use crate::{
-    cli::{Abort, Approve, Global, Guarded, Promote, Retry},
-    client::Client,
+    cli::{Abort, Global, Guarded, Promote, Retry},
     commands::{apply::submit_and_watch, watch},
+    connect::{connect, resolve_in},
     failure::Failure,
     output::{self, paint},
 };
@@ -37,17 +37,12 @@ pub async fn abort(global: &Global, abort: Abort) -> Result<u8, Failure> {
     act(global, abort.guarded, action, word).await
 }
 
-/// Approves exactly one plan.
-pub async fn approve(global: &Global, approve: Approve) -> Result<u8, Failure> {
-    act(global, approve.guarded, Action::Approve { plan: approve.plan }, "approved").await
-}
-
 /// The way back once more, or an ended release once more.
 pub async fn retry(global: &Global, retry: Retry) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let deployment =
-        client.resolve_in(retry.guarded.deployment.clone(), false, Some(Phase::NeedsHuman)).await?;
-    let view = client.view(&deployment).await?;
+    let client = connect(global).await?;
+    let named = retry.guarded.deployment.clone();
+    let deployment = resolve_in(&client, named, false, &[Phase::NeedsHuman]).await?;
+    let view = client.status(&deployment).await?;
     if view.summary.phase != Phase::Closed {
         let guarded = Guarded { deployment: Some(deployment), expect: retry.guarded.expect };
         let sent = send(&client, guarded, Action::Retry {}, "way back tried again").await?;
@@ -57,15 +52,9 @@ pub async fn retry(global: &Global, retry: Retry) -> Result<u8, Failure> {
             Ok(sent)
         };
     }
-    let history = client.ask(&subjects::orchestrator::HISTORY, &HistoryRequest { deployment }).await?;
-    let spec = history.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
-        Event::Received { spec, .. } => Some(spec),
-        _ => None,
-    });
-    let spec = spec.ok_or_else(|| Failure::other("the journal holds no spec"))?;
+    let spec = client.spec(&deployment).await?;
     let submit = Submit {
-        document: serde_json::to_string(spec).map_err(|error| Failure::other(error.to_string()))?,
-        initiator: client.who.clone(),
+        document: serde_json::to_string(&spec).map_err(|error| Failure::other(error.to_string()))?,
         request_id: None,
         plan: None,
         force: retry.force,
@@ -75,21 +64,23 @@ pub async fn retry(global: &Global, retry: Retry) -> Result<u8, Failure> {
 }
 
 async fn act(global: &Global, guarded: Guarded, action: Action, word: &str) -> Result<u8, Failure> {
-    send(&Client::connect(global).await?, guarded, action, word).await
+    send(&connect(global).await?, guarded, action, word).await
 }
 
-async fn send(client: &Client, guarded: Guarded, action: Action, word: &str) -> Result<u8, Failure> {
+/// Sends one command and says that it was taken.
+pub async fn send(client: &Client, guarded: Guarded, action: Action, word: &str) -> Result<u8, Failure> {
     // Without a name it is the newest that waits for exactly this.
-    let phase = match &action {
-        Action::Approve { .. } => Some(Phase::AwaitingApproval),
-        Action::Close { .. } | Action::Retry {} => Some(Phase::NeedsHuman),
-        Action::Promote { .. } | Action::Pause {} | Action::Resume {} => Some(Phase::Executing),
-        Action::Abort { .. } => None,
+    let phases: &[Phase] = match &action {
+        Action::Approve { .. } | Action::Deny { .. } => &[Phase::AwaitingApproval],
+        Action::Close { .. } | Action::Retry {} => &[Phase::NeedsHuman],
+        // Also in the hold of blue-green.
+        Action::Promote { .. } | Action::Pause {} | Action::Resume {} => {
+            &[Phase::Executing, Phase::Verifying]
+        }
+        Action::Abort { .. } => &[],
     };
-    let deployment: DeploymentId = client.resolve_in(guarded.deployment, true, phase).await?;
-    let command =
-        Command { deployment: deployment.clone(), expect: guarded.expect, by: client.who.clone(), action };
-    let accepted = client.ask(&subjects::orchestrator::COMMAND, &command).await?;
+    let deployment: DeploymentId = resolve_in(client, guarded.deployment, true, phases).await?;
+    let accepted = client.act(&deployment, guarded.expect, action).await?;
     if output::json() {
         output::document(&accepted);
     } else {

@@ -1,28 +1,29 @@
 //! Asks for a deployment.
 
-use bus::subjects;
+use client::Client;
 use model::{
-    DeploymentId, Event,
-    command::{HistoryRequest, Submit, TargetAction, TargetCommand},
+    DeploymentId, Phase,
+    command::{Action, Submit, TargetAction, TargetView},
     deployment::Mode,
     target::TargetEvent,
 };
 
 use crate::{
     cli::{Apply, Global, Rollback},
-    client::Client,
     commands::{document, watch},
+    connect::connect,
     failure::Failure,
     output::{self, paint},
 };
 
 /// Deploys a spec.
 pub async fn apply(global: &Global, apply: Apply) -> Result<u8, Failure> {
-    let document = document(&apply.file)?.text;
-    let client = Client::connect(global).await?;
+    let document = document(&apply.file)?;
+    document.warn(&apply.file);
+    let document = document.text;
+    let client = connect(global).await?;
     let submit = Submit {
         document,
-        initiator: client.who.clone(),
         request_id: apply.request_id,
         plan: apply.plan,
         force: apply.force,
@@ -33,7 +34,7 @@ pub async fn apply(global: &Global, apply: Apply) -> Result<u8, Failure> {
 
 /// Asks, and follows if wanted.
 pub async fn submit_and_watch(client: &Client, submit: &Submit, follow: bool) -> Result<u8, Failure> {
-    let submitted = client.ask(&subjects::orchestrator::SUBMIT, submit).await?;
+    let submitted = client.submit(submit).await?;
     if !follow {
         if output::json() {
             output::document(&submitted);
@@ -47,20 +48,19 @@ pub async fn submit_and_watch(client: &Client, submit: &Submit, follow: bool) ->
     watch::until_interrupted(client, &submitted.deployment).await
 }
 
-/// Back to an older release, without canary, gates or approvals.
+/// Back to an older release, without canary, gates or approvals. While a release is under way, the older one is what ran
+/// before it, and the release is aborted: its way back is the shortest, since what ran before still stands.
 pub async fn rollback(global: &Global, rollback: Rollback) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
+    let view = client.target(&rollback.target, TargetAction::Show {}).await?;
     let to = match rollback.to {
         Some(to) => to,
-        None => before_the_last(&client, &rollback.target).await?,
+        None => match under_way(&client, &view).await? {
+            Some(deployment) => return turn_back(&client, &deployment, &rollback).await,
+            None => before_the_last(&view)?,
+        },
     };
-    let history =
-        client.ask(&subjects::orchestrator::HISTORY, &HistoryRequest { deployment: to.clone() }).await?;
-    let spec = history.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
-        Event::Received { spec, .. } => Some(spec.clone()),
-        _ => None,
-    });
-    let spec = spec.ok_or_else(|| Failure::other(format!("the journal of {to} holds no spec")))?;
+    let spec = client.spec(&to).await?;
     if spec.target_id() != rollback.target {
         return Err(Failure::invalid(format!(
             "{to} was for {} and not for {}",
@@ -70,7 +70,6 @@ pub async fn rollback(global: &Global, rollback: Rollback) -> Result<u8, Failure
     }
     let submit = Submit {
         document: serde_json::to_string(&spec).map_err(|error| Failure::other(error.to_string()))?,
-        initiator: client.who.clone(),
         request_id: None,
         plan: None,
         force: Some(format!("rollback to {to}")),
@@ -79,10 +78,31 @@ pub async fn rollback(global: &Global, rollback: Rollback) -> Result<u8, Failure
     submit_and_watch(&client, &submit, rollback.watch).await
 }
 
-async fn before_the_last(client: &Client, target: &model::TargetId) -> Result<DeploymentId, Failure> {
-    let command =
-        TargetCommand { target: target.clone(), by: client.who.clone(), action: TargetAction::Show {} };
-    let view = client.ask(&subjects::orchestrator::TARGET, &command).await?;
+/// The release that is being brought to the target and is not promoted yet.
+async fn under_way(client: &Client, target: &TargetView) -> Result<Option<DeploymentId>, Failure> {
+    let Some((holder, _)) = &target.holder else { return Ok(None) };
+    let phase = client.status(holder).await?.summary.phase;
+    let may_turn_back = matches!(phase, Phase::Locked | Phase::Executing | Phase::Verifying);
+    Ok(may_turn_back.then(|| holder.clone()))
+}
+
+async fn turn_back(client: &Client, deployment: &DeploymentId, rollback: &Rollback) -> Result<u8, Failure> {
+    let reason = format!("rollback of {}", rollback.target);
+    let accepted = client.act(deployment, None, Action::Abort { reason }).await?;
+    if rollback.watch {
+        return watch::until_interrupted(client, deployment).await;
+    }
+    if output::json() {
+        output::document(&accepted);
+    } else {
+        output::line(format!("{} {deployment}: it was under way and goes back", paint::good("aborted")));
+        output::line(paint::faint(format!("follow it: codectl watch {deployment}")));
+    }
+    Ok(0)
+}
+
+fn before_the_last(view: &TargetView) -> Result<DeploymentId, Failure> {
+    let target = &view.target;
     let mut settled: Vec<DeploymentId> = view
         .events
         .iter()

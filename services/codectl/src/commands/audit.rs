@@ -1,5 +1,6 @@
 //! Reads, proves and checks the audit log. What checks needs no engine and no network: files, and a policy that says
-//! whom to trust. Exit status: 0 it holds, 1 it does not, 2 it cannot be told.
+//! whom to trust. Exit status: 0 it holds, 1 it does not, 2 it cannot be told,
+//! 4 it holds and tells of a fork.
 
 mod check;
 mod show;
@@ -23,7 +24,7 @@ pub enum Audit {
     Tail(Tail),
     /// Search what happened, newest first
     #[command(
-        after_help = "Example:\n  codectl audit search --subject dep-…\n  codectl audit search --action 'deployment.*' --outcome failed --since 24h"
+        after_help = "Example:\n  codectl audit search --subject dep-…\n  codectl audit search --action 'deployment.*' --outcome failed --since 24h\n  codectl audit search --actor unauthenticated:ann"
     )]
     Search(Search),
     /// Get the proof that an entry is in the log: a file that is checked offline
@@ -35,7 +36,7 @@ pub enum Audit {
     Check(Check),
     /// Check a whole log from its files: every entry, every hash, the signatures, the counts of every source
     #[command(
-        after_help = "Example:\n  codectl audit verify                                  # the log of the engine here\n  codectl audit verify --log /backup/log --policy trust.policy --known old.checkpoint"
+        after_help = "Example:\n  codectl audit verify                                  # the log of the engine here\n  codectl audit verify --log /backup/log --policy trust.policy --known old.checkpoint\n\nExit status: 0 valid, 1 not valid, 2 it cannot be told, 4 valid, but a source had lost what it said (fork)."
     )]
     Verify(Verify),
     /// Check that one checkpoint extends another
@@ -81,8 +82,8 @@ pub struct Tail {
 /// `audit search`
 #[derive(Debug, Args)]
 pub struct Search {
-    /// Who did it.
-    #[arg(long)]
+    /// Who did it, as an entry names them: `unauthenticated:ann` for who only said that name, a replica, a runner.
+    #[arg(long, value_name = "KIND:NAME")]
     pub actor: Option<String>,
     /// What was done, such as `deployment.approved`; `*` at the end for all that begin so.
     #[arg(long)]

@@ -1,21 +1,27 @@
 //! Follows the journals.
 
-use bus::{Start, subjects};
+use std::collections::BTreeSet;
+
+use bus::Start;
 use futures::StreamExt;
 
 use crate::{
     cli::{Events, Global},
-    client::Client,
     commands::show,
+    connect::connect,
     failure::Failure,
     output::{self, paint},
 };
 
+/// Deployments whose revisions are remembered by their versions; beyond that they are asked for again.
+const MOST: usize = 1000;
+
 /// Until interrupted.
 pub async fn events(global: &Global, events: Events) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
     let start = if events.all { Start::All } else { Start::Now };
-    let mut journal = client.bus.follow(&subjects::deployment::JOURNAL, start).await?;
+    let mut journal = client.events(start).await?;
+    let mut known = BTreeSet::new();
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
@@ -31,6 +37,15 @@ pub async fn events(global: &Global, events: Events) -> Result<u8, Failure> {
         if output::json() {
             output::json_line(&record);
         } else {
+            if let Ok(deployment) = record.id.parse()
+                && known.insert(record.id.clone())
+            {
+                if known.len() > MOST {
+                    known = BTreeSet::from([record.id.clone()]);
+                }
+                // Without it the revisions are shown as they were written.
+                let _ = super::view(&client, &deployment).await;
+            }
             output::line(paint::strong(&record.id));
             show::record(&record);
         }

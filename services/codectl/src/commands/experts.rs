@@ -3,16 +3,12 @@
 mod patterns;
 mod show;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
-use bus::subjects;
 use futures::StreamExt;
 use model::{
     Token,
-    expert::{
-        Action, AskingStep, Consultation, ConsultationProgress, ConsultationRequest, ConsultationsRequest,
-        Exhibit, ExpertId, ExpertsRequest, Question, ReplayReply, TestRequest,
-    },
+    expert::{Action, AskingStep, Consultation, ConsultationProgress, Exhibit, ExpertId, Question},
 };
 
 use crate::{
@@ -20,18 +16,13 @@ use crate::{
         Global,
         experts::{Ask, Experts},
     },
-    client::Client,
     commands::read,
+    connect::connect,
     failure::Failure,
     output::{self, paint, screen},
 };
 
 pub use show::advice;
-
-/// What an answer may take beyond the panel's own deadline.
-const WAY_BACK: Duration = Duration::from_secs(10);
-/// How long a test of all experts may take.
-const TEST: Duration = Duration::from_secs(120);
 
 /// `codectl experts …`
 pub async fn experts(global: &Global, command: Experts) -> Result<u8, Failure> {
@@ -58,17 +49,15 @@ fn exit_status(action: Action) -> u8 {
 
 async fn ask(global: &Global, asked: Ask) -> Result<u8, Failure> {
     let question = question(&asked)?;
-    let client = Client::connect(global).await?;
-    let question = Question { caller: client.who.clone(), ..question };
-    let mut said = client.bus.listen(&subjects::experts::PROGRESS, Some(&question.id)).await?;
-    let within = asked.deadline.0 + WAY_BACK;
-    let answer = client.ask_within(&subjects::experts::ASK, &question, within);
+    let client = connect(global).await?;
+    let mut said = client.consultation_progress(&question.id).await?;
+    let answer = client.consult(&question);
     tokio::pin!(answer);
     let mut progress = Progress::default();
     let consultation = loop {
         tokio::select! {
             answer = &mut answer => break answer?,
-            Some((_, step)) = said.next() => progress.hear(&step),
+            Some(step) = said.next() => progress.hear(&step),
         }
     };
     progress.end();
@@ -105,7 +94,6 @@ fn question(asked: &Ask) -> Result<Question, Failure> {
         deadline_ms: asked.deadline.0.as_millis() as u64,
         budget_micro_usd: budget,
         panel: asked.expert.clone(),
-        caller: String::new(),
         fresh: asked.fresh,
     })
 }
@@ -159,8 +147,8 @@ impl Progress {
 }
 
 async fn list(global: &Global) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let reply = client.ask(&subjects::experts::LIST, &ExpertsRequest {}).await?;
+    let client = connect(global).await?;
+    let reply = client.experts().await?;
     if output::json() {
         output::document(&reply);
     } else {
@@ -170,9 +158,19 @@ async fn list(global: &Global) -> Result<u8, Failure> {
 }
 
 async fn test(global: &Global, expert: Option<Token>) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let request = TestRequest { expert, caller: client.who.clone() };
-    let reply = client.ask_within(&subjects::experts::TEST, &request, TEST).await?;
+    let client = connect(global).await?;
+    let mut progress = Progress::default();
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let tested = client.test_experts(expert, |step| progress.hear(&step), interrupted).await?;
+    progress.end();
+    let Some(reply) = tested else {
+        output::note("nobody is asked any more");
+        return Ok(1);
+    };
     if output::json() {
         output::document(&reply);
     } else {
@@ -182,22 +180,21 @@ async fn test(global: &Global, expert: Option<Token>) -> Result<u8, Failure> {
 }
 
 async fn history(global: &Global, limit: u32) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let request = ConsultationsRequest { limit: Some(limit) };
-    let reply = client.ask(&subjects::experts::HISTORY, &request).await?;
+    let client = connect(global).await?;
+    let consultations = client.consultations(limit).await?;
     if output::json() {
-        output::document(&reply.consultations);
-    } else if reply.consultations.is_empty() {
+        output::document(&consultations);
+    } else if consultations.is_empty() {
         output::line("no expert was asked yet; try codectl experts ask 'is it safe?' --evidence FILE");
     } else {
-        show::lines(&reply.consultations);
+        show::lines(&consultations);
     }
     Ok(0)
 }
 
 async fn one(global: &Global, question: Token) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let reply = client.ask(&subjects::experts::SHOW, &ConsultationRequest { question }).await?;
+    let client = connect(global).await?;
+    let reply = client.consultation(&question).await?;
     if output::json() {
         output::document(&reply);
         return Ok(0);
@@ -211,9 +208,8 @@ async fn one(global: &Global, question: Token) -> Result<u8, Failure> {
 }
 
 async fn replay(global: &Global, question: Token) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let reply: ReplayReply =
-        client.ask(&subjects::experts::REPLAY, &ConsultationRequest { question }).await?;
+    let client = connect(global).await?;
+    let reply = client.replay(&question).await?;
     if output::json() {
         output::document(&reply);
     } else {

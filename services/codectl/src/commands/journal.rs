@@ -1,18 +1,18 @@
 //! Records of journals that cannot be used: named, shown, and passed over at a person's word.
 
-use bus::subjects;
-use model::journal::{JournalAction, JournalReply, JournalRequest, Unreadable};
+use client::Client;
+use model::journal::{JournalAction, JournalReply, Unreadable};
 
 use crate::{
     cli::{Global, Journal},
-    client::Client,
+    connect::connect,
     failure::Failure,
     output::{self, paint},
 };
 
 /// Names, shows or passes over. Exit status 1 when a journal is set aside.
 pub async fn journal(global: &Global, journal: Journal) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
     match journal {
         Journal::List => {
             let reply = ask(&client, JournalAction::List {}).await?;
@@ -28,8 +28,7 @@ pub async fn journal(global: &Global, journal: Journal) -> Result<u8, Failure> {
 }
 
 async fn ask(client: &Client, action: JournalAction) -> Result<JournalReply, Failure> {
-    let request = JournalRequest { by: client.who.clone(), action };
-    client.ask(&subjects::orchestrator::JOURNAL, &request).await
+    Ok(client.journals(action).await?)
 }
 
 /// What is known of the engine's journals, for `doctor`.
@@ -94,7 +93,7 @@ fn one(found: &Unreadable) {
     for (name, value) in [
         ("record", format!("sequence {} of {}, stored {}", found.seq, found.stream, found.at)),
         ("why", found.why.clone()),
-        ("by", if found.sender.is_empty() { "unknown".to_owned() } else { found.sender.clone() }),
+        ("by", found.by.as_ref().map_or("unknown".to_owned(), ToString::to_string)),
         ("bytes", format!("{} that begin with {:?}", found.size, found.begins)),
         ("digest", found.digest.to_string()),
     ] {

@@ -23,9 +23,7 @@ pub fn validate(file: &SpecFile) -> Result<u8, Failure> {
             "valid": true, "digest": found.digest, "spec": found.spec, "warnings": found.warnings,
         }));
     } else {
-        for warning in &found.warnings {
-            output::note(format!("{} {}:{warning}", output::paint::warn("warning:"), file.file.display()));
-        }
+        found.warn(&file.file);
         let names: Vec<String> =
             found.spec.modules.iter().map(|module| format!("{} {}", module.name, module.version)).collect();
         let what = format!("{} with {}", found.spec.target_id(), output::steps::modules(&names));

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use model::{
-    Step, StepKind,
-    command::{PlanReply, PlanRequest},
+    Span, Step, StepKind,
+    command::{PlanReply, ReviewReply},
     plan::{Change, ModuleChange},
     spec::{GateMode, Gates},
+    step::Agent,
 };
 
 use crate::{
     cli::{Global, SpecFile},
-    client::Client,
     commands::{document, experts},
+    connect::connect,
     failure::Failure,
     output::{self, paint, screen, steps},
 };
@@ -20,14 +21,18 @@ use crate::{
 /// Shorter waits are not worth a word.
 const MOMENT: Duration = Duration::from_secs(1);
 const NOTHING: &str = "nothing changes: what runs is what is asked for";
+const REPAIRED: &str = "nothing new is asked for; what differs is put right";
 
 async fn ask(global: &Global, file: &SpecFile) -> Result<PlanReply, Failure> {
     // Locally first: complaints with line and column need no engine.
-    let document = document(&file.file)?.text;
-    let client = Client::connect(global).await?;
-    let request = PlanRequest { document };
-    let asked = waiting(client.ask(&bus::subjects::orchestrator::PLAN, &request)).await;
-    asked.map_err(|failure| failure.in_file(&file.file))
+    let document = document(&file.file)?;
+    document.warn(&file.file);
+    let document = document.text;
+    let client = connect(global).await?;
+    let asked = waiting(client.plan(document)).await;
+    let reply = asked.map_err(|error| Failure::from(error).in_file(&file.file))?;
+    output::know(&reply.versions);
+    Ok(reply)
 }
 
 /// Says on a terminal that it waits, once that takes longer than a moment.
@@ -79,18 +84,23 @@ pub async fn plan(global: &Global, file: &SpecFile) -> Result<u8, Failure> {
 }
 
 /// Whom the change waits for.
-fn waits_for(gates: &Gates) {
+fn waits_for(gates: &Gates, signing: Option<&str>) {
     let experts = match gates.experts {
         GateMode::Off => None,
         GateMode::Advise => Some("advise: they are asked and recorded, and hold nothing back"),
         GateMode::Require => Some("require: without their approval it is rejected and nothing is touched"),
     };
-    if experts.is_none() && gates.approvals.is_none() {
+    if experts.is_none() && gates.approvals.is_none() && signing.is_none() {
         return;
     }
     output::line(format!("\n{}", paint::strong("waits for")));
     if let Some(experts) = experts {
         output::line(format!("  experts    {experts}"));
+    }
+    if let Some(signing) = signing {
+        return output::line(format!(
+            "  approvals  signed, of exactly this plan: {signing}; not by who asks for it"
+        ));
     }
     if let Some(rule) = &gates.approvals {
         let among = match rule.from.as_slice() {
@@ -99,7 +109,9 @@ fn waits_for(gates: &Gates) {
         };
         let people =
             if rule.required == 1 { "1 person has" } else { &format!("{} people have", rule.required) };
-        output::line(format!("  approvals  {people} to approve exactly this plan: {among}"));
+        output::line(format!(
+            "  approvals  {people} to approve exactly this plan: {among} (unauthenticated)"
+        ));
     }
 }
 
@@ -110,9 +122,7 @@ pub async fn diff(global: &Global, file: &SpecFile) -> Result<u8, Failure> {
         output::document(&reply.plan.changes);
     } else {
         reply.plan.changes.iter().for_each(change);
-        if reply.plan.is_no_op() {
-            output::line(paint::good(NOTHING));
-        }
+        standing(&reply);
     }
     Ok(0)
 }
@@ -122,16 +132,14 @@ pub fn show(reply: &PlanReply) {
     let plan = &reply.plan;
     output::line(format!("{} {}", paint::strong("plan for"), paint::strong(&plan.target)));
     plan.changes.iter().for_each(change);
-    if plan.is_no_op() {
-        output::line(paint::good(NOTHING));
-    }
+    standing(reply);
 
     output::line(format!(
         "\n{}  {}",
         paint::strong("timeline"),
-        paint::faint(format!("at least {} of pauses and analyses", plan.at_least))
+        paint::faint(format!("at least {} of pauses, analyses and soak", plan.at_least))
     ));
-    timeline(&plan.steps);
+    timeline(&plan.steps, reply.soak);
 
     let (instances, moving) = blast_radius(reply);
     output::line(format!(
@@ -144,32 +152,10 @@ pub fn show(reply: &PlanReply) {
     for step in &reply.way_back {
         output::line(format!("  {step}"));
     }
-    waits_for(&reply.gates);
+    waits_for(&reply.gates, reply.signing.as_deref());
     if !reply.reviews.is_empty() {
         output::line(format!("\n{}", paint::strong("checks")));
-    }
-    for review in &reply.reviews {
-        let sign = if review.passed { paint::good("✓") } else { paint::bad("✗") };
-        output::line(format!("  {sign} {}: {}", review.agent, review.summary));
-        for finding in &review.findings {
-            let waived = finding
-                .waived
-                .as_ref()
-                .map(|why| paint::faint(format!(" (waived: {why})")))
-                .unwrap_or_default();
-            // Two modules may have the same fault.
-            let whose = finding.module.as_ref().filter(|module| !finding.message.contains(module.as_str()));
-            let whose = whose.map_or(String::new(), |module| format!("{module}: "));
-            output::line(format!(
-                "      {} {} {whose}{}{waived}",
-                paint::severity(finding.severity),
-                finding.rule,
-                finding.message
-            ));
-            if !finding.cure.is_empty() {
-                output::line(format!("        {}", paint::faint(&finding.cure)));
-            }
-        }
+        reply.reviews.iter().flat_map(checked).for_each(output::line);
     }
     if let Some(advice) = &reply.advice {
         experts::advice(advice);
@@ -180,8 +166,33 @@ pub fn show(reply: &PlanReply) {
     output::line(format!("\n{} {}", paint::strong("digest"), reply.digest));
 }
 
+/// What an agent says of the plan: how it came out, then what it found.
+fn checked(review: &ReviewReply) -> Vec<String> {
+    let sign = if review.passed { paint::good("✓") } else { paint::bad("✗") };
+    let mut lines = vec![format!("  {sign} {}: {}", review.agent, review.summary)];
+    for (finding, text) in review.findings.iter().zip(steps::told_apart(&review.findings)) {
+        let waived = finding.waived.as_ref().map(|why| paint::faint(format!(" (waived: {why})")));
+        let (severity, waived) = (paint::severity(finding.severity), waived.unwrap_or_default());
+        lines.push(format!("      {severity} {} {text}{waived}", finding.rule));
+        if !finding.cure.is_empty() {
+            lines.push(format!("        {}", paint::faint(&finding.cure)));
+        }
+    }
+    lines
+}
+
+/// What runs and is not as it was promoted, and whether anything is to be done.
+fn standing(reply: &PlanReply) {
+    for drift in &reply.drifts {
+        output::line(format!("{} {} is not as promoted: {}", paint::warn("~"), drift.module, drift.text));
+    }
+    if reply.plan.is_no_op() {
+        output::line(if reply.drifts.is_empty() { paint::good(NOTHING) } else { paint::warn(REPAIRED) });
+    }
+}
+
 /// Waves by number, steps of one wave below each other, what is judged below its step.
-fn timeline(steps: &[Step]) {
+fn timeline(steps: &[Step], soak: Span) {
     let widest = steps.iter().map(|step| screen::visible(&step.describe())).max().unwrap_or_default().min(60);
     let (mut wave, mut stage) = (None, None);
     for step in steps {
@@ -193,6 +204,9 @@ fn timeline(steps: &[Step]) {
         let within = paint::faint(format!("≤ {:<6} {}", step.deadline.to_string(), step.agent));
         let end = if step.irreversible { paint::bad("  no way back after this") } else { String::new() };
         output::line(format!("  {number:>4}  {}  {within}{end}", screen::pad(&step.describe(), widest)));
+        if step.agent == Agent::Guardian && step.kind == StepKind::Validate {
+            output::line(format!("          {} for {soak} nothing is changed", paint::faint("soak:")));
+        }
         if let StepKind::Analyse { analysis, .. } = &step.kind {
             output::line(format!("          {} {}", paint::faint("gate:"), gates(analysis)));
             for needed in needed(analysis) {
@@ -263,7 +277,53 @@ fn change(change: &ModuleChange) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use model::{Finding, Severity};
+
     use super::*;
+
+    /// The same fault of a module at a place.
+    fn found(module: Option<&str>, field: &str, message: &str) -> Finding {
+        Finding {
+            rule: "security/no-limit".to_owned(),
+            severity: Severity::Medium,
+            module: module.map(|name| name.parse().unwrap()),
+            field: field.to_owned(),
+            message: message.to_owned(),
+            cure: String::new(),
+            waived: None,
+        }
+    }
+
+    #[test]
+    fn no_two_findings_of_a_plan_read_the_same() {
+        const TEXT: &str = "web and db share a port without a limit";
+        let findings = vec![
+            found(Some("web"), "modules[0].ports[0]", "no limit is set"),
+            found(Some("db"), "modules[1].ports[0]", "no limit is set"),
+            found(Some("db"), "modules[1].ports[1]", "no limit is set"),
+            found(None, "limits", "no limit is set"),
+            found(Some("web"), "modules[0].expose", TEXT),
+            found(Some("we"), "modules[2].expose", TEXT),
+            found(Some("db"), "modules[1].expose", TEXT),
+        ];
+        let review = ReviewReply {
+            agent: "security".to_owned(),
+            passed: false,
+            summary: "7 findings".to_owned(),
+            findings,
+        };
+
+        let lines = checked(&review);
+
+        assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), 8, "{lines:#?}");
+        assert!(lines[1].ends_with("security/no-limit web: no limit is set"), "{}", lines[1]);
+        assert!(lines[2].ends_with("db: no limit is set (modules[1].ports[0])"), "{}", lines[2]);
+        assert!(lines[4].ends_with("security/no-limit no limit is set"), "{}", lines[4]);
+        assert!(lines[5].ends_with(&format!("security/no-limit {TEXT}")), "{}", lines[5]);
+        assert!(lines[6].ends_with(&format!("we: {TEXT}")), "{}", lines[6]);
+    }
 
     #[test]
     fn a_plan_says_how_many_requests_a_fixed_limit_needs() {

@@ -1,18 +1,17 @@
 //! Where deployments are, and why.
 
-use bus::subjects;
 use model::{
-    Event, Phase, Record, Timestamp,
-    command::{HistoryRequest, ListRequest},
-    view::{DeploymentView, Summary},
+    Event, Phase, Record, Timestamp, Verdict,
+    command::ListRequest,
+    view::{DeploymentView, StepStatus, Summary},
 };
 
 use crate::{
     cli::{Global, List, Which},
-    client::Client,
     commands::experts,
+    connect::{connect, resolve},
     failure::Failure,
-    output::{self, paint, screen, steps},
+    output::{self, paint, screen, steps, table},
 };
 
 /// The exit status of a deployment that is not over.
@@ -21,7 +20,12 @@ pub const UNDER_WAY: u8 = 20;
 /// The exit status that says where a deployment is.
 pub fn exit_status(summary: &Summary) -> u8 {
     match summary.verdict {
-        Some(verdict) => verdict.exit_code(),
+        Some(Verdict::Promoted) => 0,
+        Some(Verdict::RolledBack) => 10,
+        Some(Verdict::Rejected) => 11,
+        Some(Verdict::NeedsHuman) => 12,
+        Some(Verdict::Cancelled) => 13,
+        Some(Verdict::Superseded) => 14,
         None if summary.phase == Phase::Promoted => 0,
         None => UNDER_WAY,
     }
@@ -29,8 +33,8 @@ pub fn exit_status(summary: &Summary) -> u8 {
 
 /// Shows the tree of steps.
 pub async fn status(global: &Global, which: Which) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let view = client.view(&client.resolve(which.deployment, false).await?).await?;
+    let client = connect(global).await?;
+    let view = super::view(&client, &resolve(&client, which.deployment).await?).await?;
     if output::json() {
         output::document(&view);
     } else {
@@ -38,6 +42,7 @@ pub async fn status(global: &Global, which: Which) -> Result<u8, Failure> {
         let lines = steps::tree(&view, &steps::Progress::new());
         let (width, _) = screen::size().unwrap_or((usize::MAX, 0));
         lines.iter().skip(1).for_each(|line| output::line(screen::cut(line, width)));
+        remarks(&view).for_each(|remark| output::line(format!("  {remark}")));
         if let Some(advice) = &view.advice {
             experts::advice(advice);
         }
@@ -47,10 +52,23 @@ pub async fn status(global: &Global, which: Which) -> Result<u8, Failure> {
     Ok(exit_status(&view.summary))
 }
 
+/// What steps that ended well have to say, such as what a hook wrote. What is against the release stands in the
+/// explanation.
+fn remarks(view: &DeploymentView) -> impl Iterator<Item = String> {
+    let well = view.steps.iter().filter(|step| step.status == StepStatus::Succeeded);
+    let hooks = well.flat_map(|step| &step.findings).filter(|found| found.field.starts_with("hooks."));
+    // Whatever a program wrote moves no cursor here.
+    let still = |letter: char| if letter.is_control() && letter != '\n' { ' ' } else { letter };
+    hooks.map(move |found| {
+        let said: String = found.message.chars().map(still).collect();
+        format!("{} {}", paint::faint("note:"), said.replace('\n', "\n    "))
+    })
+}
+
 /// Says why.
 pub async fn explain(global: &Global, which: Which) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let view = client.view(&client.resolve(which.deployment, false).await?).await?;
+    let client = connect(global).await?;
+    let view = super::view(&client, &resolve(&client, which.deployment).await?).await?;
     if output::json() {
         output::document(&view.explanation);
     } else {
@@ -95,7 +113,7 @@ pub fn explanation(view: &DeploymentView) {
 
 /// The explanation after the verdict was shown: of a promotion nothing more needs to be said.
 pub fn reasons(view: &DeploymentView) {
-    if view.summary.verdict != Some(model::Verdict::Promoted) {
+    if view.summary.verdict != Some(Verdict::Promoted) {
         explanation(view);
     }
 }
@@ -126,40 +144,35 @@ fn ahead(at: Timestamp) -> String {
 
 /// Lists, newest first.
 pub async fn list(global: &Global, list: List) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
     let request = ListRequest { target: list.target, active: list.active, limit: Some(list.limit) };
-    let reply = client.ask(&subjects::orchestrator::LIST, &request).await?;
+    let deployments = client.list(&request).await?;
     if output::json() {
-        output::document(&reply.deployments);
+        output::document(&deployments);
         return Ok(0);
     }
-    if reply.deployments.is_empty() {
+    if deployments.is_empty() {
         output::line("no deployments; make one with codectl apply FILE");
         return Ok(0);
     }
     // Without a terminal as wide as it takes; a reason that is longer stands in `explain`.
     let (width, _) = screen::size().unwrap_or((120, 0));
-    let mut rows = vec![["DEPLOYMENT", "TARGET", "MODULES", "STAND", "AGE", "BY"].map(paint::faint)];
-    for summary in &reply.deployments {
-        rows.push([
+    let rows = deployments.iter().map(|summary| {
+        [
             summary.deployment.to_string(),
             summary.target.to_string(),
             screen::cut(&steps::modules(&summary.modules), 28),
             paint::stand(summary),
             screen::short(output::now().since(summary.received)),
-            screen::cut(&summary.initiator, 16),
-        ]);
-    }
-    let widths: [usize; 6] = std::array::from_fn(|column| {
-        rows.iter().map(|row| screen::visible(&row[column])).max().unwrap_or_default()
+            screen::cut(&summary.initiator.to_string(), 32),
+        ]
     });
-    let reasons = std::iter::once("").chain(reply.deployments.iter().map(|summary| summary.reason.as_str()));
-    for (row, reason) in rows.iter().zip(reasons) {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| screen::pad(cell, width)).collect();
-        output::line(screen::cut(cells.join("  ").trim_end(), width.max(80)));
+    let lines = table::lines(["DEPLOYMENT", "TARGET", "MODULES", "STAND", "AGE", "BY"], rows.collect());
+    let reasons = std::iter::once("").chain(deployments.iter().map(|summary| summary.reason.as_str()));
+    for (line, reason) in lines.iter().zip(reasons) {
+        output::line(line);
         if !reason.is_empty() {
-            output::line(paint::faint(screen::cut(&format!("  {reason}"), width)));
+            output::line(paint::faint(screen::cut(&format!("    {reason}"), width)));
         }
     }
     Ok(0)
@@ -167,13 +180,15 @@ pub async fn list(global: &Global, list: List) -> Result<u8, Failure> {
 
 /// Shows a journal.
 pub async fn history(global: &Global, which: Which) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let deployment = client.resolve(which.deployment, false).await?;
-    let reply = client.ask(&subjects::orchestrator::HISTORY, &HistoryRequest { deployment }).await?;
+    let client = connect(global).await?;
+    let deployment = resolve(&client, which.deployment).await?;
+    let records = client.history(&deployment).await?;
     if output::json() {
-        output::document(&reply.records);
+        output::document(&records);
     } else {
-        reply.records.iter().for_each(record);
+        // A journal is shown as it was written, but for what the revisions in it are called.
+        super::view(&client, &deployment).await?;
+        records.iter().for_each(record);
     }
     Ok(0)
 }
@@ -200,7 +215,13 @@ pub fn words(event: &Event) -> String {
             format!("gate {}, until {until}", format!("{gate:?}").to_lowercase())
         }
         Event::Advised { source, summary, .. } => format!("{source}: {summary}"),
-        Event::ApprovalAwaited { until } | Event::LockAwaited { until } | Event::ExecutionBegan { until } => {
+        Event::ApprovalAwaited { until, terms: Some(terms) } => {
+            format!("signed, {}, until {until}", approval::in_words(terms))
+        }
+        Event::Denied { by, reason, .. } => format!("by {by}: {reason}"),
+        Event::ApprovalAwaited { until, terms: None }
+        | Event::LockAwaited { until }
+        | Event::ExecutionBegan { until } => {
             format!("until {until}")
         }
         Event::Approved { by, .. }

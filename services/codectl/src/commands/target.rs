@@ -1,31 +1,27 @@
 //! Targets: locks, queue, snapshot, quarantine, drift.
 
-use std::time::Duration;
-
-use bus::subjects;
-use model::command::{DriftRequest, Holding, HoldingsRequest, TargetAction, TargetCommand, TargetView};
+use model::{
+    command::{Holding, TargetAction, TargetView},
+    target::Quarantine,
+};
 
 use crate::{
     cli::{Global, Holdings, Lock, Target},
-    client::Client,
     commands::show::ago,
+    connect::connect,
     failure::Failure,
     output::{self, paint, steps},
 };
 
-/// Longer than stopping what is left over takes.
-const CLEARING: Duration = Duration::from_secs(70);
-
 /// Shows, holds or lets go.
 pub async fn lock(global: &Global, lock: Lock) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
     let (target, action) = match lock {
         Lock::Show(Target { target }) => (target, TargetAction::Show {}),
         Lock::Hold { target: Target { target }, reason } => (target, TargetAction::Hold { reason }),
         Lock::Release(Target { target }) => (target, TargetAction::Unhold {}),
     };
-    let command = TargetCommand { target, by: client.who.clone(), action };
-    let view = client.ask(&subjects::orchestrator::TARGET, &command).await?;
+    let view = client.target(&target, action).await?;
     if output::json() {
         output::document(&view)
     } else {
@@ -39,8 +35,9 @@ fn show(view: &TargetView) {
     if let Some((holder, token)) = &view.holder {
         output::line(format!("  {} by {holder}, token {token}", paint::moving("locked")));
     }
-    if let Some((by, reason)) = &view.held {
+    if let Some(hold) = &view.held {
         let cure = paint::faint(format!("let go with codectl lock release {}", view.target));
+        let (by, reason) = (&hold.by, &hold.reason);
         output::line(format!("  {} by {by}: {reason}; {cure}", paint::warn("held")));
     }
     if view.holder.is_none() && view.held.is_none() {
@@ -67,24 +64,23 @@ fn show(view: &TargetView) {
         }
         None => output::line("  nothing was ever promoted here"),
     }
-    for (spec, deployment, reason) in &view.quarantined {
+    for Quarantine { spec, deployment, reason } in &view.quarantined {
         output::line(format!("  {} {} by {deployment}: {reason}", paint::bad("quarantined"), spec.short()));
     }
 }
 
 /// Shows what is there, or takes away what nothing asks for. Exit status 1 when something that nothing asks for is left.
 pub async fn holdings(global: &Global, holdings: Holdings) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
     let (target, take_away) = match holdings {
         Holdings::Show(Target { target }) => (target, false),
         Holdings::Clear(Target { target }) => (target, true),
     };
-    let request = HoldingsRequest { target, by: client.who.clone(), take_away, spec: None, clear: None };
-    let reply = client.ask_within(&subjects::orchestrator::HOLDINGS, &request, CLEARING).await?;
+    let reply = client.holdings(&target, take_away).await?;
     if output::json() {
         output::document(&reply);
     } else if reply.instances.is_empty() {
-        output::line(format!("no instance of {} is there", request.target));
+        output::line(format!("no instance of {} is there", target));
     } else {
         reply.instances.iter().for_each(holding);
     }
@@ -106,13 +102,19 @@ fn holding(holding: &Holding) {
 
 /// Compares what runs with what should. Exit status 1 when something differs.
 pub async fn drift(global: &Global, target: Target) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let request = DriftRequest { target: target.target, spec: None };
-    let reply = client.ask(&subjects::orchestrator::DRIFT, &request).await?;
+    let client = connect(global).await?;
+    let reply = client.drift(&target.target).await?;
+    output::know(&reply.versions);
     if output::json() {
         output::document(&reply);
-    } else if reply.drifts.is_empty() {
-        output::line(paint::good("no drift: what runs is what was promoted"));
+        return Ok(u8::from(!reply.drifts.is_empty()));
+    }
+    if let Some(under_way) = &reply.under_way {
+        output::line(format!("{} {under_way}", paint::moving("→")));
+    }
+    if reply.drifts.is_empty() {
+        let all = if reply.under_way.is_some() { "what it asks for now" } else { "what was promoted" };
+        output::line(paint::good(format!("no drift: what runs is {all}")));
     } else {
         for drift in &reply.drifts {
             output::line(format!(

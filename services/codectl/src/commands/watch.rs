@@ -1,32 +1,26 @@
-//! Follows a deployment live. On a terminal the tree is drawn again in place; elsewhere every change is a line.
+//! Follows a deployment live. On a terminal the tree is drawn again in place; elsewhere a step is a line when it
+//! runs and a line when it ends.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
 
-use bus::subjects;
-use futures::StreamExt;
+use client::{Client, Sight};
 use model::{
     DeploymentId, Phase, StepId,
-    view::{DeploymentView, StepStatus},
+    view::{DeploymentView, StepStatus, StepView},
 };
-use tokio::time::Instant;
 
 use crate::{
     cli::{Global, Which},
-    client::Client,
     commands::show,
+    connect::{connect, resolve},
     failure::Failure,
     output::{self, paint, screen, steps},
 };
 
-const EVERY: Duration = Duration::from_millis(150);
-
-/// How long an engine may be silent before the watching ends: a killed one is replaced within seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Until it is over, a person is called, or Ctrl-C.
 pub async fn watch(global: &Global, which: Which) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let deployment = client.resolve(which.deployment, false).await?;
+    let client = connect(global).await?;
+    let deployment = resolve(&client, which.deployment).await?;
     until_interrupted(&client, &deployment).await
 }
 
@@ -52,63 +46,55 @@ pub async fn until_interrupted(client: &Client, deployment: &DeploymentId) -> Re
 
 /// Draws until it is over, or a person is called.
 pub async fn follow(client: &Client, deployment: &DeploymentId) -> Result<DeploymentView, Failure> {
-    let mut signals = client.bus.listen(&subjects::agents::PROGRESS, Some(deployment.as_str())).await?;
+    let mut watch = client.watch(deployment).await?;
     let mut progress = steps::Progress::new();
     let mut screen = Screen::default();
-    let mut silent: Option<Instant> = None;
-    loop {
-        let view = match client.view(deployment).await {
-            Ok(view) => view,
-            Err(failure) if failure.status == 3 => {
-                let since = *silent.get_or_insert_with(|| {
-                    output::note("the engine does not answer; trying again");
-                    Instant::now()
-                });
-                if since.elapsed() > PATIENCE {
-                    return Err(Failure {
-                        text: format!("{}\n  come back with codectl watch {deployment}", failure.text),
-                        ..failure
-                    });
-                }
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                continue;
+    let mut last = None;
+    while let Some(sight) = watch.next().await {
+        match sight {
+            Ok(Sight::View(view)) => {
+                output::know(&view.versions);
+                screen.show(&view, &progress);
+                last = Some(*view);
             }
-            Err(failure) => return Err(failure),
-        };
-        if silent.take().is_some() {
-            output::note("the engine answers again");
-            screen = Screen { canvas: screen::Canvas::default(), ..screen };
-        }
-        screen.show(&view, &progress);
-        let over = matches!(view.summary.phase, Phase::Closed | Phase::NeedsHuman);
-        if over {
-            screen.end(&view);
-            return Ok(view);
-        }
-        let next = tokio::time::sleep(EVERY);
-        tokio::pin!(next);
-        loop {
-            tokio::select! {
-                () = &mut next => break,
-                Some((_, said)) = signals.next() => { progress.insert(said.step.clone(), said); }
+            Ok(Sight::Progress(said)) => {
+                progress.insert(said.step.clone(), *said);
+            }
+            Ok(Sight::Silent) => output::note("the engine does not answer; trying again"),
+            Ok(Sight::Back) => {
+                output::note("the engine answers again");
+                screen = Screen { canvas: screen::Canvas::default(), ..screen };
+            }
+            Err(error) => {
+                let hint = match error.is_absence() {
+                    true => format!("\n  come back with codectl watch {deployment}"),
+                    false => String::new(),
+                };
+                let failure = Failure::from(error);
+                return Err(Failure { text: failure.text + &hint, ..failure });
             }
         }
     }
+    let view = last.ok_or_else(|| Failure::other(format!("{deployment} was not seen")))?;
+    screen.end(&view);
+    Ok(view)
 }
 
 #[derive(Default)]
 struct Screen {
     canvas: screen::Canvas,
-    seen: BTreeMap<StepId, (StepStatus, u32)>,
     phase: Option<Phase>,
     owner: Option<String>,
+    told: Told,
+    /// What was last said of each step, for programs.
+    seen: BTreeMap<StepId, (StepStatus, u32)>,
     said: BTreeMap<StepId, String>,
 }
 
 impl Screen {
     fn show(&mut self, view: &DeploymentView, progress: &steps::Progress) {
         if output::json() {
-            self.changes(view, progress, true);
+            self.documents(view, progress);
         } else if output::live() {
             let (width, rows) = screen::size().unwrap_or((80, 24));
             let mut lines = steps::tree_within(view, progress, rows.saturating_sub(2));
@@ -120,18 +106,28 @@ impl Screen {
                 output::raw(text);
             }
         } else {
-            self.changes(view, progress, false);
+            self.lines(view, progress);
         }
     }
 
-    fn changes(&mut self, view: &DeploymentView, progress: &steps::Progress, json: bool) {
+    fn lines(&mut self, view: &DeploymentView, progress: &steps::Progress) {
         let owner = view.owner.as_ref().map(|(owner, _)| owner.clone());
-        let moved = self.phase != Some(view.summary.phase);
-        if owner.is_some() && self.owner.is_some() && owner != self.owner && !json {
+        if owner.is_some() && self.owner.is_some() && owner != self.owner {
             let name = owner.as_deref().map(steps::short).unwrap_or_default();
             output::line(format!("  {} orchestrator {name} takes over", paint::warn("→")));
         }
         self.owner = owner.or(self.owner.take());
+        for step in &view.steps {
+            if self.told.is_news(step) {
+                output::line(format!("  {}", steps::step_line(step, progress.get(&step.id))));
+            }
+        }
+        if self.moves_to(view.summary.phase) && view.summary.verdict.is_none() {
+            output::line(paint::moving(&view.explanation.headline));
+        }
+    }
+
+    fn documents(&mut self, view: &DeploymentView, progress: &steps::Progress) {
         for step in &view.steps {
             let now = (step.status, step.attempt);
             let said = progress.get(&step.id);
@@ -141,28 +137,21 @@ impl Screen {
                 matches!(step.status, StepStatus::Waiting | StepStatus::Scheduled | StepStatus::Skipped);
             let changed = self.seen.insert(step.id.clone(), now) != Some(now) && !quiet;
             let heard = news.is_some() && self.said.get(&step.id) != news.as_ref();
-            if !(changed || heard) {
-                continue;
-            }
             if let Some(news) = news {
                 self.said.insert(step.id.clone(), news);
             }
-            if json {
+            if changed || heard {
                 output::json_line(&serde_json::json!({"step": step, "progress": said}));
-            } else {
-                output::line(format!("  {}", steps::step_line(step, said)));
             }
         }
-        if moved {
-            self.phase = Some(view.summary.phase);
-            if json {
-                output::json_line(
-                    &serde_json::json!({"summary": view.summary, "explanation": view.explanation}),
-                );
-            } else if view.summary.verdict.is_none() {
-                output::line(paint::moving(&view.explanation.headline));
-            }
+        if self.moves_to(view.summary.phase) {
+            output::json_line(&serde_json::json!({"summary": view.summary, "explanation": view.explanation}));
         }
+    }
+
+    /// Whether the phase is another one than before; it is taken down.
+    fn moves_to(&mut self, phase: Phase) -> bool {
+        self.phase.replace(phase) != Some(phase)
     }
 
     fn end(&self, view: &DeploymentView) {
@@ -171,5 +160,72 @@ impl Screen {
             let what = format!("{} on {}", steps::modules(&summary.modules), summary.target);
             output::line(format!("{}  {what}  {}", paint::stand(summary), paint::faint(&summary.deployment)));
         }
+    }
+}
+
+/// What was printed, where lines are not drawn again: of each attempt of a step that it runs, and how it ended.
+#[derive(Default)]
+struct Told(BTreeSet<(StepId, u32, bool)>);
+
+impl Told {
+    /// Whether a line is due for how the step stands; it is taken down. A step that is only scheduled runs no sooner than
+    /// a runner says so, and one that is handed to another runner still runs.
+    fn is_news(&mut self, step: &StepView) -> bool {
+        let is_over = match step.status {
+            StepStatus::Waiting | StepStatus::Scheduled | StepStatus::Skipped => return false,
+            StepStatus::Running => false,
+            StepStatus::Succeeded | StepStatus::Failed | StepStatus::Errored | StepStatus::Inconclusive => {
+                true
+            }
+        };
+        self.0.insert((step.id.clone(), step.attempt, is_over))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::step::{Agent, Stage};
+
+    use super::*;
+
+    fn step(status: StepStatus, attempt: u32) -> StepView {
+        StepView {
+            id: "01-web-run".parse().unwrap(),
+            stage: Stage::Execute,
+            agent: Agent::Deployer,
+            text: String::new(),
+            status,
+            attempt,
+            runner: None,
+            scheduled: None,
+            finished: None,
+            reason: String::new(),
+            gates: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_step_is_told_once_when_it_runs_and_once_when_it_ends() {
+        use StepStatus::{Errored, Running, Scheduled, Succeeded, Waiting};
+        let mut told = Told::default();
+        let life = [
+            (Waiting, 0),
+            (Scheduled, 1),
+            (Running, 1),
+            (Running, 1),
+            // Its runner died, and another took it.
+            (Scheduled, 1),
+            (Running, 1),
+            (Errored, 1),
+            (Errored, 1),
+            (Scheduled, 2),
+            (Succeeded, 2),
+        ];
+
+        let printed: Vec<(StepStatus, u32)> =
+            life.into_iter().filter(|(status, attempt)| told.is_news(&step(*status, *attempt))).collect();
+
+        assert_eq!(printed, [(Running, 1), (Errored, 1), (Succeeded, 2)]);
     }
 }

@@ -1,10 +1,10 @@
 //! Experts: their advice in a plan, and a gate that holds a release back.
 
+use client::Client;
 use model::{Verdict, deployment::CauseKind};
 
 use super::{Ledger, Load, Release, Stage, act, deploy};
 use crate::{
-    client::Client,
     commands::{experts, show},
     failure::Failure,
     output::{self, paint, steps},

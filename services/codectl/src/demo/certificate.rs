@@ -1,19 +1,14 @@
 //! The end of the story: the certificate of the last release is verified with the network closed; then one byte of it
 //! is changed.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    time::Duration,
-};
+use std::{fs, path::Path, process::Output, time::Duration};
 
 use ::certificate::{Certificate, Trust};
-use bus::subjects;
+use client::Client;
 use model::{DeploymentId, command::ListRequest};
 
-use super::{Ledger, act, failed, stage::Stage};
-use crate::{client::Client, commands::certificate as command, failure::Failure, output, output::paint};
+use super::{Ledger, act, closed::Closed, failed, stage::Stage};
+use crate::{commands::certificate as command, failure::Failure, output, output::paint};
 
 /// How long a certificate and its proof may take after the deployment is over.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -22,23 +17,26 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub async fn tell(number: u32, stage: &Stage, client: &Client, ledger: &mut Ledger) -> Result<(), Failure> {
     act(number, "the network is closed: what the certificates still prove");
     let request = ListRequest { target: None, active: false, limit: Some(10) };
-    let list = client.ask(&subjects::orchestrator::LIST, &request).await?.deployments;
+    let list = client.list(&request).await?;
     let Some(last) = list.first() else { return Err(Failure::other("there is no deployment to certify")) };
     let bad = list.iter().find(|summary| summary.verdict == Some(model::Verdict::RolledBack));
     let (file, logged) = fetch(client, &last.deployment).await?;
     let trust = command::trust_of_engine(client, !logged).await?;
     let folder = stage.folder().join("certificate");
-    command::write(&command::parse(&file)?, &trust, &folder)?;
+    let certificate: Certificate = command::parse(&file)?;
+    command::write(&certificate, &trust, &folder)?;
     let trust_file = stage.folder().join("trust.json");
     save(&trust_file, &trust)?;
     ledger.check(logged, "the audit log holds the certificate");
+    let proven = certificate.journal.range.is_some();
+    ledger.check(proven, "the audit log proves that it holds the journal, from the first record to the last");
 
-    let closed = Closed::new()?;
+    let closed = Closed::new();
     output::line(paint::faint(format!(
         "$ {}codectl certificate verify certificate/ --promoted",
         closed.words()
     )));
-    let output = closed.verify(&[&folder], &trust_file, true)?;
+    let output = verify(&closed, &[&folder], &trust_file, true)?;
     show(&output);
     ledger.check(output.status.code() == Some(0), format!("VALID with {}", closed.proof()));
 
@@ -46,10 +44,10 @@ pub async fn tell(number: u32, stage: &Stage, client: &Client, ledger: &mut Ledg
         let (file, _) = fetch(client, &bad.deployment).await?;
         let place = stage.folder().join("rolled-back.json");
         put(&place, &file)?;
-        let output = closed.verify(&[&place], &trust_file, false)?;
+        let output = verify(&closed, &[&place], &trust_file, false)?;
         let text = String::from_utf8_lossy(&output.stdout);
         output::line(paint::faint("$ codectl certificate verify rolled-back.json"));
-        text.lines().take(3).for_each(|line| output::line(format!("  {line}")));
+        text.lines().take(3).for_each(|line| output::raw(format!("  {line}\n")));
         let told = output.status.code() == Some(0) && text.contains("ROLLED BACK");
         ledger.check(told, "the release that was taken back has a valid certificate that says so");
     }
@@ -59,7 +57,7 @@ pub async fn tell(number: u32, stage: &Stage, client: &Client, ledger: &mut Ledg
     output::line(paint::faint(format!(
         "$ codectl certificate verify flipped.json   (byte {at} is another one)"
     )));
-    let output = closed.verify(&[&flipped], &trust_file, true)?;
+    let output = verify(&closed, &[&flipped], &trust_file, true)?;
     show(&output);
     let named = String::from_utf8_lossy(&output.stdout).contains("bundle.dsseEnvelope");
     ledger
@@ -69,14 +67,13 @@ pub async fn tell(number: u32, stage: &Stage, client: &Client, ledger: &mut Ledg
 
 /// The certificate's file as soon as there is one, and whether the audit log has it.
 async fn fetch(client: &Client, deployment: &DeploymentId) -> Result<(Vec<u8>, bool), Failure> {
-    let bucket = client.bus.bucket(&subjects::buckets::CERTIFICATES);
     let began = tokio::time::Instant::now();
     loop {
-        let entry = bucket.get(deployment.as_str()).await?.map(|(entry, _)| entry);
+        let entry = client.certificate(deployment).await?;
         let late = began.elapsed() > PATIENCE;
         match entry {
             Some(entry) if entry.index.is_some() || late => {
-                return Ok((client.bus.get_evidence(&entry.file).await?, entry.index.is_some()));
+                return Ok((client.evidence(&entry.file).await?, entry.index.is_some()));
             }
             None if late => return Err(Failure::other(format!("{deployment} has no certificate"))),
             _ => tokio::time::sleep(Duration::from_millis(200)).await,
@@ -112,50 +109,19 @@ fn save(place: &Path, trust: &Trust) -> Result<(), Failure> {
 
 fn show(output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().for_each(|line| output::line(format!("  {line}")));
-    String::from_utf8_lossy(&output.stderr).lines().for_each(|line| output::line(format!("  {line}")));
+    // Another program's words, as they are: no names are put into them.
+    text.lines().for_each(|line| output::raw(format!("  {line}\n")));
+    String::from_utf8_lossy(&output.stderr).lines().for_each(|line| output::raw(format!("  {line}\n")));
 }
 
-/// How the verifier is run without a network.
-struct Closed {
-    program: PathBuf,
-    /// In a namespace of its own, where even the loopback is down.
-    unshare: bool,
-}
-
-impl Closed {
-    fn new() -> Result<Closed, Failure> {
-        let program = std::env::current_exe().map_err(failed("finding codectl"))?;
-        let tried = Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).output();
-        Ok(Closed { program, unshare: tried.is_ok_and(|output| output.status.success()) })
+/// Runs the verifier of this program without a network.
+fn verify(closed: &Closed, files: &[&Path], trust: &Path, promoted: bool) -> Result<Output, Failure> {
+    let mut command = closed.command(&std::env::current_exe().map_err(failed("finding codectl"))?);
+    let colour = if output::colour() { "always" } else { "never" };
+    command.args(["--color", colour, "--output", "text", "--nats", "nats://192.0.2.1:4222"]);
+    command.args(["certificate", "verify"]).args(files).arg("--trust").arg(trust);
+    if promoted {
+        command.arg("--promoted");
     }
-
-    fn words(&self) -> &'static str {
-        if self.unshare { "unshare --user --map-root-user --net " } else { "" }
-    }
-
-    fn proof(&self) -> &'static str {
-        if self.unshare {
-            "the network closed: no interface, not even the loopback"
-        } else {
-            "no engine named (this machine allows no network namespace, so the network was not closed)"
-        }
-    }
-
-    fn verify(&self, files: &[&Path], trust: &Path, promoted: bool) -> Result<Output, Failure> {
-        let mut command = if self.unshare {
-            let mut command = Command::new("unshare");
-            command.args(["--user", "--map-root-user", "--net"]).arg(&self.program);
-            command
-        } else {
-            Command::new(&self.program)
-        };
-        let colour = if output::colour() { "always" } else { "never" };
-        command.args(["--color", colour, "--output", "text", "--nats", "nats://192.0.2.1:4222"]);
-        command.args(["certificate", "verify"]).args(files).arg("--trust").arg(trust);
-        if promoted {
-            command.arg("--promoted");
-        }
-        command.output().map_err(failed("running codectl"))
-    }
+    command.output().map_err(failed("running codectl"))
 }

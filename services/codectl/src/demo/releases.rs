@@ -9,6 +9,7 @@ pub struct Release {
     error_rate: &'static str,
     pause: &'static str,
     experts: &'static str,
+    approvals: &'static str,
     hooks: &'static str,
 }
 
@@ -23,7 +24,7 @@ hooks:
 impl Release {
     /// Works.
     pub fn good(version: &'static str) -> Release {
-        Release { version, error_rate: "0", pause: "2s", experts: "advise", hooks: "" }
+        Release { version, error_rate: "0", pause: "2s", experts: "advise", approvals: "", hooks: "" }
     }
 
     /// Errs under load.
@@ -41,9 +42,14 @@ impl Release {
         Release { experts: "require", hooks: DROPS_A_COLUMN, ..Release::good(version) }
     }
 
+    /// Works, and has to be approved by somebody who signs.
+    pub fn to_be_signed(version: &'static str) -> Release {
+        Release { approvals: ", approvals: {required: 1}", ..Release::good(version) }
+    }
+
     /// The spec.
     pub fn spec(&self, greeter: &str, port: u16, ledger: &str) -> String {
-        let Release { version, error_rate, pause, experts, hooks } = self;
+        let Release { version, error_rate, pause, experts, approvals, hooks } = self;
         format!(
             r#"apiVersion: code/v1
 name: greeter
@@ -88,7 +94,7 @@ strategy:
       - pause: {{duration: {pause}}}
       - setWeight: 50
       - pause: {{duration: 2s}}
-gates: {{experts: {experts}}}
+gates: {{experts: {experts}{approvals}}}
 soak: 2s
 deadlines: {{total: 5m, step: 1m}}{hooks}
 "#

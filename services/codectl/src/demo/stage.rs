@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
-use bus::{Drain, subjects};
+use client::Client;
 use futures::StreamExt;
 
-use crate::{client::Client, engine, failure::Failure, home::Home, output, output::paint};
+use crate::{engine, failure::Failure, home::Home, output, output::paint, plane::Files};
 
-use super::{failed, releases::Release};
+use super::{failed, keys, releases::Release};
+
+/// Where an orchestrator is told whose signatures count.
+const SIGNERS: &str = "CODE_ORCHESTRATOR_APPROVALS__SIGNERS";
 
 /// One orchestrator in a process of its own.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct Stage {
     /// Where the greeter's instances write down that they were started.
     pub ledger: PathBuf,
     greeter: PathBuf,
+    /// Whose signatures count; all orchestrators need the same file.
+    signers: PathBuf,
 }
 
 impl Stage {
@@ -55,11 +60,13 @@ impl Stage {
             .and_then(|socket| socket.local_addr())
             .map_err(failed("finding a port"))?
             .port();
+        let signers = keys::make_key(&folder)?;
         let log = File::create(folder.join("engine.log")).map_err(failed("making the log"))?;
         let engine = Command::new(&program)
             .args(["up", "--home"])
             .arg(&folder)
             .env("CODE_LOG", "info,async_nats=warn")
+            .env(SIGNERS, &signers)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed("making the log"))?)
             .stderr(log)
@@ -76,6 +83,7 @@ impl Stage {
             nats: String::new(),
             port,
             greeter,
+            signers,
         };
         match stage.ready().await {
             Ok(()) => Ok(stage),
@@ -93,7 +101,7 @@ impl Stage {
             if let Some(running) = Home(self.folder.clone()).running() {
                 self.nats = running.nats;
                 output::line(format!(
-                    "{} orchestrator, agents, data plane and NATS in one process after {} ms",
+                    "{} orchestrator, agents and NATS in one process, the data plane in its own, after {} ms",
                     paint::good("ready"),
                     began.elapsed().as_millis()
                 ));
@@ -121,11 +129,11 @@ impl Stage {
 
     /// Starts one more orchestrator in a process of its own.
     pub async fn orchestrator(&mut self, client: &Client) -> Result<Orchestrator, Failure> {
-        let mut beats = client.bus.listen(&subjects::orchestrator::BEAT, None).await?;
+        let mut beats = client.beats(None).await?;
         let mut known: Vec<String> = self.orchestrators.iter().map(|(replica, _)| replica.clone()).collect();
         if self.own.is_none() {
             let heard = tokio::time::timeout(Duration::from_secs(10), beats.next()).await;
-            let Ok(Some((_, beat))) = heard else {
+            let Ok(Some(beat)) = heard else {
                 return Err(Failure::other("the engine's orchestrator is silent"));
             };
             self.own = Some(beat.replica.to_string());
@@ -136,6 +144,8 @@ impl Stage {
         let log = File::create(self.folder.join(name)).map_err(failed("making the log"))?;
         let child = Command::new(program)
             .env("CODE_NATS_URL", &self.nats)
+            .env("CODE_NATS_KEYS", Home(self.folder.clone()).access().keys())
+            .env(SIGNERS, &self.signers)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed("making the log"))?)
             .stderr(log)
@@ -145,7 +155,7 @@ impl Stage {
         let began = tokio::time::Instant::now();
         while began.elapsed() < Duration::from_secs(15) {
             let heard = tokio::time::timeout(Duration::from_secs(1), beats.next()).await;
-            let Ok(Some((_, beat))) = heard else { continue };
+            let Ok(Some(beat)) = heard else { continue };
             let replica = beat.replica.to_string();
             if !known.contains(&replica) {
                 self.orchestrators.push((replica.clone(), child));
@@ -160,11 +170,10 @@ impl Stage {
     pub async fn hand_over(&self, client: &Client) -> Result<(), Failure> {
         let Some(own) = &self.own else { return Ok(()) };
         let replica = own.parse().map_err(|error: model::id::BadToken| Failure::other(error.to_string()))?;
-        let drain = Drain { replica, by: client.who.clone() };
-        let mut beats = client.bus.listen(&subjects::orchestrator::BEAT, Some(own)).await?;
-        client.bus.signal(&subjects::orchestrator::DRAIN, own, &drain).await?;
+        let mut beats = client.beats(Some(own)).await?;
+        client.drain(&replica).await?;
         let drained = async {
-            while let Some((_, beat)) = beats.next().await {
+            while let Some(beat) = beats.next().await {
                 if beat.draining {
                     return;
                 }
@@ -192,7 +201,10 @@ impl Stage {
             let _ = child.wait();
         }
         terminate(&mut self.engine).await;
-        if let Err(failure) = engine::stop_instances(&self.folder.join("agents")).await {
+        if let Err(failure) = Files::of(&self.folder).stop().await {
+            output::note(failure.text);
+        }
+        if let Err(failure) = engine::take_down(&self.folder, None).await {
             output::note(failure.text);
         }
         let left = processes_that_mention(&self.folder.to_string_lossy());

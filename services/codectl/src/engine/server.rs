@@ -1,27 +1,34 @@
-//! Keeps the engine's NATS server alive.
+//! Keeps the engine's NATS server alive, and able to write.
+
+mod disk;
 
 use std::time::Duration;
 
 use bus::NatsServer;
 use chassis::Health;
-use tokio::time::{Instant, sleep};
+use ground::{Backoff, Jitter};
+use tokio::time::Instant;
 use tracing::{error, warn};
 
-/// Starts in a row before the engine gives up. With the waits between them that is about 23 s.
+use disk::Disk;
+
+/// Starts in a row before the engine gives up. With the waits between them that is about 32 s.
 const STARTS: u32 = 8;
-/// The wait before the second start; each further wait is twice as long, up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(10);
+/// Waits before the second start and each further one.
+const AGAIN: Backoff = Backoff::new(Duration::from_millis(400), Duration::from_secs(10), Jitter::None);
 /// A server that lived so long was well: the count begins anew.
 const WELL: Duration = Duration::from_secs(60);
 
-/// Starts the server again whenever it ends, on the same port with the same data; meanwhile `health` is not ready.
-/// Returns when it could not be started [`STARTS`] times in a row, or does not stay, and says why.
+/// Starts the server again whenever it ends, or when its disk was full and has room again, on the same port with the same
+/// data; meanwhile `health` is not ready. Returns when it could not be started [`STARTS`] times in a row, or does not stay, and says why.
 pub async fn keep(server: &mut NatsServer, health: &Health) -> String {
-    let mut starts = 0;
+    let (mut starts, mut disk) = (0, Disk::of(server));
     loop {
         let began = Instant::now();
-        let mut why = server.ended().await;
+        let mut why = tokio::select! {
+            why = server.ended() => why,
+            why = disk.has_room_again(health) => why,
+        };
         let down = health.latch(why.clone());
         if began.elapsed() >= WELL {
             starts = 0;
@@ -36,7 +43,7 @@ pub async fn keep(server: &mut NatsServer, health: &Health) -> String {
             }
             warn!(why, starts, "nats-server is gone, starting it again");
             if starts > 1 {
-                sleep((SHORTEST * (1 << starts.min(10))).min(LONGEST)).await;
+                AGAIN.pause(starts - 1).await;
             }
             match server.restart().await {
                 Ok(()) => break,

@@ -32,7 +32,7 @@ paint! {
 
 /// A verdict in its colour.
 pub fn verdict(verdict: Verdict) -> String {
-    let text = verdict.as_str().replace('_', " ");
+    let text = verdict.to_string();
     match verdict {
         Verdict::Promoted => good(text),
         Verdict::RolledBack | Verdict::Superseded | Verdict::Cancelled => warn(text),
@@ -42,7 +42,7 @@ pub fn verdict(verdict: Verdict) -> String {
 
 /// A phase in words.
 pub fn phase(phase: Phase) -> String {
-    moving(phase.as_str().replace('_', " "))
+    moving(phase)
 }
 
 /// The verdict, or the phase of what is not over.

@@ -17,8 +17,9 @@ pub fn moves() -> bool {
     std::io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb")
 }
 
-/// Characters that are seen: escape sequences take no room.
+/// Characters that are seen: escape sequences take no room, and revisions are shown by their names.
 pub fn visible(text: &str) -> usize {
+    let text = super::named(text);
     let mut count = 0;
     let mut rest = text.chars();
     while let Some(character) = rest.next() {
@@ -33,7 +34,7 @@ pub fn visible(text: &str) -> usize {
 
 /// At most `width` characters on one line; what is cut off is shown as `…`.
 pub fn cut(text: &str, width: usize) -> String {
-    let text = text.replace(['\n', '\r', '\t'], " ");
+    let text = super::clean::cleaned(&super::named(text), true).replace(['\n', '\r', '\t'], " ");
     if visible(&text) <= width {
         return text;
     }
@@ -66,7 +67,8 @@ pub fn cut(text: &str, width: usize) -> String {
 
 /// Filled up with blanks to `width` characters.
 pub fn pad(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(visible(text))))
+    let text = super::named(text);
+    format!("{text}{}", " ".repeat(width.saturating_sub(visible(&text))))
 }
 
 /// `12s`, `5m`, `3h` or `2d`: one unit, rounded down.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    StepId,
+    Finding, Severity, StepId, Token,
     deployment::StepProgress,
     step::Stage,
     view::{DeploymentView, StepStatus, StepView},
@@ -155,10 +155,45 @@ fn words(step: &StepView) -> Vec<String> {
 
 fn outcome(step: &StepView) -> Vec<String> {
     match step.status {
-        StepStatus::Succeeded => step.gates.iter().map(|gate| paint::faint(&gate.text)).collect(),
+        // What is worth a look although it stopped nothing, such as a contract that was not compared.
+        StepStatus::Succeeded => {
+            let gates = step.gates.iter().map(|gate| paint::faint(&gate.text));
+            let let_pass = step.findings.iter().filter(|finding| finding.severity == Severity::Medium);
+            let let_pass = let_pass.filter(|finding| finding.waived.is_none());
+            gates
+                .chain(
+                    let_pass.map(|finding| paint::warn(of_module(finding.module.as_ref(), &finding.message))),
+                )
+                .collect()
+        }
         _ if step.reason.is_empty() => Vec::new(),
         _ => vec![paint::warn(&step.reason)],
     }
+}
+
+/// What is found, after its module's name unless it begins with it: two modules may have the same fault.
+pub fn of_module(module: Option<&Token>, message: &str) -> String {
+    let begins = |name: &str| message.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', ':']));
+    match module {
+        Some(module) if !begins(module.as_str()) => format!("{module}: {message}"),
+        _ => message.to_owned(),
+    }
+}
+
+/// What each of some findings says; those that would read the same name their place too.
+pub fn told_apart(findings: &[Finding]) -> Vec<String> {
+    let text = |found: &Finding| of_module(found.module.as_ref(), &found.message);
+    let texts: Vec<String> = findings.iter().map(text).collect();
+    let same = |at: usize| {
+        let alike = |other: usize| texts[other] == texts[at] && findings[other].rule == findings[at].rule;
+        (0..texts.len()).any(|other| other != at && alike(other))
+    };
+    let place = |(at, text): (usize, &String)| match findings[at].field.as_str() {
+        "" => text.clone(),
+        field if same(at) => format!("{text} ({field})"),
+        _ => text.clone(),
+    };
+    texts.iter().enumerate().map(place).collect()
 }
 
 /// Traffic as it arrives, and what the runner says.

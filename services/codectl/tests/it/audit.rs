@@ -6,11 +6,16 @@ use std::{
     process::Stdio,
 };
 
+use ledger::{KeyKind, SigningKey, Store};
+use model::{
+    Timestamp,
+    audit::{AuditOutcome, AuditRecord},
+};
 use serde_json::Value;
 
 use crate::{
-    specs::Spec,
-    stage::{Stage, command},
+    specs::{Spec, scratch},
+    stage::{Stage, codectl, command},
 };
 
 /// An engine that has promoted something, and how many entries its log has.
@@ -33,13 +38,17 @@ fn lines(text: &str) -> Vec<Value> {
 fn what_happened_is_shown_searched_counted_and_exported() {
     let (stage, _) = stage();
 
-    stage.run(&["audit", "tail", "--last", "1000"]).exits(0).says("deployment.received").says("by tester");
+    stage
+        .run(&["audit", "tail", "--last", "1000"])
+        .exits(0)
+        .says("deployment.received")
+        .says("by unauthenticated:tester");
     let tail = stage.run(&["audit", "tail", "--from", "0", "--output", "json"]).exits(0);
     let indices: Vec<u64> = lines(&tail.out).iter().map(|entry| entry["index"].as_u64().unwrap()).collect();
     assert_eq!(indices, (0..indices.len() as u64).collect::<Vec<_>>());
     stage.run(&["audit", "tail", "--from", "9999"]).exits(0).says("there is no entry 9999 yet");
 
-    stage.run(&["audit", "search", "--actor", "tester"]).exits(0).says("deployment.received");
+    stage.run(&["audit", "search", "--actor", "unauthenticated:tester"]).exits(0).says("deployment.received");
     let page = stage.json(&["audit", "search", "--action", "deployment.*", "--limit", "2"]);
     let next = page["next"].to_string();
     let older = stage.json(&["audit", "search", "--action", "deployment.*", "--before", &next]);
@@ -220,4 +229,41 @@ fn a_witness_on_the_other_side_cosigns_what_the_engine_signs() {
     first.run(&asked).exits(1).says("another witness uses witness/seen");
     witness.kill().unwrap();
     witness.wait().unwrap();
+}
+
+/// The public files of a log of these facts, and a policy that trusts its keys.
+fn log_of(home: &std::path::Path, facts: &[AuditRecord]) {
+    let keys = [(KeyKind::Ed25519, 1), (KeyKind::MlDsa44, 2)]
+        .map(|(kind, seed)| SigningKey::from_seed("example.com/log", kind, [seed; 32]).unwrap());
+    let (mut store, ()) = Store::open(home).unwrap();
+    store.integrate(&facts.iter().map(AuditRecord::to_leaf).collect::<Vec<_>>(), &()).unwrap();
+    store.publish("example.com/log", &keys, 1).unwrap();
+    let lines: String = keys.iter().map(|key| format!("log {}\n", key.verifying_key())).collect();
+    fs::write(home.join("trust.policy"), format!("{lines}quorum none\n")).unwrap();
+}
+
+#[test]
+fn a_valid_log_that_tells_of_a_fork_has_an_exit_status_of_its_own() {
+    let fact = |source: &str, counter, action: &str| AuditRecord {
+        source: source.to_owned(),
+        counter,
+        ..AuditRecord::new(Timestamp(1), "ann", action, "LOG_deployment_0", AuditOutcome::Done)
+    };
+    let fork = AuditRecord {
+        reason: Some("LOG_deployment_0 had lost 1 record".to_owned()),
+        detail: serde_json::json!({"after": "LOG_deployment_0#2", "same": 1}),
+        ..fact("audit", 1, "audit.fork")
+    };
+    let first = [fact("LOG_deployment_0", 1, "deployment.received"), fact("LOG_deployment_0", 2, "owner")];
+    let other = fact("LOG_deployment_0#2", 2, "deployment.aborted");
+    let verify = ["audit", "verify", "--log", "log", "--policy", "trust.policy"];
+    let (whole, forked) = (scratch(), scratch());
+    log_of(whole.path(), &first);
+    log_of(forked.path(), &[&first[..], &[fork, other]].concat());
+
+    codectl(whole.path(), &verify).exits(0).says("VALID");
+    codectl(forked.path(), &verify).exits(4).says("FORKED").says("fork: LOG_deployment_0 had lost 1 record");
+    let told = codectl(forked.path(), &[&verify[..], &["--output", "json"]].concat()).exits(4);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(told["forks"].as_array().unwrap().len(), 1, "{told}");
 }

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::Read as _,
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
@@ -12,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
     specs::Spec,
-    stage::{Stage, command, is_alive},
+    stage::{Stage, asked, command, is_alive, within},
 };
 
 /// A nats-server that does first what the script says.
@@ -72,15 +74,32 @@ fn an_engine_whose_server_does_not_stay_ends_and_says_why() {
     let server = server_that(&stage, &format!("[ -e {} ] && exit 7", gate.display()));
     let mut engine = command(&stage.path(""), &["up"]);
     let engine = engine.env("CODE_NATS_SERVER", server).stderr(std::process::Stdio::piped());
-    let engine = engine.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut engine = engine.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut stderr = engine.stderr.take().unwrap();
+    // Read meanwhile: it waits when the pipe is full.
+    let said = thread::spawn(move || {
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).map(|_| said)
+    });
     stage.until("the engine is ready", || stage.path("engine.json").exists());
+    let (health, pid) = (stage.health(), stage.pid());
     fs::write(&gate, "").unwrap();
 
     stage.kill_server();
-    let ended = engine.wait_with_output().unwrap();
+    // It tries for some 32 s, and lives meanwhile.
+    let live = || asked(&health, "/live");
+    assert!(live().starts_with("HTTP/1.1 200"), "{}", live());
+    let gives_up = || {
+        let said = live();
+        said.starts_with("HTTP/1.1 503") && said.contains("nats-server does not stay, gave up after")
+    };
+    within(Duration::from_secs(90), "/live says that it has given up", gives_up, live);
+    within(Duration::from_secs(30), "the engine has ended", || !is_alive(pid), live);
+    let ended = engine.wait().unwrap();
 
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let said = said.join().unwrap().unwrap();
+    assert_eq!(ended.code(), Some(1), "{said}");
+    assert!(!live().starts_with("HTTP"), "nobody answers for a dead engine");
     assert!(said.contains("gave up after") && said.contains("exit status: 7"), "{said}");
     assert!(!stage.path("engine.json").exists());
 }
@@ -129,6 +148,30 @@ fn up_waits_for_an_engine_that_is_just_ending() {
 }
 
 #[test]
+fn an_engine_that_was_stopped_is_found_again_where_it_was() {
+    let stage = Stage::up();
+    let (nats, health) = (stage.nats(), stage.health());
+    stage.run(&["down"]).exits(0);
+
+    stage.start();
+    assert_eq!((stage.nats(), stage.health()), (nats.clone(), health.clone()));
+    stage.run(&["down"]).exits(0);
+
+    let taken = health.rsplit(':').next().unwrap().to_owned();
+    let _other = TcpListener::bind(format!("127.0.0.1:{taken}")).unwrap();
+    stage
+        .run(&["up", "--detach"])
+        .exits(0)
+        .says(&format!("port {taken}, where /metrics was before, is not free"));
+    let elsewhere = stage.health();
+    assert_eq!(stage.nats(), nats);
+    assert_ne!(elsewhere, health);
+    stage.run(&["down"]).exits(0);
+    stage.start();
+    assert_eq!(stage.health(), elsewhere);
+}
+
+#[test]
 fn the_log_of_an_engine_that_crashed_is_still_there_after_the_next_start() {
     let stage = Stage::folder();
     fs::write(stage.path("engine.log"), "the reason for the crash\n").unwrap();
@@ -161,7 +204,8 @@ fn a_foreign_record_is_named_by_doctor_and_passed_over_on_a_persons_word() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for (log, id) in [("deployment", id.as_str()), ("target", token)] {
         let subject = format!("code.v1.log.{log}.{}.{id}", bus::shard_of(id));
-        runtime.block_on(testkit::publish(&stage.nats(), &subject, b"x"));
+        let key = stage.path("access/keys/orchestrator.nk");
+        runtime.block_on(testkit::publish(&stage.nats(), &key, &subject, b"x")).unwrap();
     }
 
     stage.kill_engine();

@@ -10,13 +10,19 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod access;
+mod approvals;
 mod audit;
 mod certificates;
+mod disk;
 mod experts;
 mod life;
+mod output;
+mod plane;
 mod specs;
 mod stage;
 mod tampering;
+mod under_way;
 #[path = "../../../../libs/certificate/tests/it/emulator.rs"]
 mod vault;
 
@@ -44,6 +50,60 @@ fn a_plan_is_applied_exactly_or_not_at_all() {
     applied.exits(0).says("promoted");
     stale.exits(11).says("plan again").says("nothing was touched");
     stage.run(&["status"]).exits(11).says("rejected");
+}
+
+#[test]
+fn what_looks_like_a_placeholder_and_is_none_is_said_before_it_runs() {
+    let stage = Stage::up();
+    let mistyped = stage.spec("one", &Spec::new("1.0.0").mistyped());
+
+    for command in [&["validate"][..], &["plan"], &["diff"], &["apply", "--watch"]] {
+        let asked = [&command[..1], &[mistyped.as_str()], &command[1..]].concat();
+        stage.run(&asked).exits(0).says("warning:").says("{host}");
+    }
+}
+
+#[test]
+fn a_plan_says_what_runs_and_is_not_as_promoted() {
+    let stage = Stage::up();
+    let one = stage.spec("one", &Spec::new("1.0.0"));
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    stage.run(&["plan", &one]).exits(0).says("what runs is what is asked for");
+
+    stage.kill_instances();
+
+    stage.until("the end is seen", || stage.run(&["drift", &stage.target()]).code == 1);
+    let plan = stage.run(&["plan", &one]).exits(0).says("greeter is not as promoted").says("has ended");
+    assert!(!plan.out.contains("what runs is what is asked for"), "{}", plan.out);
+    stage.run(&["apply", &one, "--watch"]).exits(0);
+    stage.run(&["drift", &stage.target()]).exits(0);
+}
+
+#[test]
+fn versions_are_shown_where_the_engine_speaks_of_revisions() {
+    let stage = Stage::up();
+    stage.run(&["apply", &stage.spec("one", &Spec::new("1.0.0")), "--watch"]).exits(0);
+    let never = stage.spec("never", &Spec::new("2.0.0").never_ready());
+    stage.run(&["apply", &never, "--watch"]).exits(10).says("greeter 2.0.0");
+
+    let plan = stage.json(&["plan", &never])["plan"]["changes"][0].clone();
+    let digests = [plan["from"].as_str().unwrap().to_owned(), plan["to"].as_str().unwrap().to_owned()];
+    let target = stage.target();
+    for command in [
+        &["plan", &never][..],
+        &["status"],
+        &["explain"],
+        &["history"],
+        &["list"],
+        &["lock", "show", &target],
+    ] {
+        let said = stage.run(command).out;
+        let digest = digests.iter().find(|digest| {
+            said.split(|letter: char| !letter.is_alphanumeric() && letter != '-').any(|word| word == *digest)
+        });
+        assert_eq!(digest, None, "{command:?} shows a digest: {said}");
+    }
+    stage.run(&["plan", &never]).says("1.0.0 → 2.0.0");
 }
 
 #[test]
@@ -141,6 +201,12 @@ fn of_two_operators_who_saw_the_same_revision_one_is_told_to_look_again() {
     stage.until("it waits for a person", || {
         stage.json_of(&["explain"], 20)["unblockedBy"].to_string().contains("codectl promote")
     });
+    // That the guard runs is journalled once it has run for a moment; after that only a person moves it on.
+    stage.until("the guard is noted as started", || {
+        let status = stage.json_of(&["status"], 20);
+        let steps = status["steps"].as_array().unwrap();
+        steps.iter().any(|step| step["id"].as_str().unwrap().contains("guard") && step["runner"].is_string())
+    });
     let status = stage.json_of(&["status"], 20);
     let id = status["summary"]["deployment"].as_str().unwrap();
     let revision = status["version"].to_string();
@@ -200,7 +266,9 @@ fn a_held_target_lets_nobody_in_and_says_who_holds_it() {
     let why = stage.run(&["explain"]);
     let cancelled = stage.run(&["abort", "--reason", "not today"]);
 
-    why.exits(20).says("ann holds the target: friday").says(&format!("codectl lock release {target}"));
+    why.exits(20)
+        .says("ann (unauthenticated) holds the target: friday")
+        .says(&format!("codectl lock release {target}"));
     cancelled.exits(0);
     stage.run(&["watch"]).exits(13).says("not today");
     stage.run(&["list", "--active"]).exits(0).says("no deployments");

@@ -22,6 +22,11 @@ impl Spec {
         Spec { version: version.to_owned(), strategy: "recreate", ..Spec::default() }
     }
 
+    /// Replaced without a gap.
+    pub fn switched(self) -> Spec {
+        Spec { strategy: "\n      blueGreen: {hold: 0s}", ..self }
+    }
+
     /// Its health check never succeeds; the step may take 2 s.
     pub fn never_ready(self) -> Spec {
         Spec { environment: "\n      GREETER_NEVER_READY: \"true\"", top: "deadlines: {step: 2s}\n", ..self }
@@ -36,6 +41,32 @@ impl Spec {
     /// Both sets run side by side until a person promotes.
     pub fn waits_for_a_person(self) -> Spec {
         Spec { strategy: "\n      blueGreen: {autoPromote: false, hold: 1s}", ..self }
+    }
+
+    /// The set before stands for half a day after the switch, unless somebody says otherwise.
+    pub fn held(self) -> Spec {
+        Spec { strategy: "\n      blueGreen: {hold: 12h}", ..self }
+    }
+
+    /// Asked before it gets traffic, then tried with half of it.
+    pub fn tried(self) -> Spec {
+        let strategy = "
+      canary:
+        steps:
+          - setWeight: 50
+          - analysis:
+              duration: 3s
+              metrics:
+                - {name: errors, provider: errorRate, success: \"< 0.5\", minimumSamples: 5, interval: 1s}
+                - {name: slowest, provider: {latency: 0.9}, baseline: {}, minimumSamples: 5, noData: pass, interval: 1s}
+    smoke:
+      - {path: /health, times: 3}";
+        Spec { strategy, ..self }
+    }
+
+    /// Something that looks like a placeholder and is none.
+    pub fn mistyped(self) -> Spec {
+        Spec { environment: "\n      PUBLIC_NAME: \"{host}\"", ..self }
     }
 
     /// Somebody else has to approve the plan.

@@ -29,6 +29,17 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What a command that was made otherwise ends with.
+    pub fn of(mut command: Command, arguments: &[&str]) -> Answer {
+        let output = command.output().unwrap();
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            asked: arguments.join(" "),
+        }
+    }
+
     /// Its exit status.
     #[track_caller]
     pub fn exits(self, code: i32) -> Answer {
@@ -47,10 +58,15 @@ impl Answer {
 
 /// The binary with a home of its own and nothing from outside that could change what it does.
 pub fn command(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_codectl"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_codectl")), home, arguments)
+}
+
+/// The same with another program file.
+pub fn command_of(program: &Path, home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).env("CODE_HOME", home).env("CODE_USER", "tester").current_dir(home);
     command.env("CODE_NATS_SERVER", bus::server::find_program().unwrap());
-    for name in ["CODE_NATS_URL", "CODE_NATS_CREDENTIALS", "CODE_OUTPUT"] {
+    for name in ["CODE_NATS_URL", "CODE_NATS_KEYS", "CODE_OPERATOR_KEY", "CODE_OUTPUT"] {
         command.env_remove(name);
     }
     command
@@ -58,13 +74,7 @@ pub fn command(home: &Path, arguments: &[&str]) -> Command {
 
 /// Runs the binary to its end.
 pub fn codectl(home: &Path, arguments: &[&str]) -> Answer {
-    let output = command(home, arguments).output().unwrap();
-    Answer {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        asked: arguments.join(" "),
-    }
+    Answer::of(command(home, arguments), arguments)
 }
 
 /// A port nobody listens on now.
@@ -150,9 +160,19 @@ impl Stage {
         "default.process.greeter".to_owned()
     }
 
+    /// Where the data plane listens for it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The NATS server's address.
     pub fn nats(&self) -> String {
         self.engine()["nats"].as_str().unwrap().to_owned()
+    }
+
+    /// Where its health is asked for.
+    pub fn health(&self) -> String {
+        self.engine()["health"].as_str().unwrap().to_owned()
     }
 
     fn engine(&self) -> Value {
@@ -173,15 +193,12 @@ impl Stage {
 
     /// What the engine says of its health, with the status.
     pub fn ready(&self) -> String {
-        let health = self.engine()["health"].as_str().unwrap().to_owned();
-        let ask = || -> std::io::Result<String> {
-            let mut stream = std::net::TcpStream::connect(health.trim_start_matches("http://"))?;
-            stream.write_all(b"GET /ready HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n")?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            Ok(text)
-        };
-        ask().unwrap_or_else(|error| error.to_string())
+        asked(&self.health(), "/ready")
+    }
+
+    /// What the engine says of its life, with the status.
+    pub fn live(&self) -> String {
+        asked(&self.health(), "/live")
     }
 
     /// Ends the engine's NATS server as a crash would.
@@ -200,6 +217,24 @@ impl Stage {
         })
     }
 
+    /// Those of one version.
+    pub fn instances_of(&self, version: &str) -> Vec<i32> {
+        let (home, version) =
+            (self.home.path().canonicalize().unwrap(), format!("GREETER_VERSION={version}\0"));
+        processes(|line, environment| {
+            let ours = environment.contains(&format!("{}", home.display()));
+            line.contains("greeter") && ours && environment.contains(&version)
+        })
+    }
+
+    /// Ends the greeter's processes as a crash would.
+    pub fn kill_instances(&self) {
+        for pid in self.instances() {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            self.until("the instance is gone", || !is_alive(pid));
+        }
+    }
+
     /// How many NATS servers run on this engine's data.
     pub fn servers(&self) -> usize {
         self.server_pids().len()
@@ -213,21 +248,23 @@ impl Stage {
     /// Waits for what must come; 30 s are far more than it takes.
     #[track_caller]
     pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !holds() {
-            assert!(
-                began.elapsed() < Duration::from_secs(30),
-                "never: {what}\n{}",
-                self.run(&["status"]).out
-            );
-            thread::sleep(Duration::from_millis(50));
-        }
+        within(Duration::from_secs(30), what, holds, || self.run(&["status"]).out);
+    }
+}
+
+/// Waits for what must come within this time; else says what there is instead.
+#[track_caller]
+pub fn within(limit: Duration, what: &str, holds: impl Fn() -> bool, instead: impl Fn() -> String) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < limit, "never: {what}\n{}", instead());
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let ended = self.run(&["down", "--instances"]);
+        let ended = self.run(&["down", "--all"]);
         if thread::panicking() {
             let log = fs::read_to_string(self.home.path().join("engine.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
@@ -239,6 +276,20 @@ impl Drop for Stage {
             ended.exits(0);
         }
     }
+}
+
+/// The whole answer to a GET; why there is none when there is none.
+pub fn asked(health: &str, path: &str) -> String {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = std::net::TcpStream::connect(health.trim_start_matches("http://"))?;
+        stream.write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n").as_bytes(),
+        )?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    ask().unwrap_or_else(|error| error.to_string())
 }
 
 pub fn is_alive(pid: i32) -> bool {

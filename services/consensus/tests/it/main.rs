@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn worker(nats: &TestNats) -> Running {
     let config = ConsensusConfig { threads: 2, pin: false };
-    start_in_process(config, nats.connect("consensus").await, consensus::start).await.unwrap()
+    start_in_process(config, nats.connect_service("consensus").await, consensus::start).await.unwrap()
 }
 
 fn expert(name: &str) -> ExpertId {
@@ -115,7 +115,7 @@ async fn calls_are_shared_by_all_workers() {
     let mut running = Vec::new();
     for process in &processes {
         let config = ConsensusConfig { threads: 1, pin: false };
-        let bus = nats.connect("consensus").await;
+        let bus = nats.connect_service("consensus").await;
         running.push(process.start(config, bus, consensus::start).await.unwrap());
     }
     let panel = vec![expert("ann"), expert("bob")];

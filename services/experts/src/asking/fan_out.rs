@@ -27,6 +27,10 @@ use crate::{
     panel::Panel,
 };
 
+/// Why somebody is not waited for.
+const SETTLED: &str = "no answer of it could have changed the action";
+const UNWANTED: &str = "nobody wants the answer any more";
+
 type Outcomes = Pin<Box<dyn Stream<Item = Outcome> + Send>>;
 
 /// What is still under way when the opinion is formed.
@@ -62,10 +66,10 @@ impl One {
         let mut outcomes: Outcomes = Box::pin(hedge::fan_out(seats, hedging));
         let deadline = self.begun + Duration::from_millis(self.asked.question.deadline_ms);
         let stopping = self.asking.tasks.stopping();
-        let mut stopped = false;
+        let mut stopped = None;
         while !round.missing.is_empty() {
             if self.is_settled(facts, &round, records) {
-                stopped = true;
+                stopped = Some(SETTLED);
                 break;
             }
             tokio::select! {
@@ -74,6 +78,10 @@ impl One {
                     None => break,
                 },
                 () = tokio::time::sleep_until(deadline) => break,
+                () = self.how.unwanted.cancelled() => {
+                    stopped = Some(UNWANTED);
+                    break;
+                }
                 () = stopping.cancelled() => {
                     cancel.cancel();
                     drop(outcomes);
@@ -83,7 +91,7 @@ impl One {
                 }
             }
         }
-        let late = !stopped && !round.missing.is_empty() && !self.asking.config.late.0.is_zero();
+        let late = stopped.is_none() && !round.missing.is_empty() && !self.asking.config.late.0.is_zero();
         self.close(&mut round, stopped).await;
         steward.settle(&round.ended).await?;
         if !late {
@@ -191,13 +199,12 @@ impl One {
     }
 
     /// Those who are not waited for any more have no vote; it is never taken for a "no".
-    async fn close(&self, round: &mut Round, stopped: bool) {
+    async fn close(&self, round: &mut Round, stopped: Option<&str>) {
         let took = millis(self.begun.elapsed());
         for expert in std::mem::take(&mut round.missing) {
-            let reason = if stopped {
-                "not waited for: no answer of it could have changed the action".to_owned()
-            } else {
-                format!("no answer within {} ms", self.asked.question.deadline_ms)
+            let reason = match stopped {
+                Some(why) => format!("not waited for: {why}"),
+                None => format!("no answer within {} ms", self.asked.question.deadline_ms),
             };
             self.say(&expert, AskingStep::Stopped {}).await;
             round.ballots.push(without(expert, AnswerStatus::Timeout, reason, took));

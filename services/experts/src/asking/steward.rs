@@ -57,13 +57,14 @@ impl Steward {
     ) -> Result<Vec<Result<(), OverBudget>>, Error> {
         let asking = &self.one.asking;
         let question = &self.one.asked.question;
+        let caller = self.one.asked.caller.as_text();
         let (now, budgets) = (asking.clock.now(), asking.everyone.circle.catalogue().budgets);
         let longest = Duration::from_millis(question.deadline_ms) + asking.config.late.0 + SLACK;
         let wanted = |(expert, estimate): &(ExpertId, Estimate)| {
             (
                 expert.name.to_string(),
                 Wanted {
-                    caller: &question.caller,
+                    caller: &caller,
                     question: &question.id,
                     expert: "",
                     limit: question.budget_micro_usd,

@@ -15,7 +15,7 @@ pub fn is_test(question: &Token) -> bool {
 }
 
 /// A careful update: limited, healthy, judged, with a way back.
-pub fn good(id: &Token, caller: &str, deadline_ms: u64) -> Question {
+pub fn good(id: &Token, deadline_ms: u64) -> Question {
     let module = |version: &str| {
         json!({
             "name": "web", "version": version, "replicas": 4,
@@ -32,11 +32,11 @@ pub fn good(id: &Token, caller: &str, deadline_ms: u64) -> Question {
     let spec = spec(module("2.1.0"), &strategy, &[], &json!({}));
     let baseline = self::spec(module("2.0.9"), &strategy, &[], &json!({}));
     let plan = plan("update", 4, 4, None);
-    question(id, caller, deadline_ms, vec![("spec", spec), ("baseline", baseline), ("plan", plan)])
+    question(id, deadline_ms, vec![("spec", spec), ("baseline", baseline), ("plan", plan)])
 }
 
 /// Everything at once that must not be: no way back, no instance left, root with the engine's socket, nothing measured.
-pub fn bad(id: &Token, caller: &str, deadline_ms: u64) -> Question {
+pub fn bad(id: &Token, deadline_ms: u64) -> Question {
     let module = json!({
         "name": "web", "version": "3.0.0", "replicas": 1,
         "run": {"image": "registry.example.org/web:latest", "user": "root"},
@@ -63,7 +63,7 @@ pub fn bad(id: &Token, caller: &str, deadline_ms: u64) -> Question {
     let spec = spec(module, &strategy, &hooks, &waivers);
     let baseline = self::spec(before, &strategy, &[], &json!([]));
     let plan = plan("update", 12, 1, Some("hook-drop-old-columns"));
-    question(id, caller, deadline_ms, vec![("spec", spec), ("baseline", baseline), ("plan", plan)])
+    question(id, deadline_ms, vec![("spec", spec), ("baseline", baseline), ("plan", plan)])
 }
 
 fn spec(module: Value, strategy: &Value, hooks: &[Value], waivers: &Value) -> Value {
@@ -95,7 +95,7 @@ fn plan(change: &str, from: u32, to: u32, no_return: Option<&str>) -> Value {
     plan
 }
 
-fn question(id: &Token, caller: &str, deadline_ms: u64, exhibits: Vec<(&str, Value)>) -> Question {
+fn question(id: &Token, deadline_ms: u64, exhibits: Vec<(&str, Value)>) -> Question {
     let exhibit = |(name, value): (&str, Value)| {
         let id: Token = name.parse().ok()?;
         Some(Exhibit { kind: id.clone(), id, text: value.to_string() })
@@ -108,7 +108,6 @@ fn question(id: &Token, caller: &str, deadline_ms: u64, exhibits: Vec<(&str, Val
         deadline_ms,
         budget_micro_usd: None,
         panel: Vec::new(),
-        caller: caller.to_owned(),
         fresh: true,
     }
 }

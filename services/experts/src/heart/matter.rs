@@ -70,7 +70,6 @@ pub fn question(matter: &Matter, deadline_ms: u64, evidence_bytes: usize) -> Que
         deadline_ms,
         budget_micro_usd: None,
         panel: Vec::new(),
-        caller: matter.caller.clone(),
         fresh: false,
     }
 }

@@ -101,7 +101,6 @@ mod tests {
             deadline_ms: 1000,
             budget_micro_usd: None,
             panel: Vec::new(),
-            caller: "ann".into(),
             fresh: false,
         };
         prompt(&question, "n-77", MARK)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Digest, Token,
+    Digest, Principal, Token,
     expert::{Exhibit, Question},
     fault::Complaint,
 };
@@ -20,6 +20,8 @@ const DEADLINE: std::ops::RangeInclusive<u64> = 100..=1_800_000;
 pub struct Asked {
     /// The question, secrets masked, hidden characters taken out, defaults filled in.
     pub question: Question,
+    /// Who asks, and pays for it in the accounts.
+    pub caller: Principal,
     /// What it is known by.
     pub id: Token,
     /// The digest of what was asked, whoever asks and whenever: what tells two questions of one id apart.
@@ -31,6 +33,7 @@ pub struct Asked {
 /// Checks and cleans. `id` is taken when the question has none, `deadline_ms` when it has no deadline.
 pub fn check(
     mut question: Question,
+    caller: Principal,
     id: Token,
     deadline_ms: u64,
     evidence_bytes: usize,
@@ -83,7 +86,7 @@ pub fn check(
     }
     let masked = clean(&mut question);
     let digest = Digest::of(&(&question.text, &question.evidence, &question.constraints, &question.panel));
-    Ok(Asked { question, id, digest, masked })
+    Ok(Asked { question, caller, id, digest, masked })
 }
 
 /// Masks secrets and takes out what a reader cannot see; says what was masked.
@@ -123,13 +126,16 @@ mod tests {
             deadline_ms: 0,
             budget_micro_usd: None,
             panel: Vec::new(),
-            caller: "ann".into(),
             fresh: false,
         }
     }
 
     fn ask(question: Question) -> Result<Asked, Vec<Complaint>> {
-        check(question, "que-1".parse().unwrap(), 30_000, 1000)
+        ask_as("ann", question)
+    }
+
+    fn ask_as(name: &str, question: Question) -> Result<Asked, Vec<Complaint>> {
+        check(question, Principal::stated(name).unwrap(), "que-1".parse().unwrap(), 30_000, 1000)
     }
 
     fn exhibit(id: &str, text: &str) -> Exhibit {
@@ -174,9 +180,9 @@ mod tests {
     #[test]
     fn who_asks_and_when_does_not_change_what_is_asked() {
         let one = ask(question("is it safe?")).unwrap();
-        let other =
-            ask(Question { caller: "bob".into(), deadline_ms: 500, ..question("is it safe?") }).unwrap();
+        let other = ask_as("bob", Question { deadline_ms: 500, ..question("is it safe?") }).unwrap();
 
+        assert_ne!(one.caller, other.caller);
         assert_eq!(one.digest, other.digest);
         assert_ne!(one.digest, ask(question("is it?")).unwrap().digest);
     }

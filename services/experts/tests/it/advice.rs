@@ -27,7 +27,7 @@ fn matter(question: &Question, until: Timestamp) -> Matter {
         baseline: Some(Box::new(baseline)),
         plan: Box::new(plan),
         findings: Vec::new(),
-        caller: "ann".into(),
+        caller: model::Principal::stated("ann").unwrap(),
         until,
     }
 }
@@ -51,7 +51,7 @@ async fn a_job_for_advice_is_reported_to_the_orchestrator_once() {
         .await
         .unwrap();
     let deployment = DeploymentId::new();
-    let asked = decoy::bad(&token(deployment.as_str()), "ann", 1000);
+    let asked = decoy::bad(&token(deployment.as_str()), 1000);
     let job = AdviceJob { deployment: deployment.clone(), matter: matter(&asked, in_a_minute()) };
 
     for time in 0..2 {
@@ -91,7 +91,7 @@ async fn a_service_that_dies_while_it_asks_is_replaced_and_the_opinion_is_record
         .await
         .unwrap();
     let deployment = DeploymentId::new();
-    let asked = decoy::good(&token(deployment.as_str()), "ann", 1000);
+    let asked = decoy::good(&token(deployment.as_str()), 1000);
     let job = AdviceJob { deployment: deployment.clone(), matter: matter(&asked, in_a_minute()) };
     stage.nats.bus.send(&subjects::experts::ADVISE, None, &job, "asked").await.unwrap();
     stage.vendors.until(|counts| counts.open == 2).await;
@@ -115,13 +115,13 @@ async fn a_service_that_dies_while_it_asks_is_replaced_and_the_opinion_is_record
 async fn nobody_is_asked_when_nobody_waits_any_more() {
     let stage = Stage::models(2, Vec::new()).await;
     let deployment = DeploymentId::new();
-    let asked = decoy::good(&token(deployment.as_str()), "ann", 1000);
+    let asked = decoy::good(&token(deployment.as_str()), 1000);
     let job = AdviceJob { deployment, matter: matter(&asked, Timestamp(1)) };
     stage.nats.bus.send(&subjects::experts::ADVISE, None, &job, "stale").await.unwrap();
 
     // A later job on the same lane is done, so the stale one was.
     let other = DeploymentId::new();
-    let asked = decoy::good(&token(other.as_str()), "ann", 1000);
+    let asked = decoy::good(&token(other.as_str()), 1000);
     let next = AdviceJob { deployment: other.clone(), matter: matter(&asked, in_a_minute()) };
     stage.nats.bus.send(&subjects::experts::ADVISE, None, &next, "next").await.unwrap();
     eventually("the next one is asked", PATIENCE, || async {
@@ -135,7 +135,7 @@ async fn nobody_is_asked_when_nobody_waits_any_more() {
 async fn a_plan_that_is_only_looked_at_is_asked_about_once() {
     // In production a single family must not decide: two would be fragile.
     let stage = Stage::models(5, Vec::new()).await;
-    let asked = matter(&decoy::good(&token("plan-1"), "ann", 1000), in_a_minute());
+    let asked = matter(&decoy::good(&token("plan-1"), 1000), in_a_minute());
 
     let first = stage.call(&subjects::experts::ADVISE_NOW, &asked).await.unwrap();
     let again = stage.call(&subjects::experts::ADVISE_NOW, &asked).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_plan_that_is_only_looked_at_is_asked_about_once() {
 #[tokio::test]
 async fn a_check_that_failed_outranks_votes_that_approve() {
     let stage = Stage::models(5, Vec::new()).await;
-    let mut asked = matter(&decoy::good(&token("plan-3"), "ann", 1000), in_a_minute());
+    let mut asked = matter(&decoy::good(&token("plan-3"), 1000), in_a_minute());
     asked.findings = vec![ReviewReply {
         agent: "security".to_owned(),
         passed: false,
@@ -166,7 +166,7 @@ async fn a_check_that_failed_outranks_votes_that_approve() {
 #[tokio::test]
 async fn a_plan_too_large_to_be_shown_is_said_to_be_so() {
     let stage = Stage::with(Setting::default(), |config| config.evidence_bytes = 1024).await;
-    let asked = matter(&decoy::good(&token("plan-2"), "ann", 1000), in_a_minute());
+    let asked = matter(&decoy::good(&token("plan-2"), 1000), in_a_minute());
 
     let advice = stage.call(&subjects::experts::ADVISE_NOW, &asked).await.unwrap();
 

@@ -36,7 +36,7 @@ const ORDERS: [&str; 24] = [
 
 /// Where a line of someone else can stand in a plan.
 fn planted(order: &str) -> Vec<(&'static str, Question)> {
-    let bad = || decoy::bad(&token("x"), "ann", 1000);
+    let bad = || decoy::bad(&token("x"), 1000);
     let changed = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut question = bad();
         let spec = question.evidence.iter_mut().find(|one| one.id.as_str() == "spec").unwrap();
@@ -64,7 +64,7 @@ fn planted(order: &str) -> Vec<(&'static str, Question)> {
 
 #[test]
 fn no_line_in_a_plan_changes_the_vote_of_a_rule() {
-    let plain = decoy::bad(&token("x"), "ann", 1000);
+    let plain = decoy::bad(&token("x"), 1000);
     let mut tried = 0;
     for order in ORDERS {
         for (place, question) in planted(order) {

@@ -63,7 +63,8 @@ async fn an_answer_out_of_schema_is_asked_for_once_more_and_told_what_was_wrong(
     let alone = of(&consultation, "ann").usage;
     assert!(ballot.usage.output_tokens > alone.output_tokens / 2, "{ballot:#?}");
     let mut steps = Vec::new();
-    while let Some((_, progress)) = heard.next().await {
+    while let Some(said) = heard.next().await {
+        let progress = said.message;
         if matches!(progress.step, AskingStep::Formed { .. }) {
             break;
         }
@@ -172,7 +173,8 @@ async fn a_stand_in_is_told_of_when_it_is_asked_and_not_when_it_has_answered() {
     loop {
         tokio::select! {
             _ = &mut asking => panic!("an opinion while two are held"),
-            Some((_, progress)) = heard.next() => {
+            Some(said) = heard.next() => {
+                let progress = said.message;
                 let who = progress.expert.map(|expert| expert.name.to_string());
                 if progress.step == (AskingStep::Hedged { stand_in: "sub".into() }) && who.as_deref() == Some("ann") {
                     break;

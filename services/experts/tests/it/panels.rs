@@ -1,12 +1,12 @@
 //! Models on the panel: all at once, early stop, late answers, stand-ins, money, doors.
 
-use bus::subjects;
+use bus::{Told, subjects};
 use emulators::Fault;
 use experts::config::{PlugIn, When};
 use futures::StreamExt;
 use model::{
     Span,
-    expert::{Action, AnswerStatus, AskingStep, Question, Stance},
+    expert::{Action, AnswerStatus, AskingStep, ConsultationsRequest, Question, Stance, TestRequest},
 };
 use serde_json::json;
 use testkit::eventually;
@@ -43,7 +43,8 @@ async fn watchers_hear_who_is_asked_and_who_answers_in_order() {
     stage.ask(question("watched")).await;
 
     let mut steps = Vec::new();
-    while let Some((_, progress)) = heard.next().await {
+    while let Some(said) = heard.next().await {
+        let progress = said.message;
         let over = matches!(progress.step, AskingStep::Formed { .. });
         steps.push(progress);
         if over {
@@ -162,7 +163,7 @@ async fn what_no_budget_has_is_not_spent_and_the_account_survives_a_restart() {
     assert_eq!(spent_up.cost_micro_usd, 0);
     let list = stage.call(&subjects::experts::LIST, &model::expert::ExpertsRequest {}).await.unwrap();
     assert!(list.spent_micro_usd > first.cost_micro_usd && list.spent_micro_usd <= 9000, "{list:#?}");
-    assert_eq!(list.callers.keys().map(String::as_str).collect::<Vec<_>>(), ["test"]);
+    assert_eq!(list.callers.keys().map(String::as_str).collect::<Vec<_>>(), ["unauthenticated:test"]);
 }
 
 #[tokio::test]
@@ -250,4 +251,29 @@ async fn one_vendor_alone_never_approves() {
 
     assert_eq!(consultation.opinion.votes, 3);
     assert_eq!(consultation.opinion.action, Action::NoQuorum, "{:#?}", consultation.opinion);
+}
+
+#[tokio::test]
+async fn whoever_goes_away_during_a_test_of_experts_stops_the_asking() {
+    let stage = Stage::models(1, vec![waits("ann", Stance::Approve)]).await;
+    let request = TestRequest { expert: Some(token("ann")) };
+
+    let mut test = stage.nats.bus.begin(&subjects::experts::TEST, &request, PATIENCE).await.unwrap();
+    let first = test.next().await.unwrap();
+    stage.vendors.until(|counts| counts.open == 2).await;
+    drop(test);
+
+    assert!(matches!(first, Told::Progress(_)), "{first:?}");
+    let reasons = eventually("both are over", PATIENCE, async || {
+        let request = ConsultationsRequest::default();
+        let lines = stage.call(&subjects::experts::HISTORY, &request).await.unwrap().consultations;
+        let over: Vec<_> = lines.into_iter().filter(|line| line.consultation.is_some()).collect();
+        if over.len() == 2 { Ok(over) } else { Err(format!("{over:?}")) }
+    })
+    .await;
+    for line in reasons {
+        let shown = stage.show(line.question.as_str()).await.consultation.unwrap();
+        assert_eq!(of(&shown, "ann").reason, "not waited for: nobody wants the answer any more");
+    }
+    stage.vendors.release("ann");
 }

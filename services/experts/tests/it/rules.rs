@@ -16,11 +16,11 @@ async fn stage() -> Stage {
 }
 
 fn good(id: &str) -> Question {
-    decoy::good(&token(id), "ann", 30_000)
+    decoy::good(&token(id), 30_000)
 }
 
 fn bad(id: &str) -> Question {
-    decoy::bad(&token(id), "ann", 30_000)
+    decoy::bad(&token(id), 30_000)
 }
 
 #[tokio::test]
@@ -104,16 +104,16 @@ async fn lists_show_who_can_be_asked_and_what_was() {
 #[tokio::test]
 async fn the_test_of_all_experts_passes_for_rules() {
     let stage = stage().await;
-    let request = TestRequest { expert: None, caller: "ann".into() };
+    let request = TestRequest { expert: None };
 
-    let tested = stage.call(&subjects::experts::TEST, &request).await.unwrap();
+    let tested = stage.test(&request).await.unwrap();
 
     assert_eq!(tested.results.len(), 5);
     assert!(tested.results.iter().all(|one| one.passed), "{tested:#?}");
-    assert!(tested.results.iter().filter(|one| one.bad.1 == Some(Stance::Reject)).count() >= 3);
+    assert!(tested.results.iter().filter(|one| one.bad.stance == Some(Stance::Reject)).count() >= 3);
     for one in tested.results {
-        let says_why = one.bad.2.contains("reads one side of a plan");
-        assert_eq!(says_why, one.bad.1 == Some(Stance::Approve), "{one:#?}");
+        let says_why = one.bad.reason.contains("reads one side of a plan");
+        assert_eq!(says_why, one.bad.stance == Some(Stance::Approve), "{one:#?}");
     }
 }
 
@@ -121,8 +121,8 @@ async fn the_test_of_all_experts_passes_for_rules() {
 async fn what_a_test_asked_is_told_from_what_people_asked() {
     let stage = stage().await;
     stage.ask(good("test-mine-good")).await;
-    let request = TestRequest { expert: None, caller: "ann".into() };
-    stage.call(&subjects::experts::TEST, &request).await.unwrap();
+    let request = TestRequest { expert: None };
+    stage.test(&request).await.unwrap();
 
     let history = stage.call(&subjects::experts::HISTORY, &ConsultationsRequest::default()).await.unwrap();
 

@@ -9,7 +9,8 @@ use experts::ExpertsConfig;
 use model::{
     Code, Fault as Refusal, Span, Token,
     expert::{
-        AnswerStatus, Ballot, Consultation, ConsultationReply, ConsultationRequest, Exhibit, Question, Stance,
+        AnswerStatus, Ballot, Consultation, ConsultationReply, ConsultationRequest, Exhibit, Question,
+        Stance, TestReply, TestRequest,
     },
 };
 use testkit::TestNats;
@@ -88,7 +89,7 @@ impl Stage {
     /// Starts the service, or starts it again.
     pub async fn start(&mut self) {
         self.service = None;
-        let bus = self.nats.connect("experts").await;
+        let bus = self.nats.connect_service("experts").await;
         let start = |service: Service<ExpertsConfig>| experts::start(service);
         self.service = Some(start_in_process(self.config.clone(), bus, start).await.unwrap());
     }
@@ -108,6 +109,11 @@ impl Stage {
         request: &Req,
     ) -> Result<Rep, Refusal> {
         self.nats.bus.call(call, request, PATIENCE + Duration::from_secs(5)).await.map_err(Refusal::from)
+    }
+
+    pub async fn test(&self, request: &TestRequest) -> Result<TestReply, Refusal> {
+        let begun = self.nats.bus.begin(&subjects::experts::TEST, request, PATIENCE).await;
+        begun.map_err(Refusal::from)?.answer().await.map_err(Refusal::from)
     }
 
     pub async fn ask(&self, question: Question) -> Consultation {
@@ -157,7 +163,6 @@ pub fn question(id: &str) -> Question {
         deadline_ms: 0,
         budget_micro_usd: None,
         panel: Vec::new(),
-        caller: "test".to_owned(),
         fresh: true,
     }
 }

@@ -61,9 +61,10 @@ pub fn compile(spec: &DeploymentSpec, baseline: Option<&Snapshot>, mode: Mode) -
         }
     }
     steps.next_wave();
+    hold(spec, &changes, mode, &mut steps);
     hooks(spec, HookPoint::BeforePromotion, Stage::Verify, &mut steps);
 
-    retire(spec, baseline.map(|snapshot| &snapshot.spec), &changes, mode, &mut steps);
+    retire(spec, baseline.map(|snapshot| &snapshot.spec), &changes, &mut steps);
     hooks(spec, HookPoint::AfterPromotion, Stage::Finish, &mut steps);
     steps.push(Stage::Finish, Agent::Certifier, StepKind::Certify, spec, None);
 
@@ -74,7 +75,7 @@ pub fn compile(spec: &DeploymentSpec, baseline: Option<&Snapshot>, mode: Mode) -
         spec: Digest::of(spec),
         baseline: baseline.map(Snapshot::digest),
         no_return_after: steps.iter().find(|step| step.irreversible).map(|step| step.id.clone()),
-        at_least: Span(least(&steps)),
+        at_least: Span(least(spec, &steps)),
         changes,
         steps,
     })
@@ -150,7 +151,7 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
         (Change::Scale | Change::Keep, _) => {
             let mut waves = vec![vec![count(module.replicas)]];
             // How it is reached may have changed too.
-            if module.expose.is_some() {
+            if spec.is_routed(module) {
                 waves.push(vec![weight(Weights::all_to(new.clone()), false)]);
             }
             waves
@@ -158,19 +159,21 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
         (Change::Create, _) | (Change::Update, None) => {
             let mut waves = vec![vec![count(module.replicas)]];
             waves.extend(smoke());
-            if module.expose.is_some() {
+            if spec.is_routed(module) {
                 waves.push(vec![weight(Weights::all_to(new.clone()), false)]);
             }
             waves
         }
         (Change::Update, Some(old)) => {
-            let moves = Moves { module, old, new, old_replicas: change.replicas_from };
+            let (is_routed, old_replicas) = (spec.is_routed(module), change.replicas_from);
+            let moves = Moves { module, is_routed, old, new, old_replicas };
             match (spec.strategy_of(module), mode) {
-                (_, Mode::Rollback) => moves.straight(),
-                (Strategy::Canary(canary), _) => moves.canary(canary),
-                (Strategy::BlueGreen(blue_green), _) => moves.blue_green(blue_green),
-                (Strategy::Rolling(rolling), _) => moves.rolling(rolling),
+                // Two revisions never run at once, whichever way it goes.
                 (Strategy::Recreate {}, _) => moves.recreate(),
+                (_, Mode::Rollback) => moves.straight(),
+                (Strategy::Canary(canary), _) => moves.guarded(moves.canary(canary)),
+                (Strategy::BlueGreen(blue_green), _) => moves.guarded(moves.blue_green(blue_green)),
+                (Strategy::Rolling(rolling), _) => moves.rolling(rolling),
             }
         }
     }
@@ -179,6 +182,7 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
 /// The move of one module from one revision to another.
 struct Moves<'a> {
     module: &'a Module,
+    is_routed: bool,
     old: &'a Revision,
     new: &'a Revision,
     old_replicas: u32,
@@ -193,8 +197,10 @@ impl Moves<'_> {
     /// Nothing when the module gets no routed traffic.
     fn weight(&self, weights: Weights, verify: bool) -> Vec<(Agent, StepKind)> {
         let module = self.module.name.clone();
+        // What arrives at a module that no client asks is not requests, and cannot be counted as such.
+        let verify = verify && self.module.expose.is_some();
         let kind = StepKind::SetWeight { module, weights, verify };
-        if self.module.expose.is_some() { vec![(Agent::Deployer, kind)] } else { Vec::new() }
+        if self.is_routed { vec![(Agent::Deployer, kind)] } else { Vec::new() }
     }
 
     fn smoke(&self) -> Option<Vec<(Agent, StepKind)>> {
@@ -216,6 +222,17 @@ impl Moves<'_> {
     /// The analysis that watches from the first step with traffic on (W6).
     fn watch(&self) -> Vec<(Agent, StepKind)> {
         self.module.analysis.iter().map(|analysis| self.analyse(analysis, true)).collect()
+    }
+
+    /// From when the first instances stand, they are looked after: also while time or a person is waited for.
+    fn guarded(&self, mut waves: Waves) -> Waves {
+        let is_first = |kind: &StepKind| matches!(kind, StepKind::Scale { count, .. } if *count > 0);
+        let first = waves.iter().position(|wave| wave.iter().any(|(_, kind)| is_first(kind)));
+        if let Some(next) = first.and_then(|first| waves.get_mut(first + 1)) {
+            let (module, revision) = (self.module.name.clone(), self.new.clone());
+            next.push((Agent::Guardian, StepKind::Guard { module, revision }));
+        }
+        waves
     }
 
     /// W1: instances first, then weight. W3: the old set keeps its size until the release is promoted.
@@ -337,29 +354,39 @@ impl Moves<'_> {
     }
 }
 
-/// After the promotion: what is no longer needed goes, after the hold of blue-green.
+/// The hold of blue-green, before the promotion: until then the deployment holds the lock and can switch back to the old
+/// set, which stands. What has the traffic is looked after meanwhile.
+fn hold(spec: &DeploymentSpec, changes: &[ModuleChange], mode: Mode, steps: &mut Steps) {
+    let updated = changes.iter().filter(|change| change.change == Change::Update && mode == Mode::Apply);
+    let held: Vec<(&ModuleChange, Span)> = updated
+        .filter_map(|change| match spec.strategy_of(spec.module(&change.module)?) {
+            Strategy::BlueGreen(blue_green) => Some((change, blue_green.hold)),
+            Strategy::Canary(_) | Strategy::Rolling(_) | Strategy::Recreate {} => None,
+        })
+        .filter(|(_, hold)| !hold.0.is_zero())
+        .collect();
+    let Some(longest) = held.iter().map(|(_, hold)| *hold).max() else { return };
+    steps.push(Stage::Verify, Agent::Deployer, StepKind::Pause { duration: Some(longest) }, spec, None);
+    for (change, _) in held {
+        if let Some(revision) = change.to.clone() {
+            let kind = StepKind::Guard { module: change.module.clone(), revision };
+            steps.push(Stage::Verify, Agent::Guardian, kind, spec, None);
+        }
+    }
+    steps.next_wave();
+}
+
+/// After the promotion: what is no longer needed goes.
 fn retire(
     spec: &DeploymentSpec,
     baseline: Option<&DeploymentSpec>,
     changes: &[ModuleChange],
-    mode: Mode,
     steps: &mut Steps,
 ) {
-    let hold =
-        changes.iter().filter(|change| change.change == Change::Update).filter_map(|change| {
-            match spec.strategy_of(spec.module(&change.module)?) {
-                Strategy::BlueGreen(blue_green) if mode == Mode::Apply => Some(blue_green.hold),
-                _ => None,
-            }
-        });
-    if let Some(hold) = hold.max().filter(|hold| !hold.0.is_zero()) {
-        steps.push(Stage::Finish, Agent::Deployer, StepKind::Pause { duration: Some(hold) }, spec, None);
-        steps.next_wave();
-    }
     // Nobody may be sent to what goes (W2): modules that move have moved, those that are removed lose their routes here.
     for change in changes.iter().filter(|change| change.from.is_some()) {
         let is_routed =
-            |spec: &DeploymentSpec| spec.module(&change.module).is_some_and(|module| module.expose.is_some());
+            |spec: &DeploymentSpec| spec.module(&change.module).is_some_and(|module| spec.is_routed(module));
         if baseline.is_some_and(is_routed) && !is_routed(spec) {
             let kind = StepKind::SetWeight {
                 module: change.module.clone(),
@@ -382,14 +409,11 @@ fn retire(
     steps.next_wave();
 }
 
-/// A background analysis also runs while people are waited for, and that time has bounds of its own.
+/// What runs in the background also runs while people are waited for, and that time has bounds of its own.
 fn give_watches_time(spec: &DeploymentSpec, steps: &mut [Step]) {
-    let waits =
-        steps.iter().filter(|step| matches!(step.kind, StepKind::Pause { duration: None })).count() as u32;
-    for step in
-        steps.iter_mut().filter(|step| matches!(step.kind, StepKind::Analyse { background: true, .. }))
-    {
-        step.deadline = Span(spec.deadlines.total.0 + spec.deadlines.human.0 * waits);
+    let waits: Duration = steps.iter().filter(|step| step.is_wait_apart()).map(|step| step.deadline.0).sum();
+    for step in steps.iter_mut().filter(|step| step.kind.is_background()) {
+        step.deadline = Span(spec.deadlines.total.0 + waits);
     }
 }
 
@@ -420,7 +444,7 @@ impl Steps {
         let deadline = match &kind {
             StepKind::Pause { duration: Some(duration) } => Span(duration.0 + Duration::from_secs(60)),
             StepKind::Pause { duration: None } => spec.deadlines.human,
-            StepKind::Analyse { background: true, .. } => spec.deadlines.total,
+            kind if kind.is_background() => spec.deadlines.total,
             StepKind::Analyse { analysis, .. } => Span(analysis.duration.0 * 2 + spec.deadlines.step.0),
             StepKind::Hook { index } => spec
                 .hooks
@@ -436,7 +460,7 @@ impl Steps {
             _ => spec.deadlines.step,
         };
         let prefix = if stage == Stage::Rollback { "r" } else { "s" };
-        let text = format!("{prefix}{:02}-{}", self.done.len() + 1, slug(spec, agent, &kind));
+        let text = format!("{prefix}{:02}-{}", self.done.len() + 1, slug(spec, stage, agent, &kind));
         #[allow(clippy::expect_used, reason = "built from tokens and digits, cut to the length of a token")]
         let id: Token = text[..text.len().min(63)].parse().expect("a token");
         let step = Step {
@@ -459,7 +483,7 @@ impl Steps {
     }
 }
 
-fn slug(spec: &DeploymentSpec, agent: Agent, kind: &StepKind) -> String {
+fn slug(spec: &DeploymentSpec, stage: Stage, agent: Agent, kind: &StepKind) -> String {
     match kind {
         StepKind::Review => format!("{agent}-review"),
         StepKind::Scale { module, count, .. } => format!("scale-{count}-{module}"),
@@ -468,9 +492,11 @@ fn slug(spec: &DeploymentSpec, agent: Agent, kind: &StepKind) -> String {
             format!("weight-{}-{module}", shares.join("-"))
         }
         StepKind::RollBatch { module, new_count, .. } => format!("roll-{new_count}-{module}"),
+        StepKind::Pause { .. } if stage == Stage::Verify => "hold".to_owned(),
         StepKind::Pause { .. } => "pause".to_owned(),
         StepKind::Analyse { module, background: true, .. } => format!("watch-{module}"),
         StepKind::Analyse { module, .. } => format!("analyse-{module}"),
+        StepKind::Guard { module, .. } => format!("guard-{module}"),
         StepKind::Smoke { module, .. } => format!("smoke-{module}"),
         StepKind::Hook { index } => match spec.hooks.get(*index as usize) {
             Some(hook) => format!("hook-{}", hook.name),
@@ -481,13 +507,14 @@ fn slug(spec: &DeploymentSpec, agent: Agent, kind: &StepKind) -> String {
     }
 }
 
-/// Pauses and analyses of one wave run side by side, waves one after the other.
-fn least(steps: &[Step]) -> Duration {
+/// Pauses, analyses and the soak of one wave run side by side, waves one after the other.
+fn least(spec: &DeploymentSpec, steps: &[Step]) -> Duration {
     let mut longest: BTreeMap<u32, Duration> = BTreeMap::new();
     for step in steps.iter().filter(|step| step.stage != Stage::Finish) {
         let span = match &step.kind {
             StepKind::Pause { duration: Some(duration) } => duration.0,
             StepKind::Analyse { analysis, background: false, .. } => analysis.duration.0,
+            StepKind::Validate if step.agent == Agent::Guardian => spec.soak_time().0,
             _ => Duration::ZERO,
         };
         let entry = longest.entry(step.wave).or_default();

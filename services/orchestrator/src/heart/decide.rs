@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use ground::{Backoff, Jitter};
 use model::{
-    DeploymentId, Digest, Event, Fence, GateResult, Outcome, Phase, ReplicaId, Step, StepKind, Timestamp,
+    Digest, Event, Fence, GateResult, Outcome, Phase, Principal, ReplicaId, Step, StepKind, Timestamp,
     Verdict,
     deployment::{Cause, CauseKind, Mode, StepReport},
     limits,
-    spec::{GateMode, WhenBusy},
+    spec::GateMode,
     step::{Stage, StepResult},
 };
 
 mod advice;
+mod approval;
 mod command;
 mod follow;
+pub mod refusal;
 mod wake;
 
 pub use advice::on_advice;
-pub use command::on_command;
+pub use command::{make_way, on_command};
 pub use follow::{follow, on_reports};
 pub use wake::wake_at;
 
@@ -40,12 +42,12 @@ use super::{
 const AGAIN: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30), Jitter::None);
 
 /// The first record of a deployment.
-pub fn receive(submit: &model::command::Submit, spec: model::DeploymentSpec) -> Event {
+pub fn receive(submit: &model::command::Submit, initiator: &Principal, spec: model::DeploymentSpec) -> Event {
     Event::Received {
         spec_digest: Digest::of(&spec),
         spec: Box::new(spec),
         mode: submit.mode,
-        initiator: submit.initiator.clone(),
+        initiator: initiator.clone(),
         expected_plan: submit.plan.clone(),
         force: submit.force.clone(),
     }
@@ -102,7 +104,7 @@ fn next(state: &Deployment, context: Context<'_>) -> Vec<Event> {
         Phase::Validated => on_validated(state, context),
         Phase::Planned => on_planned(state, context),
         Phase::Advised => on_advised(state, context),
-        Phase::AwaitingApproval => on_awaiting_approval(state, context),
+        Phase::AwaitingApproval => approval::wait(state, context),
         Phase::Queued => on_queued(state, context),
         Phase::Locked => on_locked(state, context),
         Phase::Executing => match run_stage(state, Stage::Execute, context) {
@@ -129,9 +131,9 @@ fn next(state: &Deployment, context: Context<'_>) -> Vec<Event> {
             Stand::Done | Stand::Broken(_) if !effects::wishes(state, context).is_empty() => Vec::new(),
             Stand::Done | Stand::Broken(_) => {
                 let superseded =
-                    state.cause.as_ref().is_some_and(|cause| cause.kind == CauseKind::Superseded);
+                    state.ending.cause.as_ref().is_some_and(|cause| cause.kind == CauseKind::Superseded);
                 let verdict = if superseded { Verdict::Superseded } else { Verdict::RolledBack };
-                vec![Event::Decided { verdict, cause: state.cause.clone() }]
+                vec![Event::Decided { verdict, cause: state.ending.cause.clone() }]
             }
         },
         Phase::NeedsHuman => Vec::new(),
@@ -149,7 +151,7 @@ fn on_received(state: &Deployment, context: Context<'_>) -> Vec<Event> {
 }
 
 fn on_validated(state: &Deployment, context: Context<'_>) -> Vec<Event> {
-    if let Some(text) = quarantine(state, context) {
+    if let Some(text) = quarantined(state, context) {
         return reject(CauseKind::Quarantined, text, context);
     }
     if state.mode == Mode::Rollback && !context.target.ran.contains(&what_runs(&state.spec)) {
@@ -174,9 +176,8 @@ fn on_validated(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     }
 }
 
-fn quarantine(state: &Deployment, context: Context<'_>) -> Option<String> {
-    let (by, why) = context.target.quarantined.get(&state.spec_digest).filter(|_| state.force.is_none())?;
-    Some(format!("this spec was rolled back by {by} ({why}); deploy it again with --force and a reason"))
+fn quarantined(state: &Deployment, context: Context<'_>) -> Option<String> {
+    refusal::quarantined(&state.spec_digest, context.target).filter(|_| state.force.is_none())
 }
 
 fn plan(state: &Deployment, context: Context<'_>) -> Result<Event, String> {
@@ -201,44 +202,24 @@ fn on_advised(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     if let Some(events) = advice::holds_back(state, context) {
         return events;
     }
-    if state.spec.gates.approvals.is_some() && state.mode == Mode::Apply {
-        return vec![Event::ApprovalAwaited { until: context.now.plus(state.spec.deadlines.human.0) }];
-    }
-    vec![await_lock(state, context)]
+    approval::seek(state, context)
 }
 
 fn await_lock(state: &Deployment, context: Context<'_>) -> Event {
     Event::LockAwaited { until: context.now.plus(state.spec.deadlines.human.0) }
 }
 
-fn on_awaiting_approval(state: &Deployment, context: Context<'_>) -> Vec<Event> {
-    let required = state.spec.gates.approvals.as_ref().map_or(0, |approvals| usize::from(approvals.required));
-    if state.approvals.len() >= required {
-        return vec![await_lock(state, context)];
-    }
-    if is_past(state.wait_until, context.now) {
-        let text = format!("{} of {required} approvals came before the deadline", state.approvals.len());
-        return reject(CauseKind::Deadline, text, context);
-    }
-    Vec::new()
-}
-
 fn on_queued(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     if let Some((_, token)) = context.target.holder.as_ref().filter(|(holder, _)| *holder == state.id) {
         return vec![Event::Locked { token: *token }];
     }
-    if state.spec.when_busy == WhenBusy::Reject
-        && let Some((holder, _)) = &context.target.holder
-    {
-        let text = format!("{holder} holds the target and whenBusy is `reject`");
+    if let Some(text) = refusal::busy(&state.spec, context.target) {
         return reject(CauseKind::Busy, text, context);
     }
-    let waiting = context.target.queue.len();
-    if waiting >= limits::TARGET_QUEUE && !context.target.knows(&state.id) {
-        let text = format!("{waiting} deployments wait for the target already, no more are taken");
-        return reject(CauseKind::Busy, text, context);
+    if let (Err(full), false) = (context.target.has_room(), context.target.knows(&state.id)) {
+        return reject(CauseKind::Busy, full.to_string(), context);
     }
-    if is_past(state.wait_until, context.now) {
+    if is_past(state.clearance.until, context.now) {
         return reject(
             CauseKind::Deadline,
             "the target's lock did not become free in time".to_owned(),
@@ -254,16 +235,16 @@ fn on_locked(state: &Deployment, context: Context<'_>) -> Vec<Event> {
         return Vec::new();
     }
     // The one that held the lock before may have been rolled back with the same spec.
-    if let Some(text) = quarantine(state, context) {
+    if let Some(text) = quarantined(state, context) {
         return reject(CauseKind::Quarantined, text, context);
     }
     let now_runs = context.target.snapshot.as_ref().map(|snapshot| snapshot.digest());
-    let planned_from = state.plan.as_ref().and_then(|plan| plan.baseline.clone());
+    let planned_from = state.change.plan.as_ref().and_then(|plan| plan.baseline.clone());
     if now_runs == planned_from {
         return vec![Event::ExecutionBegan { until: context.now.plus(state.spec.deadlines.total.0) }];
     }
-    let required = state.advice_asked.is_some_and(|(gate, _)| gate == GateMode::Require);
-    if state.expected_plan.is_some() || !state.approvals.is_empty() || required {
+    let required = state.clearance.asked.is_some_and(|inquiry| inquiry.gate == GateMode::Require);
+    if state.expected_plan.is_some() || !state.clearance.approvals.is_empty() || required {
         let text = "another release was promoted after the plan was seen or approved: plan again".to_owned();
         return reject(CauseKind::PlanChanged, text, context);
     }
@@ -278,7 +259,7 @@ fn on_rolling_back(state: &Deployment, context: Context<'_>) -> Vec<Event> {
         Stand::Done => return vec![Event::RolledBack {}],
         Stand::Broken(cause) => cause,
         Stand::Go(events) if !events.is_empty() => return events,
-        Stand::Go(_) if is_past(state.rollback_until, context.now) => Cause {
+        Stand::Go(_) if is_past(state.retreat.until, context.now) => Cause {
             kind: CauseKind::Deadline,
             step: None,
             gate: None,
@@ -295,17 +276,17 @@ fn on_decided(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     if context.target.knows(&state.id) || !hears_of_own_lock(state, context) {
         return Vec::new();
     }
-    let verdict = state.verdict.unwrap_or(Verdict::NeedsHuman);
+    let verdict = state.ending.verdict.unwrap_or(Verdict::NeedsHuman);
     let mut summary = view::summary(state);
     summary.phase = Phase::Closed;
     summary.closed = Some(context.now);
-    vec![Event::Closed { verdict, cause: state.cause.clone(), summary: Box::new(summary) }]
+    vec![Event::Closed { verdict, cause: state.ending.cause.clone(), summary: Box::new(summary) }]
 }
 
 /// The target was followed at least to where this deployment was granted its lock. Deployments and targets are journalled
 /// in different streams, so whoever takes over may have heard of the one and not yet of the other.
 fn hears_of_own_lock(state: &Deployment, context: Context<'_>) -> bool {
-    state.lock.is_none_or(|token| context.target.grants >= token)
+    state.change.lock.is_none_or(|token| context.target.grants >= token)
 }
 
 fn reject(kind: CauseKind, text: String, context: Context<'_>) -> Vec<Event> {
@@ -320,13 +301,13 @@ fn turn_back(state: &Deployment, cause: Cause, context: Context<'_>) -> Vec<Even
         let text = format!("{}; {} cannot be undone, so nothing was rolled back", cause.text, step.id);
         return vec![Event::HumanNeeded { cause: Cause { text, ..cause } }];
     }
-    let Some(plan) = &state.plan else {
+    let Some(plan) = &state.change.plan else {
         return vec![Event::Decided { verdict: Verdict::Rejected, cause: Some(cause) }];
     };
     vec![Event::RollbackBegan {
         cause,
         epoch: state.epoch + 1,
-        steps: way_back(&state.spec, plan, state.baseline.as_ref()),
+        steps: way_back(&state.spec, plan, state.change.baseline.as_ref()),
         until: context.now.plus(state.spec.deadlines.rollback.0),
     }]
 }
@@ -344,7 +325,7 @@ enum Stand {
 fn run_stage(state: &Deployment, stage: Stage, context: Context<'_>) -> Stand {
     let steps: Vec<&Step> = state.stage(stage).filter(|step| is_wanted(state, step)).collect();
 
-    // What could not be tidied up after the verdict is found again as drift; it changes nothing.
+    // What could not be tidied up after the verdict changes nothing about it; `codectl drift` tells what is left.
     let given_up = |step: &Step| stage == Stage::Finish && broken(state, step, context.now).is_some();
     for step in steps.iter().filter(|_| stage != Stage::Finish) {
         if let Some(cause) = broken(state, step, context.now) {
@@ -352,8 +333,8 @@ fn run_stage(state: &Deployment, stage: Stage, context: Context<'_>) -> Stand {
         }
     }
     if matches!(stage, Stage::Execute | Stage::Verify)
-        && is_past(state.total_until, context.now)
-        && !waits_for_human(state)
+        && is_past(state.change.until, context.now)
+        && !waits_apart(state)
     {
         let text = format!("the deployment took longer than {}", state.spec.deadlines.total);
         return Stand::Broken(Cause {
@@ -373,7 +354,7 @@ fn run_stage(state: &Deployment, stage: Stage, context: Context<'_>) -> Stand {
         .map(|step| step.wave)
         .min();
     let Some(wave) = open_wave else {
-        // All that is left are background analyses: they are told to finish (see effects), then the stage is done.
+        // All that is left runs in the background: it is told to finish (see effects), then the stage is done.
         return if steps.iter().all(|step| done(&step)) {
             Stand::Done
         } else {
@@ -391,7 +372,8 @@ fn run_stage(state: &Deployment, stage: Stage, context: Context<'_>) -> Stand {
     let epoch = wave_epoch.filter(|epoch| *epoch > 0).unwrap_or(state.epoch + 1);
     for step in steps.iter().filter(|step| step.wave == wave) {
         let now = state.state_of(&step.id);
-        if now.attempt == 0 && (state.paused.is_none() || stage == Stage::Rollback || stage == Stage::Finish)
+        if now.attempt == 0
+            && (state.steering.paused.is_none() || stage == Stage::Rollback || stage == Stage::Finish)
         {
             events.push(begin(state, step, epoch, context.now));
         } else if now.is_open()
@@ -409,57 +391,61 @@ fn is_wanted(state: &Deployment, step: &Step) -> bool {
 }
 
 fn is_running_background(state: &Deployment, step: &Step) -> bool {
-    matches!(step.kind, StepKind::Analyse { background: true, .. })
-        && state.steps.get(&step.id).is_some_and(|state| state.attempt > 0)
+    step.kind.is_background() && state.steps.get(&step.id).is_some_and(|state| state.attempt > 0)
 }
 
-fn waits_for_human(state: &Deployment) -> bool {
-    state.all_steps().any(|step| {
-        matches!(step.kind, StepKind::Pause { duration: None }) && state.state_of(&step.id).is_open()
-    })
+fn waits_apart(state: &Deployment) -> bool {
+    state.all_steps().any(|step| step.is_wait_apart() && state.state_of(&step.id).is_open())
 }
 
 /// First attempt of a step; what a full promotion skips ends at once.
 fn begin(state: &Deployment, step: &Step, epoch: u64, now: Timestamp) -> Event {
-    match (&state.full, &step.kind) {
+    match (&state.steering.full, &step.kind) {
         (Some(by), StepKind::Pause { .. } | StepKind::Analyse { .. }) if step.stage != Stage::Finish => {
-            finished_here(step, 1, format!("skipped: promoted in full by {by}"))
+            finished_here(step, 1, skipped(by))
         }
         _ => schedule(state, step, 1, epoch, now),
     }
 }
 
 fn schedule(state: &Deployment, step: &Step, attempt: u32, epoch: u64, now: Timestamp) -> Event {
-    let plan = state.plan_digest.as_ref().map(Digest::to_string).unwrap_or_default();
+    let plan = state.change.digest.as_ref().map(Digest::to_string).unwrap_or_default();
     Event::StepScheduled {
         step: step.id.clone(),
         attempt,
         // The epoch is that of the wave, which attempts share; a way back that a person asks for again is a new one.
         idem_key: Digest::of(&(state.id.as_str(), step.id.as_str(), plan, epoch)).short(),
-        fence: Fence { lock: state.lock.unwrap_or(0), epoch },
+        fence: Fence { lock: state.change.lock.unwrap_or(0), epoch },
         until: now.plus(step.deadline.0),
     }
 }
 
-fn finished_here(step: &Step, attempt: u32, reason: String) -> Event {
-    let (runner, result) = ("orchestrator".to_owned(), StepResult::new(Outcome::Succeeded, reason));
-    Event::StepFinished { step: step.id.clone(), attempt, runner, result }
+fn finished_here(step: &Step, attempt: u32, result: StepResult) -> Event {
+    Event::StepFinished { step: step.id.clone(), attempt, runner: "orchestrator".to_owned(), result }
+}
+
+/// A step that needs not be done, because this one promoted in full.
+fn skipped(by: &Principal) -> StepResult {
+    let result = StepResult::new(Outcome::Succeeded, format!("skipped: promoted in full by {by}"));
+    StepResult { skipped_by: Some(by.clone()), ..result }
 }
 
 /// Pauses end in the orchestrator; a full promotion also ends analyses under way.
 fn end_here(state: &Deployment, step: &Step, now: Timestamp) -> Option<Event> {
     let stand = state.state_of(&step.id);
-    let skipped = state.full.as_ref().map(|by| format!("skipped: promoted in full by {by}"));
+    let skipped = state.steering.full.as_ref().map(skipped);
     match &step.kind {
         StepKind::Pause { duration } => {
             let elapsed =
                 duration.filter(|duration| is_past(stand.scheduled.map(|at| at.plus(duration.0)), now));
-            let promoted = state.promote.as_ref().map(|by| format!("promoted by {by}"));
-            let reason = promoted.or(skipped).or(elapsed.map(|duration| format!("paused {duration}")))?;
-            Some(finished_here(step, stand.attempt, reason))
+            let ended = |reason| StepResult::new(Outcome::Succeeded, reason);
+            let promoted = state.steering.promote.as_ref().map(|by| ended(format!("promoted by {by}")));
+            let word = if step.is_hold() { "held" } else { "paused" };
+            let elapsed = elapsed.map(|duration| ended(format!("{word} {duration}")));
+            Some(finished_here(step, stand.attempt, promoted.or(skipped).or(elapsed)?))
         }
         StepKind::Analyse { background: false, .. } => {
-            skipped.map(|reason| finished_here(step, stand.attempt, reason))
+            skipped.map(|result| finished_here(step, stand.attempt, result))
         }
         _ => None,
     }
@@ -518,7 +504,7 @@ fn broken(state: &Deployment, step: &Step, now: Timestamp) -> Option<Cause> {
                 Outcome::Inconclusive => cause(CauseKind::Inconclusive, bad, text()),
             }
         }
-        // A timed pause ends by itself, however late someone looks; only the total deadline bounds it.
+        // A timed pause ends by itself, however late someone looks.
         None if matches!(step.kind, StepKind::Pause { duration: Some(_) }) => None,
         None if is_past(stand.until, now) => {
             let text = match step.kind {
@@ -547,7 +533,11 @@ pub fn on_report(state: &Deployment, report: &StepReport) -> Vec<Event> {
     match &report.result {
         None if stand.runner.as_ref() == Some(&runner) => Vec::new(),
         None => vec![Event::StepStarted { step, attempt, runner }],
-        Some(result) => vec![Event::StepFinished { step, attempt, runner, result: result.clone() }],
+        Some(result) => {
+            // A runner does what it is told; whether a step is needed is not its to say.
+            let result = StepResult { skipped_by: None, ..result.clone() };
+            vec![Event::StepFinished { step, attempt, runner, result }]
+        }
     }
 }
 
@@ -571,14 +561,4 @@ pub fn release(state: &Deployment, me: &ReplicaId) -> Vec<Event> {
     } else {
         Vec::new()
     }
-}
-
-/// Who would be asked to make way for this deployment.
-pub fn rivals(state: &Deployment, context: Context<'_>) -> Vec<DeploymentId> {
-    if state.phase != Phase::Queued || state.spec.when_busy != WhenBusy::Supersede {
-        return Vec::new();
-    }
-    let holder = context.target.holder.iter().map(|(holder, _)| holder);
-    let ahead = context.target.queue.iter().take_while(|waiting| **waiting != state.id);
-    holder.chain(ahead).filter(|other| **other != state.id).cloned().collect()
 }

@@ -2,17 +2,18 @@
 //! effects, so an owner that takes over begins with exactly what its predecessor left open.
 
 use model::{
-    Digest, Fence, Phase, Step, StepKind,
-    command::{Action, Command, ReviewReply},
+    DeploymentId, Digest, Fence, Phase, Step, StepKind,
+    command::ReviewReply,
     deployment::{CauseKind, StepJob, StepStop, StopKind},
     expert::{AdviceJob, Matter},
     plan::Snapshot,
-    spec::DeploymentSpec,
+    spec::{DeploymentSpec, WhenBusy},
     step::Stage,
+    target::Quarantine,
 };
 
 use super::{
-    Context, decide,
+    Context,
     state::{Deployment, StepState},
     target::Wish,
 };
@@ -26,8 +27,8 @@ pub enum Effect {
     Stop(StepStop),
     /// The target's journal says so.
     Wish(Wish),
-    /// Another deployment is told to make way.
-    Ask(Command),
+    /// Another deployment is told to make way for this one.
+    MakeWay(DeploymentId),
     /// Experts have the plan before them.
     Advise(Box<AdviceJob>),
 }
@@ -49,20 +50,23 @@ pub fn others(state: &Deployment, context: Context<'_>) -> Vec<Effect> {
     let mut effects = stops(state);
     effects.extend(advice(state).map(|job| Effect::Advise(Box::new(job))));
     effects.extend(wishes(state, context).into_iter().map(Effect::Wish));
-    effects.extend(decide::rivals(state, context).into_iter().map(|rival| {
-        Effect::Ask(Command {
-            deployment: rival,
-            expect: None,
-            by: format!("superseded-by:{}", state.id),
-            action: Action::Abort { reason: "superseded".to_owned() },
-        })
-    }));
+    effects.extend(rivals(state, context).into_iter().map(Effect::MakeWay));
     effects
+}
+
+/// Who is asked to make way for this deployment.
+pub fn rivals(state: &Deployment, context: Context<'_>) -> Vec<DeploymentId> {
+    if state.phase != Phase::Queued || state.spec.when_busy != WhenBusy::Supersede {
+        return Vec::new();
+    }
+    let holder = context.target.holder.iter().map(|(holder, _)| holder);
+    let ahead = context.target.queue.iter().take_while(|waiting| **waiting != state.id);
+    holder.chain(ahead).filter(|other| **other != state.id).cloned().collect()
 }
 
 /// The steps that a runner has to do now, each with its attempt.
 pub fn open(state: &Deployment) -> impl Iterator<Item = (&Step, &StepState)> {
-    let open = state.open_stage().filter(|_| state.plan_digest.is_some());
+    let open = state.open_stage().filter(|_| state.change.digest.is_some());
     state
         .all_steps()
         .filter(move |step| Some(step.stage) == open && !matches!(step.kind, StepKind::Pause { .. }))
@@ -83,15 +87,15 @@ pub fn job(state: &Deployment, step: &Step, stand: &StepState) -> StepJob {
         fence: stand.fence,
         until: stand.until.unwrap_or_default(),
         spec: Box::new(state.spec.clone()),
-        baseline: state.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
-        plan: state.plan_digest.clone().unwrap_or_else(|| Digest::of(&state.plan)),
+        baseline: state.change.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
+        plan: state.change.digest.clone().unwrap_or_else(|| Digest::of(&state.change.plan)),
         extend,
     }
 }
 
 /// The question has the deployment's id, so that asking again gives the recorded answer.
 fn advice(state: &Deployment) -> Option<AdviceJob> {
-    let (_, until) = state.advice_asked.filter(|_| state.phase == Phase::Planned)?;
+    let inquiry = state.clearance.asked.filter(|_| state.phase == Phase::Planned)?;
     let found = |step: &model::Step| {
         let (result, _) = state.state_of(&step.id).result?;
         Some(ReviewReply {
@@ -106,22 +110,23 @@ fn advice(state: &Deployment) -> Option<AdviceJob> {
         matter: Matter {
             question: state.id.as_str().parse().ok()?,
             spec: Box::new(state.spec.clone()),
-            baseline: state.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
-            plan: Box::new(state.plan.clone()?),
+            baseline: state.change.baseline.as_ref().map(|baseline| Box::new(baseline.spec.clone())),
+            plan: Box::new(state.change.plan.clone()?),
             findings: state.stage(Stage::Check).filter_map(found).collect(),
             caller: state.initiator.clone(),
-            until,
+            until: inquiry.until,
         },
     })
 }
 
 fn stops(state: &Deployment) -> Vec<Effect> {
     let mut stops = Vec::new();
-    let lock = state.lock.unwrap_or(0);
+    let lock = state.change.lock.unwrap_or(0);
     // Where there is no way back, nothing more changes either while a person looks.
     if state.phase == Phase::RollingBack || state.phase == Phase::NeedsHuman {
         let first_back = state
-            .way_back
+            .retreat
+            .steps
             .iter()
             .filter_map(|step| state.steps.get(&step.id))
             .map(|stand| stand.fence.epoch)
@@ -135,8 +140,9 @@ fn stops(state: &Deployment) -> Vec<Effect> {
             stops.push(StepStop { deployment: state.id.clone(), step: None, below, kind: StopKind::Cancel });
         }
     }
-    if state.phase == Phase::Executing && only_background_left(state) {
-        for step in state.stage(Stage::Execute).filter(|step| state.state_of(&step.id).is_open()) {
+    let changing = state.open_stage().filter(|stage| matches!(stage, Stage::Execute | Stage::Verify));
+    if let Some(stage) = changing.filter(|stage| only_background_left(state, *stage)) {
+        for step in state.stage(stage).filter(|step| state.state_of(&step.id).is_open()) {
             let below = state.state_of(&step.id).fence;
             let (deployment, step) = (state.id.clone(), Some(step.id.clone()));
             stops.push(StepStop { deployment, step, below, kind: StopKind::Finish });
@@ -145,11 +151,11 @@ fn stops(state: &Deployment) -> Vec<Effect> {
     stops.into_iter().map(Effect::Stop).collect()
 }
 
-fn only_background_left(state: &Deployment) -> bool {
+fn only_background_left(state: &Deployment, stage: Stage) -> bool {
     let mut open = 0;
-    for step in state.stage(Stage::Execute) {
+    for step in state.stage(stage) {
         let stand = state.state_of(&step.id);
-        if matches!(step.kind, StepKind::Analyse { background: true, .. }) && stand.is_open() {
+        if step.kind.is_background() && stand.is_open() {
             open += 1;
         } else if !stand.is_done() {
             return false;
@@ -161,25 +167,35 @@ fn only_background_left(state: &Deployment) -> bool {
 pub(super) fn wishes(state: &Deployment, context: Context<'_>) -> Vec<Wish> {
     let target = context.target;
     let mut wishes = Vec::new();
+    // What it has of its lock is durable in its own journal. The target may only not have been heard of yet; then this
+    // wish finds the grant and changes nothing.
+    if let Some(token) = state.change.lock.filter(|token| target.grants < *token) {
+        wishes.push(Wish::Regain(state.id.clone(), token));
+    }
     match state.phase {
         Phase::Queued if !target.knows(&state.id) => wishes.push(Wish::Enqueue(state.id.clone())),
         Phase::Promoted => {
             let spec: &DeploymentSpec = &state.spec;
-            if target.snapshot.as_ref().map(|snapshot| &snapshot.deployment) != Some(&state.id) {
+            // One that was promoted and does not hold the lock any more (the target's journal lost it, and somebody
+            // else was granted it since) has no say in what runs now.
+            if target.snapshot.as_ref().map(|snapshot| &snapshot.deployment) != Some(&state.id)
+                && target.holds(&state.id)
+            {
                 let (deployment, spec) = (state.id.clone(), spec.clone());
                 wishes.push(Wish::Settle(Box::new(Snapshot { deployment, spec, at: state.at })));
             }
             if let (Some(reason), true) = (&state.force, target.quarantined.contains_key(&state.spec_digest))
             {
                 let (spec, by) = (state.spec_digest.clone(), state.initiator.clone());
-                wishes.push(Wish::Unquarantine(spec, by, reason.clone()));
+                wishes.push(Wish::Unquarantine { spec, by, reason: reason.clone() });
             }
         }
         Phase::RolledBack | Phase::NeedsHuman
             if is_the_releases_fault(state) && !target.quarantined.contains_key(&state.spec_digest) =>
         {
-            let reason = state.cause.as_ref().map(|cause| cause.text.clone()).unwrap_or_default();
-            wishes.push(Wish::Quarantine(state.spec_digest.clone(), state.id.clone(), reason));
+            let reason = state.ending.cause.as_ref().map(|cause| cause.text.clone()).unwrap_or_default();
+            let (spec, deployment) = (state.spec_digest.clone(), state.id.clone());
+            wishes.push(Wish::Quarantine(Quarantine { spec, deployment, reason }));
         }
         Phase::Decided if target.knows(&state.id) => wishes.push(Wish::Leave(state.id.clone())),
         _ => {}
@@ -190,9 +206,10 @@ pub(super) fn wishes(state: &Deployment, context: Context<'_>) -> Vec<Wish> {
 /// An operator's abort or a newer release says nothing about this one; and what runs well already is not bad because
 /// applying it again failed.
 fn is_the_releases_fault(state: &Deployment) -> bool {
-    let ran_well = state.baseline.as_ref().is_some_and(|baseline| baseline.digest() == state.spec_digest);
+    let ran_well =
+        state.change.baseline.as_ref().is_some_and(|baseline| baseline.digest() == state.spec_digest);
     !ran_well
-        && state.cause.as_ref().is_some_and(|cause| {
+        && state.ending.cause.as_ref().is_some_and(|cause| {
             matches!(
                 cause.kind,
                 CauseKind::Failed | CauseKind::Errored | CauseKind::Inconclusive | CauseKind::Deadline

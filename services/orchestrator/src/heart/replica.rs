@@ -1,5 +1,5 @@
 //! What one replica does with one deployment, without I/O: messages, times and the outcomes of what it asked for go in,
-//! what is to be done comes out. The shell in [`crate::drive`] does it on the bus; the simulation in `tests/` does it in
+//! what is to be done comes out. The shell in [`crate::hub`] does it on the bus; the simulation in `tests/` does it in
 //! virtual time and with every fault it can think of. Both drive this very code.
 //!
 //! A turn is: decide, append, fold, then see to the effects. A crash anywhere is healed by whoever owns the deployment
@@ -20,7 +20,7 @@ use std::{
 };
 
 use ground::{Backoff, Jitter};
-use model::{Code, DeploymentId, Event, Fault, Fence, Phase, Record, ReplicaId, StepId, Timestamp};
+use model::{Code, DeploymentId, Event, Fault, Fence, Phase, Record, ReplicaId, StepId, StepKind, Timestamp};
 
 use super::{
     Context, decide, effects,
@@ -29,8 +29,8 @@ use super::{
     view,
 };
 use errand::Errand;
-pub use errand::{FIND, HOLD, OFFER, SILENT, STARTED, Said};
-pub use messages::{Ask, Bug, Input, Moment, NotAppended, Output, Question, Reply, Rules};
+pub use errand::{FIND, HOLD, OFFER, SILENT, STARTED};
+pub use messages::{Ask, Bug, Input, Moment, NotAppended, Output, Question, Reply, Rules, Said};
 
 /// How often a deployment is looked at when nothing happens.
 const IDLE: Duration = Duration::from_secs(15);
@@ -78,6 +78,8 @@ pub struct Replica {
     busy: Option<Busy>,
     /// The journal is known to hold more, or may.
     behind: bool,
+    /// It says that something that was folded is passed over, and has to be folded from its beginning.
+    anew: bool,
     /// Something happened since what follows was last decided.
     stirred: bool,
     /// The target was just read from its journal.
@@ -110,6 +112,7 @@ impl Replica {
             target,
             busy: None,
             behind: false,
+            anew: false,
             stirred: true,
             has_looked: false,
             asks: VecDeque::new(),
@@ -158,10 +161,11 @@ impl Replica {
         match input {
             Input::Record(record, seq) => match self.fold(&record, seq) {
                 Ok(()) => {}
-                Err(BadJournal::Gap { found, last, .. }) if found <= last => {}
+                Err(BadJournal::Gap { found, last, .. }) if found <= last => self.doubt(seq),
                 Err(_) => self.behind = true,
             },
             Input::Target(target) => self.take_target(target),
+            Input::Approvals(approvals) => self.rules.approvals = approvals,
             Input::Asked(ticket, ask) => {
                 self.asks.push_back(Asked { ticket, ask, has_looked: false, tries: 0 })
             }
@@ -231,7 +235,13 @@ impl Replica {
     }
 
     fn context(&self, now: Moment) -> Context<'_> {
-        Context { now: now.wall, me: &self.rules.me, target: &self.target, policy: self.rules.policy }
+        Context {
+            now: now.wall,
+            me: &self.rules.me,
+            target: &self.target,
+            policy: self.rules.policy,
+            approvals: self.rules.approvals.as_deref(),
+        }
     }
 
     fn fold(&mut self, record: &Record, seq: u64) -> Result<(), BadJournal> {
@@ -244,6 +254,14 @@ impl Replica {
             self.ours.extend(scheduled);
         }
         Ok(())
+    }
+
+    /// A record of a version that was folded already. One that comes later is of somebody who cannot read what we folded, and
+    /// had it passed over.
+    fn doubt(&mut self, seq: u64) {
+        if seq > self.state.seq {
+            (self.anew, self.behind) = (true, true);
+        }
     }
 
     fn appended(&mut self, outcome: Result<u64, NotAppended>, now: Moment, out: &mut Vec<Output>) {
@@ -289,19 +307,30 @@ impl Replica {
 
     fn loaded(&mut self, outcome: Result<Vec<(Record, u64)>, Fault>, now: Moment, out: &mut Vec<Output>) {
         self.busy = None;
-        let folded = outcome.and_then(|records| {
-            let mut folded = records.iter().filter(|(record, _)| record.version > self.state.version);
-            let bad = |bad: BadJournal| Fault::new(Code::Internal, bad.to_string());
-            let records: Vec<_> = folded.by_ref().cloned().collect();
-            records.iter().try_for_each(|(record, seq)| self.fold(record, *seq)).map_err(bad)
+        let bad = |bad: BadJournal| Fault::new(Code::Internal, bad.to_string());
+        let folded = outcome.and_then(|records| match std::mem::take(&mut self.anew) {
+            true => {
+                let anew = Deployment::of(&records).map_err(bad)?;
+                self.state = anew.ok_or_else(|| bad(BadJournal::NoBeginning(self.state.id.to_string())))?;
+                Ok(())
+            }
+            false => {
+                let (known, new): (Vec<_>, Vec<_>) =
+                    records.into_iter().partition(|(record, _)| record.version <= self.state.version);
+                known.iter().for_each(|(_, seq)| self.doubt(*seq));
+                if self.anew {
+                    return Ok(());
+                }
+                new.iter().try_for_each(|(record, seq)| self.fold(record, *seq)).map_err(bad)
+            }
         });
         match folded {
-            Ok(()) => (self.behind, self.trouble) = (false, 0),
+            Ok(()) => (self.behind, self.trouble) = (self.anew, 0),
             Err(fault) => {
                 self.troubled(now);
                 match self.asks.front().map(|first| (&first.ask, first.has_looked)) {
                     // Shown as far as it was heard.
-                    Some((Ask::Show, _)) => self.show(out),
+                    Some((Ask::Show, _)) => self.show(now, out),
                     Some((_, true)) => self.answer(Err(fault), out),
                     _ => {}
                 }
@@ -323,7 +352,7 @@ impl Replica {
         while self.busy.is_none() && now.mono >= self.retry_at && !self.state.is_closed() {
             if self.behind {
                 self.busy = Some(Busy::Load);
-                out.push(Output::Load(self.state.seq));
+                out.push(Output::Load(if self.anew { 0 } else { self.state.seq }));
             } else if let Some(events) = self.stale.take() {
                 self.append(events, now, Purpose::Turn, out);
             } else if !(self.answer_first(now, out) || self.stirred && self.move_on(now, out)) {
@@ -342,7 +371,8 @@ impl Replica {
         let decided = match &first.ask {
             Ask::Show => Ok(Vec::new()),
             Ask::Advice(report) => Ok(decide::on_advice(&self.state, report)),
-            Ask::Command(command) => decide::on_command(&self.state, command, self.context(now)),
+            Ask::Command(command, by) => decide::on_command(&self.state, command, by, self.context(now)),
+            Ask::MakeWay(newer) => decide::make_way(&self.state, newer, self.context(now)),
             // Another may have been faster; from a living owner nothing is claimed.
             Ask::Claim(silent) if self.state.owner.as_ref() == Some(silent) => {
                 Ok(decide::claim(&self.state, &self.rules.me))
@@ -364,14 +394,14 @@ impl Replica {
                 }
                 self.behind = true;
             }
-            Ok(_) if matches!(self.asks.front(), Some(Asked { ask: Ask::Show, .. })) => self.show(out),
+            Ok(_) if matches!(self.asks.front(), Some(Asked { ask: Ask::Show, .. })) => self.show(now, out),
             nothing => self.answer(nothing.map(|_| Reply::Written(None)), out),
         }
         true
     }
 
-    fn show(&mut self, out: &mut Vec<Output>) {
-        let view = view::view(&self.state, &self.target);
+    fn show(&mut self, now: Moment, out: &mut Vec<Output>) {
+        let view = view::view(&self.state, &self.target, now.wall);
         self.answer(Ok(Reply::View(Box::new(view))), out);
     }
 
@@ -415,10 +445,20 @@ impl Replica {
         true
     }
 
-    fn append(&mut self, events: Vec<Event>, now: Moment, purpose: Purpose, out: &mut Vec<Output>) {
+    fn append(&mut self, mut events: Vec<Event>, now: Moment, purpose: Purpose, out: &mut Vec<Output>) {
+        if self.bug == Some(Bug::ForgetHeld) && self.state.phase == Phase::Verifying {
+            events.iter_mut().for_each(forget_held);
+        }
         let record = Box::new(record(&self.state, events, &self.rules.me, now.wall));
         out.push(Output::Append(record.clone(), self.state.seq));
         self.busy = Some(Busy::Append(record, purpose));
+    }
+}
+
+/// [`Bug::ForgetHeld`].
+fn forget_held(event: &mut Event) {
+    if let Event::RollbackBegan { steps, .. } = event {
+        steps.retain(|step| matches!(step.kind, StepKind::Scale { count: 0, .. } | StepKind::Validate));
     }
 }
 

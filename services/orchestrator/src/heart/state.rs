@@ -1,10 +1,13 @@
 //! A deployment, folded from its journal.
 
-use std::collections::BTreeMap;
+mod approvals;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use approval::Ballot;
 use model::{
-    DeploymentId, DeploymentSpec, Digest, Event, Fence, Outcome, Phase, Plan, Record, ReplicaId, Step,
-    StepId, StepKind, Timestamp, Verdict,
+    DeploymentId, DeploymentSpec, Digest, Event, Fence, Outcome, Phase, Plan, Principal, Record, ReplicaId,
+    Step, StepId, StepKind, Timestamp, Verdict,
     deployment::{Cause, Mode},
     expert::PlanAdvice,
     plan::Snapshot,
@@ -63,7 +66,7 @@ pub struct Deployment {
     /// Through all gates, or back.
     pub mode: Mode,
     /// Who asked.
-    pub initiator: String,
+    pub initiator: Principal,
     /// The plan the initiator saw.
     pub expected_plan: Option<Digest>,
     /// Why a quarantine is overruled.
@@ -76,52 +79,116 @@ pub struct Deployment {
     pub owner: Option<ReplicaId>,
     /// The highest epoch so far.
     pub epoch: u64,
+    /// What it takes to go on before anything is touched.
+    pub clearance: Clearance,
+    /// What is changed, and from where.
+    pub change: Change,
+    /// How far each step is.
+    pub steps: BTreeMap<StepId, StepState>,
+    /// What people want of it on the way.
+    pub steering: Steering,
+    /// The way back.
+    pub retreat: Retreat,
+    /// Why and how it ends.
+    pub ending: Ending,
+    /// When the last record was written.
+    pub at: Timestamp,
+    /// W3C traceparent of the request: all that follows stands under it.
+    pub trace: Option<String>,
+}
+
+/// What it takes to go on before anything is touched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Clearance {
+    /// Experts are asked.
+    pub asked: Option<Inquiry>,
+    /// Who advised, and what it comes to; also that nobody did.
+    pub said: Option<Advised>,
+    /// What the experts said, when they did.
+    pub counsel: Option<PlanAdvice>,
+    /// Who approved this plan, each once.
+    pub approvals: BTreeSet<Principal>,
+    /// Who signed what, where signatures are waited for.
+    pub ballot: Option<Ballot>,
+    /// Who said no, and why.
+    pub denied: Option<(Principal, String)>,
+    /// End of the wait for approvals or for the lock.
+    pub until: Option<Timestamp>,
+}
+
+/// Experts are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inquiry {
+    /// What the gate does with the answer.
+    pub gate: GateMode,
+    /// When it goes on without one.
+    pub until: Timestamp,
+}
+
+/// What advice comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advised {
+    /// Who advised: `off` when nobody was asked, `none` when no opinion came in time.
+    pub source: String,
+    /// In one line.
+    pub summary: String,
+}
+
+/// What is changed, and from where.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
     /// The plan.
     pub plan: Option<Plan>,
     /// The plan's digest.
-    pub plan_digest: Option<Digest>,
+    pub digest: Option<Digest>,
     /// What ran when the plan was made, and is returned to.
     pub baseline: Option<Snapshot>,
-    /// What the gate does with advice, and how long it is waited for.
-    pub advice_asked: Option<(GateMode, Timestamp)>,
-    /// Who advised, and what it comes to.
-    pub advice: Option<(String, String)>,
-    /// What the experts said, when they did.
-    pub counsel: Option<PlanAdvice>,
-    /// Who approved this plan.
-    pub approvals: Vec<String>,
-    /// End of the wait for approvals or for the lock.
-    pub wait_until: Option<Timestamp>,
     /// The fencing token of the target's lock.
     pub lock: Option<u64>,
-    /// When the change counts as failed as a whole.
-    pub total_until: Option<Timestamp>,
-    /// The way back, once begun.
-    pub way_back: Vec<Step>,
-    /// When a human is called.
-    pub rollback_until: Option<Timestamp>,
-    /// How far each step is.
-    pub steps: BTreeMap<StepId, StepState>,
+    /// When it counts as failed as a whole.
+    pub until: Option<Timestamp>,
+}
+
+/// What people want of it on the way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Steering {
     /// Nothing new is begun.
-    pub paused: Option<String>,
-    /// Since when.
-    pub paused_at: Option<Timestamp>,
+    pub paused: Option<Pause>,
     /// Someone let the rest go without pauses and analyses.
-    pub full: Option<String>,
+    pub full: Option<Principal>,
     /// Someone let the step that waits go on: granted to the pause that is open now.
-    pub promote: Option<String>,
+    pub promote: Option<Principal>,
+}
+
+/// Nothing new is begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Who wants it so.
+    pub by: Principal,
+    /// Since when nothing was.
+    pub since: Timestamp,
+}
+
+/// The way back, once begun.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retreat {
+    /// Its steps.
+    pub steps: Vec<Step>,
+    /// When a human is called.
+    pub until: Option<Timestamp>,
+}
+
+/// Why and how it ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ending {
     /// Why it turned back or was refused.
     pub cause: Option<Cause>,
     /// Why the way back failed, or why there is none.
     pub stuck: Option<Cause>,
     /// The final verdict, once decided.
     pub verdict: Option<Verdict>,
-    /// When it ended.
+    /// When it was over.
     pub closed: Option<Timestamp>,
-    /// When the last record was written.
-    pub at: Timestamp,
-    /// W3C traceparent of the request: all that follows stands under it.
-    pub trace: Option<String>,
 }
 
 /// A journal that does not begin with `Received`, or whose versions have a gap.
@@ -165,32 +232,32 @@ impl Deployment {
             phase: Phase::Received,
             owner: None,
             epoch: 0,
-            plan: None,
-            plan_digest: None,
-            baseline: None,
-            advice_asked: None,
-            advice: None,
-            counsel: None,
-            approvals: Vec::new(),
-            wait_until: None,
-            lock: None,
-            total_until: None,
-            way_back: Vec::new(),
-            rollback_until: None,
+            clearance: Clearance::default(),
+            change: Change::default(),
             steps: BTreeMap::new(),
-            paused: None,
-            paused_at: None,
-            full: None,
-            promote: None,
-            cause: None,
-            stuck: None,
-            verdict: None,
-            closed: None,
+            steering: Steering::default(),
+            retreat: Retreat::default(),
+            ending: Ending::default(),
             at: record.at,
             trace: record.trace.clone(),
         };
         deployment.fold(record, seq)?;
         Ok(deployment)
+    }
+
+    /// Folds a whole journal; none when it is empty. Records that only say that foreign ones before any other are passed
+    /// over are no deployment's.
+    pub fn of(journal: &[(Record, u64)]) -> Result<Option<Deployment>, BadJournal> {
+        let only_skips = |(record, _): &&(Record, u64)| {
+            record.events.iter().all(|event| matches!(event, Event::RecordSkipped(_)))
+        };
+        let foreign = journal.iter().take_while(only_skips).count();
+        let Some(((first, seq), rest)) = journal[foreign..].split_first() else { return Ok(None) };
+        let mut deployment = Deployment::begin(first, *seq)?;
+        for (record, seq) in rest {
+            deployment.fold(record, *seq)?;
+        }
+        Ok(Some(deployment))
     }
 
     /// Folds one more record.
@@ -222,35 +289,40 @@ impl Deployment {
                 }
             }
             Event::Planned { plan, baseline } => {
-                self.plan_digest = Some(plan.digest());
-                self.plan = Some((**plan).clone());
-                self.baseline = baseline.as_deref().cloned();
-                if self.lock.is_none() {
+                self.change.digest = Some(plan.digest());
+                self.change.plan = Some((**plan).clone());
+                self.change.baseline = baseline.as_deref().cloned();
+                if self.change.lock.is_none() {
                     self.phase = Phase::Planned;
                 }
             }
-            Event::AdviceAsked { gate, until } => self.advice_asked = Some((*gate, *until)),
+            Event::AdviceAsked { gate, until } => {
+                self.clearance.asked = Some(Inquiry { gate: *gate, until: *until });
+            }
             Event::Advised { source, summary, advice } => {
-                self.advice = Some((source.clone(), summary.clone()));
-                self.counsel = advice.as_deref().cloned();
+                let (source, summary) = (source.clone(), summary.clone());
+                self.clearance.said = Some(Advised { source, summary });
+                self.clearance.counsel = advice.as_deref().cloned();
                 self.phase = Phase::Advised;
             }
-            Event::ApprovalAwaited { until } => {
-                self.wait_until = Some(*until);
+            Event::ApprovalAwaited { until, terms } => {
+                self.clearance.until = Some(*until);
                 self.phase = Phase::AwaitingApproval;
+                self.wait_under(terms.as_deref());
             }
-            Event::Approved { by, .. } => self.approvals.push(by.clone()),
+            Event::Approved { by, signed, .. } => self.approved(by, signed.as_deref(), at),
+            Event::Denied { by, reason, signed, .. } => self.denied(by, reason, signed.as_deref(), at),
             Event::LockAwaited { until } => {
-                self.wait_until = Some(*until);
+                self.clearance.until = Some(*until);
                 self.phase = Phase::Queued;
             }
             Event::Locked { token } => {
-                self.lock = Some(*token);
-                self.wait_until = None;
+                self.change.lock = Some(*token);
+                self.clearance.until = None;
                 self.phase = Phase::Locked;
             }
             Event::ExecutionBegan { until } => {
-                self.total_until = Some(*until);
+                self.change.until = Some(*until);
                 self.phase = Phase::Executing;
             }
             Event::VerificationBegan {} => self.phase = Phase::Verifying,
@@ -274,32 +346,32 @@ impl Deployment {
                 self.finish(step, *attempt, runner, result, at)
             }
             Event::Paused { by } => {
-                self.paused = Some(by.clone());
-                self.paused_at.get_or_insert(at);
+                let since = self.steering.paused.as_ref().map_or(at, |pause| pause.since);
+                self.steering.paused = Some(Pause { by: by.clone(), since });
             }
             Event::Resumed { .. } => self.go_on(),
             Event::PromoteRequested { by, full } => {
                 self.go_on();
                 if *full {
-                    self.full = Some(by.clone());
+                    self.steering.full = Some(by.clone());
                 } else if self.all_steps().any(|step| {
                     matches!(step.kind, StepKind::Pause { .. }) && self.state_of(&step.id).is_open()
                 }) {
-                    self.promote = Some(by.clone());
+                    self.steering.promote = Some(by.clone());
                 }
             }
             Event::RollbackBegan { cause, epoch, steps, until } => {
-                self.cause = Some(cause.clone());
+                self.ending.cause = Some(cause.clone());
                 self.epoch = self.epoch.max(*epoch);
-                self.way_back.clone_from(steps);
-                self.rollback_until = Some(*until);
+                self.retreat.steps.clone_from(steps);
+                self.retreat.until = Some(*until);
                 self.go_on();
                 self.phase = Phase::RollingBack;
             }
             Event::RollbackRetried { epoch, until, .. } => {
                 self.epoch = self.epoch.max(*epoch);
-                self.rollback_until = Some(*until);
-                for step in &self.way_back {
+                self.retreat.until = Some(*until);
+                for step in &self.retreat.steps {
                     self.steps.remove(&step.id);
                 }
                 self.phase = Phase::RollingBack;
@@ -311,45 +383,43 @@ impl Deployment {
             Event::RolledBack {} => self.phase = Phase::RolledBack,
             Event::HumanNeeded { cause } => {
                 // Without a way back this is what it failed for, too.
-                self.cause.get_or_insert_with(|| cause.clone());
-                self.stuck = Some(cause.clone());
+                self.ending.cause.get_or_insert_with(|| cause.clone());
+                self.ending.stuck = Some(cause.clone());
                 self.phase = Phase::NeedsHuman;
             }
             Event::Decided { verdict, cause } => {
-                self.verdict = Some(*verdict);
+                self.ending.verdict = Some(*verdict);
                 if cause.is_some() {
-                    self.cause.clone_from(cause);
+                    self.ending.cause.clone_from(cause);
                 }
                 self.phase = Phase::Decided;
             }
             Event::Closed { .. } => {
-                self.closed = Some(at);
+                self.ending.closed = Some(at);
                 self.phase = Phase::Closed;
             }
         }
     }
 
     fn go_on(&mut self) {
-        self.paused = None;
-        self.paused_at = None;
+        self.steering.paused = None;
     }
 
     fn finish(&mut self, step: &StepId, attempt: u32, runner: &str, result: &StepResult, at: Timestamp) {
         let is_pause = self.step(step).is_some_and(|step| matches!(step.kind, StepKind::Pause { .. }));
-        let waited_for_human =
-            self.step(step).is_some_and(|step| matches!(step.kind, StepKind::Pause { duration: None }));
+        let waited_apart = self.step(step).is_some_and(Step::is_wait_apart);
         let state = self.steps.entry(step.clone()).or_default();
         if state.attempt > attempt || state.result.is_some() {
             return;
         }
-        if waited_for_human {
-            // Waiting for a person has a deadline of its own and does not use up the total one.
+        if waited_apart {
+            // Such a wait has a bound of its own and does not use up the total one.
             let waited = state.scheduled.map(|scheduled| at.since(scheduled)).unwrap_or_default();
-            self.total_until = self.total_until.map(|until| until.plus(waited));
+            self.change.until = self.change.until.map(|until| until.plus(waited));
         }
         if is_pause {
             // It was granted to this pause and to no later one.
-            self.promote = None;
+            self.steering.promote = None;
         }
         state.attempt = attempt;
         state.runner = Some(runner.to_owned());
@@ -368,7 +438,7 @@ impl Deployment {
 
     /// Every step: those of the plan, then those of the way back.
     pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
-        self.plan.iter().flat_map(|plan| &plan.steps).chain(&self.way_back)
+        self.change.plan.iter().flat_map(|plan| &plan.steps).chain(&self.retreat.steps)
     }
 
     /// The steps of one part of the life.

@@ -5,7 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{DeploymentId, DeploymentSpec, Digest, Timestamp, limits, plan::Snapshot, target::TargetEvent};
+use model::{
+    DeploymentId, DeploymentSpec, Digest, Principal, Timestamp, limits,
+    plan::Snapshot,
+    target::{Hold, Quarantine, TargetEvent},
+};
 
 /// A target, folded from its journal.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,11 +25,11 @@ pub struct Target {
     /// Who waits, first come first.
     pub queue: Vec<DeploymentId>,
     /// The person who holds the target, and why.
-    pub held: Option<(String, String)>,
+    pub held: Option<Hold>,
     /// What it last ran well.
     pub snapshot: Option<Snapshot>,
-    /// Spec digests that are refused.
-    pub quarantined: BTreeMap<Digest, (DeploymentId, String)>,
+    /// Specs that are refused, by their digests.
+    pub quarantined: BTreeMap<Digest, Quarantine>,
     /// Grants so far.
     pub grants: u64,
     /// What was ever promoted here, by [`what_runs`].
@@ -39,16 +43,34 @@ pub enum Wish {
     Enqueue(DeploymentId),
     /// Leave the queue, or give the lock back.
     Leave(DeploymentId),
+    /// Hold the lock again that was granted with this token, where the journal has lost that grant and everything after
+    /// it: the deployment's own journal has it, and agents have seen it.
+    Regain(DeploymentId, u64),
     /// This is what runs now. Only the holder may say so.
     Settle(Box<Snapshot>),
     /// This must not run again.
-    Quarantine(Digest, DeploymentId, String),
+    Quarantine(Quarantine),
     /// It may run again.
-    Unquarantine(Digest, String, String),
+    Unquarantine {
+        /// The spec's digest.
+        spec: Digest,
+        /// Who had it deployed again.
+        by: Principal,
+        /// Why.
+        reason: String,
+    },
     /// Nobody gets the lock.
-    Hold(String, String),
+    Hold {
+        /// Who wants it so.
+        by: Principal,
+        /// Why.
+        reason: String,
+    },
     /// Deployments may again.
-    Unhold(String),
+    Unhold {
+        /// Who lets go.
+        by: Principal,
+    },
 }
 
 /// How long a lock is leased: longer than any deployment may take. The sweep returns locks of deployments that
@@ -89,13 +111,13 @@ impl Target {
                 self.ran.insert(what_runs(&snapshot.spec));
                 self.snapshot = Some((**snapshot).clone());
             }
-            TargetEvent::Quarantined { spec, deployment, reason } => {
-                self.quarantined.insert(spec.clone(), (deployment.clone(), reason.clone()));
+            TargetEvent::Quarantined(quarantine) => {
+                self.quarantined.insert(quarantine.spec.clone(), quarantine.clone());
             }
             TargetEvent::Unquarantined { spec, .. } => {
                 self.quarantined.remove(spec);
             }
-            TargetEvent::Held { by, reason, .. } => self.held = Some((by.clone(), reason.clone())),
+            TargetEvent::Held(hold) => self.held = Some(hold.clone()),
             TargetEvent::Unheld { .. } => self.held = None,
             TargetEvent::RecordSkipped(_) => {}
         }
@@ -107,9 +129,7 @@ impl Target {
         match wish {
             Wish::Enqueue(deployment) => {
                 if !self.holds(deployment) && !self.queue.contains(deployment) {
-                    if self.queue.len() >= limits::TARGET_QUEUE {
-                        return Err(QueueFull { waiting: self.queue.len() });
-                    }
+                    self.has_room()?;
                     events.push(TargetEvent::Queued { deployment: deployment.clone(), at: now });
                 }
             }
@@ -121,28 +141,40 @@ impl Target {
                     events.push(TargetEvent::Left { deployment: deployment.clone() });
                 }
             }
+            Wish::Regain(deployment, token) => {
+                if self.grants < *token && self.holder.is_none() {
+                    let (deployment, token) = (deployment.clone(), *token);
+                    events.push(TargetEvent::Granted {
+                        deployment,
+                        token,
+                        at: now,
+                        expires: now.plus(LEASE),
+                    });
+                }
+            }
             Wish::Settle(snapshot) => {
                 if self.holds(&snapshot.deployment) && self.snapshot.as_ref() != Some(snapshot) {
                     events.push(TargetEvent::Settled { snapshot: snapshot.clone() });
                 }
             }
-            Wish::Quarantine(spec, deployment, reason) => {
-                if !self.quarantined.contains_key(spec) {
-                    let (spec, deployment, reason) = (spec.clone(), deployment.clone(), reason.clone());
-                    events.push(TargetEvent::Quarantined { spec, deployment, reason });
+            Wish::Quarantine(quarantine) => {
+                if !self.quarantined.contains_key(&quarantine.spec) {
+                    events.push(TargetEvent::Quarantined(quarantine.clone()));
                 }
             }
-            Wish::Unquarantine(spec, by, reason) => {
+            Wish::Unquarantine { spec, by, reason } => {
                 if self.quarantined.contains_key(spec) {
                     let (spec, by, reason) = (spec.clone(), by.clone(), reason.clone());
                     events.push(TargetEvent::Unquarantined { spec, by, reason });
                 }
             }
-            Wish::Hold(by, reason) => {
-                events.push(TargetEvent::Held { by: by.clone(), reason: reason.clone(), at: now });
+            Wish::Hold { by, reason } => {
+                events.push(TargetEvent::Held(Hold { by: by.clone(), reason: reason.clone(), at: now }));
             }
-            Wish::Unhold(by) if self.held.is_some() => events.push(TargetEvent::Unheld { by: by.clone() }),
-            Wish::Unhold(_) => {}
+            Wish::Unhold { by } if self.held.is_some() => {
+                events.push(TargetEvent::Unheld { by: by.clone() });
+            }
+            Wish::Unhold { .. } => {}
         }
         let mut after = self.clone();
         events.iter().for_each(|event| after.evolve(event));
@@ -158,6 +190,12 @@ impl Target {
         }
         let deployment = self.queue.first()?.clone();
         Some(TargetEvent::Granted { deployment, token: self.grants + 1, at: now, expires: now.plus(LEASE) })
+    }
+
+    /// One more may wait.
+    pub fn has_room(&self) -> Result<(), QueueFull> {
+        let waiting = self.queue.len();
+        if waiting < limits::TARGET_QUEUE { Ok(()) } else { Err(QueueFull { waiting }) }
     }
 
     /// The deployment holds the lock.
@@ -176,6 +214,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn ann() -> Principal {
+        Principal::stated("ann").unwrap()
+    }
+
     fn dep(n: u8) -> DeploymentId {
         DeploymentId::derived(&n.to_string())
     }
@@ -190,8 +232,8 @@ mod tests {
                 let wish = match kind {
                     0..=2 => Wish::Enqueue(dep(n)),
                     3 => Wish::Leave(dep(n)),
-                    4 => Wish::Hold("ann".into(), "looking".into()),
-                    _ => Wish::Unhold("ann".into()),
+                    4 => Wish::Hold { by: ann(), reason: "looking".into() },
+                    _ => Wish::Unhold { by: ann() },
                 };
                 let events = target.decide(&wish, Timestamp(1)).unwrap();
                 for event in &events {
@@ -203,11 +245,26 @@ mod tests {
                     target.evolve(event);
                 }
                 prop_assert!(target.holder.is_some() || target.held.is_some() || target.queue.is_empty());
-                if !matches!(wish, Wish::Hold(..)) {
+                if !matches!(wish, Wish::Hold { .. }) {
                     prop_assert_eq!(target.decide(&wish, Timestamp(2)).unwrap(), vec![]);
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_lock_whose_grant_was_lost_is_held_again_unless_somebody_got_it_since() {
+        let regain = Wish::Regain(dep(1), 3);
+        let mut lost = Target { grants: 2, ..Target::default() };
+
+        let mut later = Target { grants: 2, holder: Some((dep(2), 2)), ..Target::default() };
+        assert_eq!(later.decide(&regain, Timestamp(1)).unwrap(), vec![], "another holds it");
+        (later.grants, later.holder) = (4, None);
+        assert_eq!(later.decide(&regain, Timestamp(1)).unwrap(), vec![], "a later grant was given");
+
+        lost.decide(&regain, Timestamp(1)).unwrap().iter().for_each(|event| lost.evolve(event));
+        assert_eq!((lost.holder.clone(), lost.grants), (Some((dep(1), 3)), 3));
+        assert_eq!(lost.decide(&regain, Timestamp(2)).unwrap(), vec![]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The heart without any shell: events go in, events come out.
 
 use model::{
-    DeploymentId, DeploymentSpec, Event, Outcome, Phase, Record, ReplicaId, StepKind, Timestamp, Verdict,
+    DeploymentId, DeploymentSpec, Event, Outcome, Phase, Principal, Record, ReplicaId, StepKind, Timestamp,
+    Verdict,
     command::{Action, Command, Submit},
     deployment::{CauseKind, Mode, StepReport},
     step::{Stage, StepResult},
+    target::Hold,
 };
 
 use super::{
@@ -12,11 +14,17 @@ use super::{
     decide::{self, advance},
     effects::{Effect, effects},
     state::Deployment,
-    target::Target,
+    target::{Target, Wish},
 };
 
 mod advice;
+mod asked;
+mod lost;
+mod people;
 mod plans;
+mod previews;
+mod signed;
+mod watched;
 
 const CANARY: &str = r#"{
   "apiVersion": "code/v1", "name": "shop", "target": "scripted",
@@ -28,6 +36,11 @@ const CANARY: &str = r#"{
   "strategy": {"canary": {"steps": [{"setWeight": 10}, {"pause": {"duration": "30s"}}, {"setWeight": 50}, {"pause": {}}]}}
 }"#;
 
+/// Somebody who only says a name.
+fn person(name: &str) -> Principal {
+    Principal::stated(name).unwrap()
+}
+
 /// A world of one replica and obedient agents.
 struct World {
     now: Timestamp,
@@ -35,6 +48,7 @@ struct World {
     target: Target,
     bad: Option<&'static str>,
     policy: Policy,
+    approvals: Option<approval::Rulebook>,
     panel: Option<model::expert::Action>,
 }
 
@@ -46,24 +60,25 @@ impl World {
             target: Target::default(),
             bad: None,
             policy: Policy::default(),
+            approvals: None,
             panel: None,
         }
     }
 
     fn context(&self) -> Context<'_> {
-        Context { now: self.now, me: &self.me, target: &self.target, policy: self.policy }
+        Context {
+            now: self.now,
+            me: &self.me,
+            target: &self.target,
+            policy: self.policy,
+            approvals: self.approvals.as_ref(),
+        }
     }
 
     fn submit(&self, document: &str, id: &str) -> Deployment {
         let spec: DeploymentSpec = serde_json::from_str(document).unwrap();
-        let submit = Submit {
-            document: String::new(),
-            initiator: "ann".into(),
-            request_id: None,
-            plan: None,
-            force: None,
-            mode: Mode::Apply,
-        };
+        let submit =
+            Submit { document: String::new(), request_id: None, plan: None, force: None, mode: Mode::Apply };
         let id = DeploymentId::derived(id);
         let record = Record {
             id: id.to_string(),
@@ -71,7 +86,7 @@ impl World {
             writer: self.me.to_string(),
             at: self.now,
             trace: None,
-            events: vec![decide::receive(&submit, spec)],
+            events: vec![decide::receive(&submit, &person("ann"), spec)],
         };
         Deployment::begin(&record, 1).unwrap()
     }
@@ -116,7 +131,7 @@ impl World {
 
     /// Runs until experts are asked.
     fn until_asked(&mut self, state: &mut Deployment) {
-        while state.advice_asked.is_none() {
+        while state.clearance.asked.is_none() {
             let events = advance(state, self.context());
             if !events.is_empty() {
                 self.fold(state, events);
@@ -124,6 +139,34 @@ impl World {
             for effect in effects(state, self.context()) {
                 self.perform(state, effect);
             }
+        }
+    }
+
+    /// Runs until the deployment is in this phase, and no further.
+    fn until_phase(&mut self, state: &mut Deployment, phase: Phase) {
+        for _ in 0..1000 {
+            if state.phase == phase {
+                return;
+            }
+            let events = decide::advance(state, self.context());
+            if !events.is_empty() {
+                self.fold(state, events);
+            }
+            if state.phase == phase {
+                return;
+            }
+            for effect in effects(state, self.context()) {
+                self.perform(state, effect);
+            }
+        }
+        panic!("never {phase}: {}", state.phase);
+    }
+
+    /// Writes down what follows by itself.
+    fn until_idle(&self, state: &mut Deployment) {
+        let events = advance(state, self.context());
+        if !events.is_empty() {
+            self.fold(state, events);
         }
     }
 
@@ -143,10 +186,10 @@ impl World {
     fn perform(&mut self, state: &mut Deployment, effect: Effect) -> bool {
         match effect {
             Effect::Send(job) => {
-                if matches!(job.step.kind, StepKind::Analyse { background: true, .. }) && self.bad.is_none() {
+                let bad = self.bad.is_some_and(|bad| job.step.id.as_str().contains(bad));
+                if job.step.kind.is_background() && !bad {
                     return false;
                 }
-                let bad = self.bad.is_some_and(|bad| job.step.id.as_str().contains(bad));
                 let outcome = if bad { Outcome::Failed } else { Outcome::Succeeded };
                 self.report(state, &job.step.id, job.attempt, outcome)
             }
@@ -159,7 +202,7 @@ impl World {
                 events.iter().for_each(|event| self.target.evolve(event));
                 !events.is_empty()
             }
-            Effect::Ask(_) => false,
+            Effect::MakeWay(_) => false,
             Effect::Advise(job) => self.consult(state, &job),
         }
     }
@@ -188,8 +231,12 @@ impl World {
     }
 
     fn command(&mut self, state: &mut Deployment, action: Action) -> Result<(), model::Fault> {
-        let command = Command { deployment: state.id.clone(), expect: None, by: "bob".into(), action };
-        let events = decide::on_command(state, &command, self.context())?;
+        self.command_by("bob", state, action)
+    }
+
+    fn command_by(&mut self, by: &str, state: &mut Deployment, action: Action) -> Result<(), model::Fault> {
+        let command = Command { deployment: state.id.clone(), expect: None, action };
+        let events = decide::on_command(state, &command, &person(by), self.context())?;
         self.fold(state, events);
         Ok(())
     }
@@ -199,7 +246,7 @@ impl World {
         let mut world = World::new();
         let mut first = world.submit(&CANARY.replace("VERSION", "1.0.0"), "one");
         world.run(&mut first);
-        assert_eq!(first.verdict, Some(Verdict::Promoted), "{:?}", first.cause);
+        assert_eq!(first.ending.verdict, Some(Verdict::Promoted), "{:?}", first.ending.cause);
         world
     }
 }
@@ -228,7 +275,7 @@ fn a_good_canary_waits_for_the_person_and_is_promoted() {
     world.command(&mut second, Action::Promote { full: false }).unwrap();
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::Promoted), "{:?}", second.cause);
+    assert_eq!(second.ending.verdict, Some(Verdict::Promoted), "{:?}", second.ending.cause);
     assert_eq!(world.target.snapshot.unwrap().deployment, second.id);
 }
 
@@ -241,8 +288,8 @@ fn a_gate_that_fails_at_any_step_rolls_back_and_quarantines() {
 
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::RolledBack));
-    assert_eq!(second.cause.as_ref().unwrap().kind, CauseKind::Failed);
+    assert_eq!(second.ending.verdict, Some(Verdict::RolledBack));
+    assert_eq!(second.ending.cause.as_ref().unwrap().kind, CauseKind::Failed);
     assert_eq!(world.target.snapshot, first);
     assert!(world.target.quarantined.contains_key(&second.spec_digest));
     assert_eq!(world.target.holder, None);
@@ -250,8 +297,25 @@ fn a_gate_that_fails_at_any_step_rolls_back_and_quarantines() {
     world.bad = None;
     let mut again = world.submit(&CANARY.replace("VERSION", "2.0.0"), "again");
     world.run(&mut again);
-    assert_eq!(again.verdict, Some(Verdict::Rejected));
-    assert_eq!(again.cause.unwrap().kind, CauseKind::Quarantined);
+    assert_eq!(again.ending.verdict, Some(Verdict::Rejected));
+    assert_eq!(again.ending.cause.unwrap().kind, CauseKind::Quarantined);
+}
+
+#[test]
+fn refusals_say_states_in_words() {
+    let mut world = World::with_v1();
+    world.bad = Some("web");
+    let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
+    world.run(&mut second);
+    assert_eq!(second.phase, Phase::NeedsHuman);
+
+    let refused = world.command(&mut second, Action::Promote { full: false }).unwrap_err();
+
+    assert_eq!(refused.message, format!("{} needs a human: there is nothing to promote", second.id));
+    assert_eq!(
+        (Phase::RollingBack.to_string(), Verdict::RolledBack.to_string()),
+        ("rolling back".into(), "rolled back".into())
+    );
 }
 
 #[test]
@@ -263,8 +327,8 @@ fn a_person_who_stays_silent_means_rollback() {
     world.now = world.now.plus(std::time::Duration::from_secs(24 * 3600));
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::RolledBack));
-    assert_eq!(second.cause.unwrap().kind, CauseKind::Deadline);
+    assert_eq!(second.ending.verdict, Some(Verdict::RolledBack));
+    assert_eq!(second.ending.cause.unwrap().kind, CauseKind::Deadline);
 }
 
 #[test]
@@ -275,7 +339,7 @@ fn a_failed_check_rejects_before_anything_is_touched() {
 
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::Rejected));
+    assert_eq!(second.ending.verdict, Some(Verdict::Rejected));
     assert!(!second.has_touched());
 }
 
@@ -292,7 +356,7 @@ fn a_way_back_that_fails_calls_a_human_and_keeps_the_lock() {
     world.bad = None;
     world.command(&mut second, Action::Retry {}).unwrap();
     world.run(&mut second);
-    assert_eq!(second.verdict, Some(Verdict::RolledBack));
+    assert_eq!(second.ending.verdict, Some(Verdict::RolledBack));
     assert_eq!(world.target.holder, None);
 }
 
@@ -305,13 +369,12 @@ fn of_two_commands_with_the_same_revision_one_wins() {
     let promote = |deployment: &Deployment| Command {
         deployment: deployment.id.clone(),
         expect: seen,
-        by: "bob".into(),
         action: Action::Promote { full: false },
     };
 
-    let events = decide::on_command(&second, &promote(&second), world.context()).unwrap();
+    let events = decide::on_command(&second, &promote(&second), &person("bob"), world.context()).unwrap();
     world.fold(&mut second, events);
-    let fault = decide::on_command(&second, &promote(&second), world.context()).unwrap_err();
+    let fault = decide::on_command(&second, &promote(&second), &person("bob"), world.context()).unwrap_err();
 
     assert_eq!(fault.code, model::Code::Conflict);
 }
@@ -345,7 +408,8 @@ fn a_late_report_of_an_earlier_way_back_is_not_taken_for_the_new_one() {
     world.run(&mut second);
     assert_eq!(second.phase, Phase::NeedsHuman);
     let (step, stand) = second
-        .way_back
+        .retreat
+        .steps
         .iter()
         .find_map(|step| Some((step.id.clone(), second.steps.get(&step.id)?.clone())))
         .unwrap();
@@ -372,35 +436,35 @@ fn one_that_waited_behind_a_rolled_back_release_of_the_same_spec_is_refused_too(
     world.bad = Some("watch-web");
     let mut second = world.submit(&CANARY.replace("VERSION", "2.0.0"), "two");
     let mut same = world.submit(&CANARY.replace("VERSION", "2.0.0"), "same");
-    let events = world.target.decide(&super::target::Wish::Hold("ann".into(), "later".into()), world.now);
+    let events = world.target.decide(&Wish::Hold { by: person("ann"), reason: "later".into() }, world.now);
     events.unwrap().iter().for_each(|event| world.target.evolve(event));
     world.until_queued(&mut second);
     world.until_queued(&mut same);
-    let events = world.target.decide(&super::target::Wish::Unhold("ann".into()), world.now);
+    let events = world.target.decide(&Wish::Unhold { by: person("ann") }, world.now);
     events.unwrap().iter().for_each(|event| world.target.evolve(event));
 
     world.run(&mut second);
     world.bad = None;
     world.run(&mut same);
 
-    assert_eq!(second.verdict, Some(Verdict::RolledBack));
-    assert_eq!(same.verdict, Some(Verdict::Rejected));
-    assert_eq!(same.cause.unwrap().kind, CauseKind::Quarantined);
+    assert_eq!(second.ending.verdict, Some(Verdict::RolledBack));
+    assert_eq!(same.ending.verdict, Some(Verdict::Rejected));
+    assert_eq!(same.ending.cause.unwrap().kind, CauseKind::Quarantined);
     assert_eq!(world.target.holder, None);
 }
 
 #[test]
 fn who_finds_the_queue_full_is_refused() {
     let mut world = World::with_v1();
-    world.target.held = Some(("ann".into(), "later".into()));
+    world.target.held = Some(Hold { by: person("ann"), reason: "later".into(), at: world.now });
     world.target.queue =
         (0..model::limits::TARGET_QUEUE).map(|n| DeploymentId::derived(&n.to_string())).collect();
     let mut late = world.submit(&CANARY.replace("VERSION", "2.0.0"), "late");
 
     world.run(&mut late);
 
-    assert_eq!(late.verdict, Some(Verdict::Rejected));
-    assert_eq!(late.cause.unwrap().kind, CauseKind::Busy);
+    assert_eq!(late.ending.verdict, Some(Verdict::Rejected));
+    assert_eq!(late.ending.cause.unwrap().kind, CauseKind::Busy);
 }
 
 #[test]
@@ -418,8 +482,8 @@ fn without_gates_only_a_release_that_ran_well_is_gone_back_to() {
     never.mode = Mode::Rollback;
     world.run(&mut never);
 
-    assert_eq!(back.verdict, Some(Verdict::Promoted), "{:?}", back.cause);
-    assert_eq!(never.verdict, Some(Verdict::Rejected));
+    assert_eq!(back.ending.verdict, Some(Verdict::Promoted), "{:?}", back.ending.cause);
+    assert_eq!(never.ending.verdict, Some(Verdict::Rejected));
     assert!(!never.has_touched());
 }
 
@@ -436,7 +500,7 @@ fn where_nothing_can_be_undone_a_person_is_called_and_what_is_under_way_is_stopp
     world.run(&mut second);
 
     assert_eq!(second.phase, Phase::NeedsHuman);
-    assert_eq!(second.cause.as_ref().map(|cause| cause.kind), Some(CauseKind::Deadline));
+    assert_eq!(second.ending.cause.as_ref().map(|cause| cause.kind), Some(CauseKind::Deadline));
     let under_way: Vec<_> = second.steps.values().filter(|stand| stand.is_open()).collect();
     assert!(!under_way.is_empty(), "the background analysis");
     let stops: Vec<_> = effects(&second, world.context())
@@ -452,7 +516,7 @@ fn where_nothing_can_be_undone_a_person_is_called_and_what_is_under_way_is_stopp
 
     world.command(&mut second, Action::Close { reason: "repaired".into() }).unwrap();
     world.run(&mut second);
-    assert_eq!(second.verdict, Some(Verdict::NeedsHuman));
+    assert_eq!(second.ending.verdict, Some(Verdict::NeedsHuman));
     assert_eq!(world.target.holder, None);
 }
 
@@ -466,7 +530,7 @@ fn a_pause_is_over_when_the_way_back_begins() {
 
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::RolledBack), "{:?}", second.stuck);
+    assert_eq!(second.ending.verdict, Some(Verdict::RolledBack), "{:?}", second.ending.stuck);
     assert!(!world.target.quarantined.contains_key(&second.spec_digest), "an operator's abort says nothing");
 }
 
@@ -484,8 +548,8 @@ fn one_that_is_paused_while_it_is_checked_does_not_wait_for_ever() {
     world.now = wakes;
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::Rejected));
-    assert_eq!(second.cause.unwrap().kind, CauseKind::Deadline);
+    assert_eq!(second.ending.verdict, Some(Verdict::Rejected));
+    assert_eq!(second.ending.cause.unwrap().kind, CauseKind::Deadline);
 }
 
 #[test]
@@ -498,7 +562,7 @@ fn a_full_promotion_does_not_wave_a_failed_background_analysis_through() {
 
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::RolledBack));
+    assert_eq!(second.ending.verdict, Some(Verdict::RolledBack));
 }
 
 #[test]
@@ -516,7 +580,7 @@ fn a_forced_release_that_is_promoted_lifts_the_quarantine() {
     world.command(&mut forced, Action::Promote { full: false }).unwrap();
     world.run(&mut forced);
 
-    assert_eq!(forced.verdict, Some(Verdict::Promoted), "{:?}", forced.cause);
+    assert_eq!(forced.ending.verdict, Some(Verdict::Promoted), "{:?}", forced.ending.cause);
     assert_eq!(world.target.quarantined.len(), 0);
 }
 
@@ -525,7 +589,7 @@ fn applying_what_runs_again_looks_at_every_module_and_is_never_quarantined() {
     let mut world = World::with_v1();
     let mut again = world.submit(&CANARY.replace("VERSION", "1.0.0"), "again");
     world.run(&mut again);
-    assert_eq!(again.verdict, Some(Verdict::Promoted));
+    assert_eq!(again.ending.verdict, Some(Verdict::Promoted));
     assert!(again.stage(Stage::Execute).any(|step| matches!(step.kind, StepKind::Scale { count: 4, .. })));
 
     world.bad = Some("validator-validate");

@@ -1,7 +1,8 @@
 //! How a deployment looks to people.
 
 use model::{
-    Outcome, Phase, Step, Verdict,
+    DeploymentSpec, Outcome, Phase, Step, Timestamp, Verdict,
+    plan::{Snapshot, Versions},
     view::{DeploymentView, StepStatus, StepView, Summary},
 };
 
@@ -11,7 +12,7 @@ use super::{explain::explain, state::Deployment, target::Target};
 pub fn summary(state: &Deployment) -> Summary {
     let verdict = match state.phase {
         Phase::NeedsHuman => Some(Verdict::NeedsHuman),
-        _ => state.verdict,
+        _ => state.ending.verdict,
     };
     Summary {
         deployment: state.id.clone(),
@@ -21,38 +22,48 @@ pub fn summary(state: &Deployment) -> Summary {
         phase: state.phase,
         verdict,
         reason: state
+            .ending
             .stuck
             .as_ref()
-            .or(state.cause.as_ref())
-            .map(|cause| cause.text.clone())
+            .or(state.ending.cause.as_ref())
+            .map(|cause| versions(state).shown_in(&cause.text).into_owned())
             .unwrap_or_default(),
         received: state.received,
-        closed: state.closed,
-        modules: state
-            .spec
-            .modules
-            .iter()
-            .map(|module| format!("{} {}", module.name, module.version))
-            .collect(),
+        closed: state.ending.closed,
+        modules: state.spec.versions(),
     }
 }
 
 /// The whole.
-pub fn view(state: &Deployment, target: &Target) -> DeploymentView {
+pub fn view(state: &Deployment, target: &Target, now: Timestamp) -> DeploymentView {
     DeploymentView {
         summary: summary(state),
         version: state.version,
         mode: state.mode,
         owner: state.owner.as_ref().map(|owner| (owner.to_string(), state.epoch)),
-        lock: state.lock,
-        plan: state.plan_digest.clone().zip(state.plan.clone()),
+        lock: state.change.lock,
+        plan: state.change.digest.clone().zip(state.change.plan.clone()),
         steps: state.all_steps().map(|step| step_view(state, step)).collect(),
-        paused: state.paused.is_some(),
-        approvals: state.approvals.clone(),
-        advice: state.counsel.clone(),
-        cause: state.cause.clone(),
-        explanation: explain(state, target),
+        paused: state.steering.paused.is_some(),
+        approvals: state.clearance.approvals.iter().cloned().collect(),
+        signing: state.clearance.ballot.as_ref().map(|ballot| ballot.standing(now)),
+        advice: state.clearance.counsel.clone(),
+        cause: state.ending.cause.clone(),
+        explanation: explain(state, target, now),
+        versions: versions(state),
     }
+}
+
+fn versions(state: &Deployment) -> Versions {
+    Versions::of(releases(&state.spec, state.change.baseline.as_ref()))
+}
+
+/// What is asked for, then what ran before.
+pub fn releases<'a>(
+    spec: &'a DeploymentSpec,
+    baseline: Option<&'a Snapshot>,
+) -> impl Iterator<Item = &'a DeploymentSpec> {
+    std::iter::once(spec).chain(baseline.map(|snapshot| &snapshot.spec))
 }
 
 fn step_view(state: &Deployment, step: &Step) -> StepView {
@@ -77,7 +88,7 @@ fn step_view(state: &Deployment, step: &Step) -> StepView {
 /// How far a step is.
 pub fn status(state: &Deployment, step: &Step) -> StepStatus {
     let stand = state.state_of(&step.id);
-    let turned_back = state.cause.is_some() && step.stage != model::step::Stage::Rollback;
+    let turned_back = state.ending.cause.is_some() && step.stage != model::step::Stage::Rollback;
     match (&stand.result, stand.scheduled, &stand.runner) {
         (Some((result, _)), ..) => match result.outcome {
             Outcome::Succeeded => StepStatus::Succeeded,

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use model::{DeploymentId, ReplicaId, Timestamp, view::Summary};
 
-use crate::{
-    drive::Inbox,
-    heart::{state::Deployment, view},
-};
+use super::drive::Inbox;
+use crate::heart::{state::Deployment, view};
 
 /// A deployment that has a task.
 #[derive(Clone)]

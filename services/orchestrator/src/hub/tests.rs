@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 use bus::{AppendError, Beat, Entry, subjects};
 use chassis::Service;
 use model::{
-    Code, DeploymentId, DeploymentSpec, Event, Phase, Record, ReplicaId, Span, Timestamp, Verdict,
+    Code, DeploymentId, DeploymentSpec, Event, Phase, Principal, Record, ReplicaId, Span, Timestamp, Verdict,
     command::{Action, Command, Submit},
     deployment::{Cause, CauseKind, Mode},
-    target::TargetEvent,
+    target::{Hold, TargetEvent},
 };
 use testkit::{TestNats, eventually, nats};
 
@@ -29,7 +29,12 @@ async fn replica(nats: &TestNats, config: Config) -> Arc<Hub> {
     let service = Service::for_tests(config, nats.connect("orchestrator").await);
     let counts = Counts::new(&service.metrics);
     let tasks = service.tasks.clone();
-    Arc::new(Hub::new(service.bus, service.replica, service.clock, service.config, tasks, counts))
+    Arc::new(Hub::new(service.bus, service.replica, service.clock, service.config, tasks, counts, None))
+}
+
+/// Somebody who only says a name.
+fn person(name: &str) -> Principal {
+    Principal::stated(name).unwrap()
 }
 
 fn spec() -> DeploymentSpec {
@@ -50,18 +55,14 @@ impl Elsewhere {
 
     async fn begin_at(nats: &TestNats, name: &str, at: Timestamp) -> Elsewhere {
         let (id, owner) = (DeploymentId::derived(name), ReplicaId::derived("elsewhere"));
-        let submit = Submit {
-            document: String::new(),
-            initiator: "ann".into(),
-            request_id: None,
-            plan: None,
-            force: None,
-            mode: Mode::Apply,
-        };
+        let submit =
+            Submit { document: String::new(), request_id: None, plan: None, force: None, mode: Mode::Apply };
         let mut spec = spec();
         spec.name = name.parse().unwrap();
-        let events =
-            vec![decide::receive(&submit, spec), Event::OwnerClaimed { owner: owner.clone(), epoch: 1 }];
+        let events = vec![
+            decide::receive(&submit, &person("ann"), spec),
+            Event::OwnerClaimed { owner: owner.clone(), epoch: 1 },
+        ];
         let record =
             Record { id: id.to_string(), version: 1, writer: owner.to_string(), at, trace: None, events };
         let seq = nats.bus.append(&subjects::deployment::JOURNAL, id.as_str(), &record, 0).await.unwrap();
@@ -80,7 +81,13 @@ impl Elsewhere {
         let target = Target::default();
         let events = decide::advance(
             &self.state,
-            Context { now: now(), me: &self.owner, target: &target, policy: Policy::default() },
+            Context {
+                now: now(),
+                me: &self.owner,
+                target: &target,
+                policy: Policy::default(),
+                approvals: None,
+            },
         );
         self.write(nats, events).await
     }
@@ -113,8 +120,8 @@ async fn a_command_that_expects_what_was_not_heard_of_yet_is_not_refused() {
     there.advance(&nats).await;
 
     let (deployment, expect) = (there.id.clone(), Some(there.state.version));
-    let command = Command { deployment, expect, by: "bob".into(), action: Action::Pause {} };
-    let accepted = hub.command(command).await.unwrap();
+    let command = Command { deployment, expect, action: Action::Pause {} };
+    let accepted = hub.command(command, person("bob")).await.unwrap();
 
     assert_eq!(accepted.version, there.state.version + 1);
     assert!(hub.show(&there.id).await.unwrap().paused);
@@ -312,7 +319,7 @@ async fn the_sweep_looks_at_targets_that_were_not_heard_of() {
 
 async fn hold(nats: &TestNats, version: u64, seq: u64) -> Result<u64, AppendError> {
     let token = spec().target_id().token();
-    let held = TargetEvent::Held { by: "ann".into(), reason: "fair".into(), at: now() };
+    let held = TargetEvent::Held(Hold { by: person("ann"), reason: "fair".into(), at: now() });
     let record =
         Record { id: token.clone(), version, writer: "x".into(), at: now(), trace: None, events: vec![held] };
     nats.bus.append(&subjects::target::JOURNAL, &token, &record, seq).await
@@ -327,8 +334,8 @@ async fn a_command_on_what_is_over_says_so() {
     there.close(&nats).await;
 
     let deployment = there.id.clone();
-    let command = Command { deployment, expect: None, by: "bob".into(), action: Action::Pause {} };
-    let fault = hub.command(command).await.unwrap_err();
+    let command = Command { deployment, expect: None, action: Action::Pause {} };
+    let fault = hub.command(command, person("bob")).await.unwrap_err();
 
     assert_eq!(fault.code, Code::Conflict);
     assert!(fault.message.contains("cancelled"), "{fault}");

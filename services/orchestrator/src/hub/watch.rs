@@ -11,12 +11,11 @@ use std::{
 
 use bus::{Beat, Entry, Last, Since, subjects};
 use futures::{StreamExt, stream};
-use model::{DeploymentId, Event, target::TargetEvent, view::Summary};
+use model::{DeploymentId, Event, Principal, TargetId, target::TargetEvent, view::Summary};
 use tracing::{debug, error, info, warn};
 
-use super::{Adopted, Hub};
+use super::{Adopted, Hub, drive::News};
 use crate::{
-    drive::News,
     error::{Attempt, Error},
     heart::{state::Deployment, target::Wish},
     store,
@@ -150,11 +149,11 @@ impl Hub {
     }
 
     async fn give_back_locks(&self) {
-        for waiting in self.targets.waiting() {
+        for (target, waiting) in self.targets.waiting() {
             if self.roster().known(&waiting).is_some() {
                 continue;
             }
-            if let Err(error) = self.give_back(&waiting).await
+            if let Err(error) = self.give_back(&target, &waiting).await
                 && !self.aside.took(&error)
             {
                 let cause = chassis::chain(&error);
@@ -163,14 +162,22 @@ impl Hub {
         }
     }
 
-    async fn give_back(&self, waiting: &DeploymentId) -> Result<(), Error> {
-        let Some(state) = store::load(&self.bus, waiting).await? else { return Ok(()) };
-        if state.is_closed() {
-            warn!(deployment = %waiting, "gave back the place of a deployment that is over");
-            let (target, now) = (state.spec.target_id(), self.clock.now());
-            self.targets.wish(&target, &Wish::Leave(waiting.clone()), now, state.trace.as_deref()).await?;
-        }
-        Ok(())
+    /// A deployment is journalled before it waits for a target: one that waits and has no journal has lost it, or a
+    /// person had all of it passed over. Nobody would ever end it.
+    async fn give_back(&self, token: &str, waiting: &DeploymentId) -> Result<(), Error> {
+        let (target, trace) = match store::load(&self.bus, waiting).await? {
+            Some(state) if !state.is_closed() => return Ok(()),
+            Some(state) => {
+                warn!(deployment = %waiting, "gave back the place of a deployment that is over");
+                (state.spec.target_id(), state.trace)
+            }
+            None => {
+                let Some(target) = TargetId::of_token(token) else { return Ok(()) };
+                error!(deployment = %waiting, %target, "a deployment's journal is lost, its place is given back");
+                (target, None)
+            }
+        };
+        self.targets.wish(&target, &Wish::Leave(waiting.clone()), self.clock.now(), trace.as_deref()).await
     }
 
     /// Says that we live, and looks who does not.
@@ -206,11 +213,11 @@ impl Hub {
     }
 
     /// Hands over all that is owned; from then on others claim it.
-    pub async fn drain(&self, by: &str) {
+    pub async fn drain(&self, by: &Principal) {
         if self.begin_to_drain() {
             return;
         }
-        info!(by, "draining: handing over what is owned");
+        info!(%by, "draining: handing over what is owned");
         let inboxes: Vec<_> = self.roster().all().map(|known| known.inbox.clone()).collect();
         let told = inboxes.into_iter().map(|inbox| async move {
             let (answer, done) = tokio::sync::oneshot::channel();

@@ -2,11 +2,12 @@
 
 use bus::{Bus, Meta, subjects};
 use model::{
-    Fence, Outcome, Timestamp, Verdict,
+    DeploymentId, Fence, Outcome, Principal, Record, Timestamp, Verdict,
     command::{Action, HoldingsReply, HoldingsRequest},
     journal::{JournalAction, JournalReply, JournalRequest, Unreadable},
+    target::TargetEvent,
 };
-use testkit::{eventually, nats, publish};
+use testkit::{eventually, nats};
 
 use crate::world::*;
 
@@ -15,7 +16,7 @@ fn subject(log: &str, id: &str) -> String {
 }
 
 async fn journal(bus: &Bus, action: JournalAction) -> Result<JournalReply, bus::Error> {
-    let request = JournalRequest { by: "ann".into(), action };
+    let request = JournalRequest { action };
     bus.call(&subjects::orchestrator::JOURNAL, &request, ASK).await
 }
 
@@ -31,7 +32,6 @@ async fn skip(bus: &Bus, id: &str, found: &[Unreadable]) -> Result<JournalReply,
 #[tokio::test]
 async fn one_foreign_byte_keeps_no_orchestrator_from_starting() {
     let nats = nats().await;
-    let url = nats.server.url();
     let _agents = agents(&nats.bus, None).await;
     for subject in [
         subject("deployment", "dep-zzz"),
@@ -40,7 +40,7 @@ async fn one_foreign_byte_keeps_no_orchestrator_from_starting() {
         subject("target", "default--scripted--other"),
         "code.v1.log.target.3.x".to_owned(),
     ] {
-        publish(&url, &subject, b"x").await;
+        nats.publish(&subject, b"x").await;
     }
 
     let _one = orchestrator(&nats).await;
@@ -63,7 +63,7 @@ async fn a_deployment_with_a_foreign_record_waits_for_a_person_while_others_go_o
     let held = ask(&nats.bus, &submit(shop("2.0.0"))).await;
     until(&nats.bus, &held, "the canary pauses", waits_in_pause).await;
     let before = history(&nats.bus, &held).await;
-    publish(&nats.server.url(), &subject("deployment", held.as_str()), b"x").await;
+    nats.publish(&subject("deployment", held.as_str()), b"x").await;
     one.crash();
     let _two = orchestrator(&nats).await;
 
@@ -91,6 +91,89 @@ async fn a_deployment_with_a_foreign_record_waits_for_a_person_while_others_go_o
     assert!(skip(&nats.bus, held.as_str(), &found).await.is_err(), "a second time");
 }
 
+/// Nobody asks for it and nothing grows: what a disk did to it is found all the same.
+#[tokio::test]
+async fn a_record_that_cannot_be_read_in_the_journal_of_what_has_ended_is_found_by_itself() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let one = orchestrator(&nats).await;
+    let id = ask(&nats.bus, &submit(small("shop"))).await;
+    assert_eq!(verdict(&nats.bus, &id).await, Verdict::Promoted);
+    one.crash();
+    // In the middle: the last record is sound, and says that the deployment is over.
+    nats.publish(&subject("deployment", id.as_str()), b"x").await;
+    let journal = &subjects::deployment::JOURNAL;
+    let found = nats.bus.examine(journal, id.as_str()).await.unwrap();
+    let last = found.entries.last().unwrap().record.clone();
+    let again = Record { version: last.version + 1, ..last };
+    nats.bus.append(journal, id.as_str(), &again, found.last_seq).await.unwrap();
+
+    let _two = orchestrator(&nats).await;
+
+    let named = eventually("it is named", PATIENCE, || async {
+        let named = set_aside(&nats.bus).await;
+        if named.is_empty() { Err("nothing is named") } else { Ok(named) }
+    })
+    .await;
+    assert_eq!((named[0].id.as_str(), named[0].seq), (id.as_str(), found.unreadable[0].seq));
+}
+
+/// An engine that can read a record folded it; one that cannot had it passed over, by a person.
+#[tokio::test]
+async fn what_was_folded_and_is_passed_over_since_is_folded_anew() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let _newer = orchestrator(&nats).await;
+    let first = ask(&nats.bus, &submit(shop("1.0.0"))).await;
+    assert_eq!(verdict(&nats.bus, &first).await, Verdict::Promoted);
+    let id = ask(&nats.bus, &submit(shop("2.0.0"))).await;
+    until(&nats.bus, &id, "the canary pauses", waits_in_pause).await;
+    command(&nats.bus, &id, Action::Pause {}).await.unwrap();
+    let paused = until(&nats.bus, &id, "it is paused", |view| view.paused).await;
+
+    let journal = &subjects::deployment::JOURNAL;
+    let found = nats.bus.examine(journal, id.as_str()).await.unwrap();
+    let last = found.entries.last().unwrap();
+    assert_eq!(last.record.events[0].name(), "paused");
+    let digest = model::Digest::of_bytes(&bus::Message::encode(&last.record));
+    let by = model::Principal::stated("ann").unwrap();
+    let skip = model::journal::Skip { seq: last.seq, digest, by, reason: "of a newer engine".into() };
+    let events = vec![model::Event::RecordSkipped(skip)];
+    let passed_over = Record { writer: "older".into(), events, ..last.record.clone() };
+    nats.bus.append(journal, id.as_str(), &passed_over, found.last_seq).await.unwrap();
+
+    until(&nats.bus, &id, "the pause is passed over", |view| !view.paused).await;
+    assert_eq!(view(&nats.bus, &id).await.unwrap().version, paused.version);
+    command(&nats.bus, &id, Action::Promote { full: false }).await.unwrap();
+    assert_eq!(verdict(&nats.bus, &id).await, Verdict::Promoted);
+}
+
+#[tokio::test]
+async fn a_target_held_by_a_deployment_that_has_no_journal_any_more_is_free_for_the_next() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let token = "default--scripted--shop";
+    let gone = DeploymentId::derived("gone");
+    let at = Timestamp(1);
+    let record = Record {
+        id: token.to_owned(),
+        version: 1,
+        writer: "rep-1".into(),
+        at,
+        trace: None,
+        events: vec![
+            TargetEvent::Queued { deployment: gone.clone(), at },
+            TargetEvent::Granted { deployment: gone, token: 1, at, expires: Timestamp(i64::MAX) },
+        ],
+    };
+    nats.bus.append(&subjects::target::JOURNAL, token, &record, 0).await.unwrap();
+    let _one = orchestrator(&nats).await;
+
+    let id = ask(&nats.bus, &submit(small("shop"))).await;
+
+    assert_eq!(verdict(&nats.bus, &id).await, Verdict::Promoted);
+}
+
 #[tokio::test]
 async fn a_foreign_record_of_a_target_holds_up_this_target_alone() {
     let nats = nats().await;
@@ -99,7 +182,7 @@ async fn a_foreign_record_of_a_target_holds_up_this_target_alone() {
     let id = ask(&nats.bus, &submit(small("shop"))).await;
     assert_eq!(verdict(&nats.bus, &id).await, Verdict::Promoted);
     let token = "default--scripted--shop";
-    publish(&nats.server.url(), &subject("target", token), b"x").await;
+    nats.publish(&subject("target", token), b"x").await;
     one.crash();
     let _two = orchestrator(&nats).await;
 
@@ -112,6 +195,32 @@ async fn a_foreign_record_of_a_target_holds_up_this_target_alone() {
     let found = set_aside(&nats.bus).await;
     skip(&nats.bus, token, &found).await.unwrap();
 
+    let again = eventually("it takes deployments again", PATIENCE, || async {
+        nats.bus.call(&subjects::orchestrator::SUBMIT, &submit(small("shop")), ASK).await
+    })
+    .await;
+    assert_eq!(verdict(&nats.bus, &again.deployment).await, Verdict::Promoted);
+}
+
+/// What is lost in the middle of a journal shows only when all of it is read.
+#[tokio::test]
+async fn a_targets_journal_that_has_a_hole_is_named_once_somebody_asks_for_the_target() {
+    let nats = nats().await;
+    let _agents = agents(&nats.bus, None).await;
+    let _one = orchestrator(&nats).await;
+    let token = "default--scripted--shop";
+    let events = vec![TargetEvent::Unheld { by: Principal::stated("ann").unwrap() }];
+    let (at, writer) = (Timestamp(1), "rep-1".to_owned());
+    let second = Record { id: token.to_owned(), version: 2, writer, at, trace: None, events };
+    nats.bus.append(&subjects::target::JOURNAL, token, &second, 0).await.unwrap();
+
+    let refused = nats.bus.call(&subjects::orchestrator::SUBMIT, &submit(small("shop")), ASK).await;
+
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("its version is 2 after 0"), "{refused}");
+    let found = set_aside(&nats.bus).await;
+    assert_eq!(found.iter().map(|found| found.id.as_str()).collect::<Vec<_>>(), [token]);
+    skip(&nats.bus, token, &found).await.unwrap();
     let again = eventually("it takes deployments again", PATIENCE, || async {
         nats.bus.call(&subjects::orchestrator::SUBMIT, &submit(small("shop")), ASK).await
     })

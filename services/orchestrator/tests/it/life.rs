@@ -46,11 +46,8 @@ async fn a_step_that_fails_rolls_back_and_the_spec_is_quarantined_until_forced()
 
     let again = ask(&nats.bus, &submit(shop("2.0.0"))).await;
     assert_eq!(verdict(&nats.bus, &again).await, Verdict::Rejected);
-    let target = TargetCommand {
-        target: "default.scripted.shop".parse().unwrap(),
-        by: "ann".into(),
-        action: TargetAction::Show {},
-    };
+    let target =
+        TargetCommand { target: "default.scripted.shop".parse().unwrap(), action: TargetAction::Show {} };
     let target = nats.bus.call(&subjects::orchestrator::TARGET, &target, ASK).await.unwrap();
     assert_eq!(target.snapshot.unwrap().deployment, first);
     assert_eq!(target.quarantined.len(), 1);

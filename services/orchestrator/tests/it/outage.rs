@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus::Bus;
 use model::{Verdict, command::Action};
 use orchestrator::Config;
-use testkit::{Proxy, eventually, nats, settings};
+use testkit::{Proxy, eventually, nats};
 
 use crate::world::*;
 
@@ -47,7 +47,7 @@ async fn an_owner_that_is_cut_off_is_replaced_and_leaves_it_at_that_when_it_is_b
     let nats = nats().await;
     let agents = agents(&nats.bus, None).await;
     let proxy = Proxy::before(&nats.server.url()).await;
-    let far = Bus::connect(&settings(&proxy.url(), "far")).await.unwrap();
+    let far = Bus::connect(&nats.settings_for(&proxy.url(), "far")).await.unwrap();
     let _one = orchestrator_on(far, Config::default()).await;
     let first = ask(&nats.bus, &submit(shop("1.0.0"))).await;
     verdict(&nats.bus, &first).await;

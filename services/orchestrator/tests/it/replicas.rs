@@ -7,7 +7,7 @@ use std::{
 
 use bus::{Bus, Drain, Event, Serving, subjects};
 use model::{
-    DeploymentId, Phase, Record, ReplicaId, Span, Verdict,
+    DeploymentId, Phase, Principal, Record, ReplicaId, Span, Verdict,
     command::{Action, Command},
     deployment::Event as Fact,
     view::Summary,
@@ -86,7 +86,7 @@ async fn what_is_asked_while_all_drain_is_done_by_the_next_that_comes() {
     let running = ask(&nats.bus, &submit(shop("2.0.0"))).await;
     until(&nats.bus, &running, "the canary pauses", waits_in_pause).await;
 
-    let drain = Drain { replica: one.replica.clone(), by: "ann".into() };
+    let drain = Drain { replica: one.replica.clone() };
     nats.bus.signal(&subjects::orchestrator::DRAIN, one.replica.as_str(), &drain).await.unwrap();
     until(&nats.bus, &running, "it was let go of", |view| view.owner.is_none()).await;
     let asked = ask(&nats.bus, &submit(small("late"))).await;
@@ -119,7 +119,7 @@ async fn a_draining_replica_hands_over_and_nothing_is_taken_from_the_one_that_to
     let paused = until(&nats.bus, &second, "the canary pauses", waits_in_pause).await;
     let owner: ReplicaId = paused.owner.unwrap().0.parse().unwrap();
 
-    let drain = Drain { replica: owner.clone(), by: "ann".into() };
+    let drain = Drain { replica: owner.clone() };
     nats.bus.signal(&subjects::orchestrator::DRAIN, owner.as_str(), &drain).await.unwrap();
     let taken = until(&nats.bus, &second, "another owns it", |view| {
         view.owner.as_ref().is_some_and(|(own, _)| own != owner.as_str())
@@ -138,6 +138,7 @@ async fn a_draining_replica_hands_over_and_nothing_is_taken_from_the_one_that_to
 async fn hear(bus: &Bus, event: &Event<Summary>) -> (Arc<Mutex<Vec<Summary>>>, Serving) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let keep = heard.clone();
+    bus.ensure_event(event, "test").await.unwrap();
     let serving = bus.hear(event, "test", move |said: Summary, _| {
         let keep = keep.clone();
         async move {
@@ -153,7 +154,10 @@ async fn orphan(bus: &Bus, then: impl FnOnce(&Deployment) -> Vec<Fact>) -> Deplo
     let (id, owner) = (DeploymentId::new(), ReplicaId::new());
     let asked = submit(small("orphan"));
     let spec = spec::read(&asked.document).unwrap().spec;
-    let events = vec![decide::receive(&asked, spec), Fact::OwnerClaimed { owner: owner.clone(), epoch: 1 }];
+    let events = vec![
+        decide::receive(&asked, bus.principal(), spec),
+        Fact::OwnerClaimed { owner: owner.clone(), epoch: 1 },
+    ];
     let at = chassis::Clock::system().now();
     let mut record =
         Record { id: id.to_string(), version: 1, writer: owner.to_string(), at, trace: None, events };
@@ -191,7 +195,10 @@ async fn an_end_that_nobody_announced_is_announced_by_who_starts_next() {
 #[tokio::test]
 async fn a_new_owner_says_again_where_the_deployment_is() {
     let nats = nats().await;
-    let id = orphan(&nats.bus, |_| vec![Fact::Validated {}, Fact::Paused { by: "ann".into() }]).await;
+    let id = orphan(&nats.bus, |_| {
+        vec![Fact::Validated {}, Fact::Paused { by: Principal::stated("ann").unwrap() }]
+    })
+    .await;
     let (heard, _serving) = hear(&nats.bus, &subjects::deployment::CHANGED).await;
 
     let _one = orchestrator_with(&nats, quick()).await;
@@ -214,13 +221,9 @@ async fn of_many_racing_commands_that_expect_the_same_revision_one_wins_on_any_r
     let second = ask(&nats.bus, &submit(shop("2.0.0"))).await;
     let seen = until(&nats.bus, &second, "the canary pauses", waits_in_pause).await;
 
-    let racing = (0..10).map(|number| {
-        let command = Command {
-            deployment: second.clone(),
-            expect: Some(seen.version),
-            by: format!("operator-{number}"),
-            action: Action::Pause {},
-        };
+    let racing = (0..10).map(|_| {
+        let command =
+            Command { deployment: second.clone(), expect: Some(seen.version), action: Action::Pause {} };
         let bus = nats.bus.clone();
         async move { bus.call(&subjects::orchestrator::COMMAND, &command, ASK).await }
     });

@@ -161,7 +161,7 @@ pub async fn orchestrator(nats: &TestNats) -> Service<Config> {
 }
 
 pub async fn orchestrator_with(nats: &TestNats, config: Config) -> Service<Config> {
-    orchestrator_on(nats.connect("orchestrator").await, config).await
+    orchestrator_on(nats.connect_service("orchestrator").await, config).await
 }
 
 pub async fn orchestrator_on(bus: Bus, config: Config) -> Service<Config> {
@@ -171,7 +171,7 @@ pub async fn orchestrator_on(bus: Bus, config: Config) -> Service<Config> {
 }
 
 pub fn submit(document: String) -> Submit {
-    Submit { document, initiator: "ann".into(), request_id: None, plan: None, force: None, mode: Mode::Apply }
+    Submit { document, request_id: None, plan: None, force: None, mode: Mode::Apply }
 }
 
 pub async fn ask(bus: &Bus, submit: &Submit) -> DeploymentId {
@@ -203,7 +203,7 @@ pub async fn verdict(bus: &Bus, id: &DeploymentId) -> Verdict {
 }
 
 pub async fn command(bus: &Bus, id: &DeploymentId, action: Action) -> Result<u64, bus::Error> {
-    let command = Command { deployment: id.clone(), expect: None, by: "bob".into(), action };
+    let command = Command { deployment: id.clone(), expect: None, action };
     Ok(bus.call(&subjects::orchestrator::COMMAND, &command, ASK).await?.version)
 }
 

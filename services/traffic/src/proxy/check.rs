@@ -9,7 +9,10 @@ use hyper::{
 };
 use model::Code;
 
-use super::{Settings, body::AnswerBody, head};
+use super::{
+    Settings,
+    answer::{self, AnswerBody},
+};
 
 /// What a field counts beside its name and its value (RFC 9113 section 6.5.2).
 pub(crate) const FIELD: usize = 32;
@@ -18,28 +21,28 @@ const PSEUDO: usize = 7 + 7 + 4 + 10 + 5 + 4 * FIELD;
 
 /// The answer to a request that is not passed on.
 pub(crate) fn refuse<B>(request: &Request<B>, settings: &Settings) -> Option<Response<AnswerBody>> {
-    let invalid = |why: &str| Some(head::own(StatusCode::BAD_REQUEST, Code::Invalid, why));
+    let invalid = |why: &str| Some(answer::own(StatusCode::BAD_REQUEST, Code::Invalid, why));
     if *request.method() == Method::CONNECT {
         let why = "this is no tunnel: CONNECT is not supported";
-        return Some(head::own(StatusCode::NOT_IMPLEMENTED, Code::Invalid, why));
+        return Some(answer::own(StatusCode::NOT_IMPLEMENTED, Code::Invalid, why));
     }
     let size = size(request);
     if size > settings.max_head {
         let why = format!("the head of the request has {size} bytes, {} are allowed", settings.max_head);
-        return Some(head::own(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Invalid, &why));
+        return Some(answer::own(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Invalid, &why));
     }
     if let Err(why) = target(request).and_then(|()| host(request)) {
         return invalid(&why);
     }
     if hops_left(request.method(), request.headers()) == Some(0) {
         let why = format!("Max-Forwards is 0, and the data plane answers no {} itself", request.method());
-        return Some(head::own(StatusCode::NOT_IMPLEMENTED, Code::Invalid, &why));
+        return Some(answer::own(StatusCode::NOT_IMPLEMENTED, Code::Invalid, &why));
     }
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if let Some(length) = length.filter(|length| *length > settings.max_body) {
         let why = format!("the request has {length} bytes, {} are allowed", settings.max_body);
-        return Some(head::too_large(&why));
+        return Some(answer::too_large(&why));
     }
     None
 }

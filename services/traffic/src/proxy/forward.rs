@@ -10,7 +10,8 @@ use tower::BoxError;
 use super::{
     Shared,
     alarm::Alarm,
-    body::{AnswerBody, BodyError, Invitation, Relayed, RequestBody},
+    answer::{self, AnswerBody, Relayed},
+    body::{BodyError, Invitation, RequestBody},
     check,
     endpoint::{Full, Held, describe},
     head,
@@ -65,26 +66,26 @@ impl Trouble {
         match self {
             Trouble::Unreachable(why) => {
                 let reason = format!("no instance of revision {name} could be reached: {why}");
-                head::own(StatusCode::BAD_GATEWAY, Code::Unavailable, &reason)
+                answer::own(StatusCode::BAD_GATEWAY, Code::Unavailable, &reason)
             }
             Trouble::Overloaded => {
                 let reason = format!("too many connections to revision {name} are being opened");
-                head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, &reason)
+                answer::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, &reason)
             }
             Trouble::Full => {
                 let why = "all connections that the data plane may open to instances are taken";
-                head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, why)
+                answer::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, why)
             }
             Trouble::Broken(why) => {
                 let reason = format!("revision {name} did not answer: {why}");
-                head::own(StatusCode::BAD_GATEWAY, Code::Unavailable, &reason)
+                answer::own(StatusCode::BAD_GATEWAY, Code::Unavailable, &reason)
             }
             Trouble::Late => {
                 let reason = format!("revision {name} did not answer in time");
-                head::own(StatusCode::GATEWAY_TIMEOUT, Code::Timeout, &reason)
+                answer::own(StatusCode::GATEWAY_TIMEOUT, Code::Timeout, &reason)
             }
-            Trouble::Client => head::own(StatusCode::BAD_REQUEST, Code::Invalid, "the request broke off"),
-            Trouble::TooLarge(why) => head::too_large(why),
+            Trouble::Client => answer::own(StatusCode::BAD_REQUEST, Code::Invalid, "the request broke off"),
+            Trouble::TooLarge(why) => answer::too_large(why),
         }
     }
 }
@@ -123,11 +124,11 @@ async fn carry(
             if !at_the_door {
                 live.counts.unroutable();
             }
-            return head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &why.to_string());
+            return answer::own(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &why.to_string());
         }
     };
     let Some(revision) = live.revisions.get(choice.revision) else {
-        return head::own(
+        return answer::own(
             StatusCode::INTERNAL_SERVER_ERROR,
             Code::Internal,
             "the route has no such revision",
@@ -139,7 +140,7 @@ async fn carry(
     let (mut parts, incoming) = request.into_parts();
     let Ok(wish) = upgrade::Wish::of(&plane, &mut parts) else {
         let why = "too many connections are open";
-        return head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, why);
+        return answer::own(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, why);
     };
     let id = head::prepare(&mut parts, &client, random);
     let request = outgoing(parts, incoming, wish.as_ref(), plane.settings.max_body);
@@ -275,25 +276,7 @@ impl Sender<'_> {
             };
             let endpoint = &self.revision.endpoints[at];
             let held = Held::new(endpoint);
-            let idle = if may_reuse { endpoint.idle_connection().await } else { None };
-            let mut upstream = match idle {
-                Some(upstream) => upstream,
-                None => match self.alarm.within(self.deadline, endpoint.new_connection()).await {
-                    Some(Ok(upstream)) => upstream,
-                    Some(Err(error)) => {
-                        // Nothing was sent, so any request may go elsewhere.
-                        let trouble = self.not_connected(at, &error);
-                        if self.may_retry(at) {
-                            continue;
-                        }
-                        return Err(trouble);
-                    }
-                    None => {
-                        self.revision.failed(endpoint, Instant::now());
-                        return Err(Trouble::Late);
-                    }
-                },
-            };
+            let Some(mut upstream) = self.connection(at, may_reuse).await? else { continue };
             let reused = upstream.reused;
             let again = Again::of(&message);
             let mut error = match self.alarm.within(self.deadline, upstream.exchange(message)).await {
@@ -332,6 +315,26 @@ impl Sender<'_> {
                     message = next;
                 }
                 Some(_) | None => return Err(trouble),
+            }
+        }
+    }
+
+    /// A connection to this instance; none when another one is to be tried.
+    async fn connection(&mut self, at: usize, may_reuse: bool) -> Result<Option<Box<Upstream>>, Trouble> {
+        let endpoint = &self.revision.endpoints[at];
+        if may_reuse && let Some(idle) = endpoint.idle_connection().await {
+            return Ok(Some(idle));
+        }
+        match self.alarm.within(self.deadline, endpoint.new_connection()).await {
+            Some(Ok(upstream)) => Ok(Some(upstream)),
+            Some(Err(error)) => {
+                // Nothing was sent, so any request may go elsewhere.
+                let trouble = self.not_connected(at, &error);
+                if self.may_retry(at) { Ok(None) } else { Err(trouble) }
+            }
+            None => {
+                self.revision.failed(endpoint, Instant::now());
+                Err(Trouble::Late)
             }
         }
     }

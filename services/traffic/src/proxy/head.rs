@@ -1,17 +1,12 @@
-//! Heads of requests and answers on their way through, and answers of our own.
+//! Heads of requests and answers on their way through.
 
-use bytes::Bytes;
 use hyper::{
-    HeaderMap, Method, Response, StatusCode, Uri, Version,
+    HeaderMap, Method, Uri, Version,
     header::{self, HeaderName, HeaderValue},
     http::request,
 };
-use model::Code;
 
-use super::{
-    body::{AnswerBody, RequestBody},
-    check, forwarded,
-};
+use super::{body::RequestBody, check, forwarded};
 use crate::route::{cookie_text, mix};
 
 /// The revision that answered.
@@ -169,22 +164,6 @@ pub(crate) fn finish(
 /// Sending it twice does the same as sending it once (RFC 9110 section 9.2.2).
 pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
-}
-
-pub(crate) fn too_large(why: &str) -> Response<AnswerBody> {
-    own(StatusCode::PAYLOAD_TOO_LARGE, Code::Invalid, why)
-}
-
-/// An answer of our own: JSON with the code and the reason.
-pub(crate) fn own(status: StatusCode, code: Code, reason: &str) -> Response<AnswerBody> {
-    let text = serde_json::json!({ "code": code, "reason": reason }).to_string();
-    let mut answer = Response::new(AnswerBody::own(Bytes::from(text)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    answer
 }
 
 #[cfg(test)]

@@ -4,16 +4,22 @@ use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
     future::poll_fn,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::{AsFd, OwnedFd},
     pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use hyper::{Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn};
+use hyper::{
+    Request, Response, StatusCode, Version,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use model::Code;
+use model::{Code, Token};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,11 +32,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     activity::{Activity, Listed, Order},
-    body::AnswerBody,
+    answer::{self, AnswerBody},
     forward::{Asked, forward},
-    head,
     live::Live,
     millis_since,
+    pass::pass,
 };
 use crate::route::mix;
 
@@ -53,23 +59,50 @@ pub(crate) enum State {
     Waiting(String),
 }
 
+/// Who comes in at a port.
+#[derive(Clone, Debug)]
+pub(crate) enum Door {
+    /// Clients of the module, wherever its ports are opened.
+    Clients,
+    /// Other modules of its release on this machine, to the port of this name.
+    Peers(Token),
+}
+
 /// A port of one module. Dropping it closes the port; connections finish what they are answering.
 pub(crate) struct Listener {
     pub(crate) port: u16,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
     published: Published,
+    /// The open port itself, for whoever takes the plane's place.
+    socket: Socket,
 }
 
+type Socket = Arc<Mutex<Option<Arc<TcpListener>>>>;
+
 impl Listener {
-    pub(crate) fn open(plane: &Arc<Shared>, port: u16, number: u64) -> Listener {
+    pub(crate) fn open(plane: &Arc<Shared>, port: u16, number: u64, door: Door) -> Listener {
         let state = Arc::new(Mutex::new(State::Opening));
-        let stop = plane.stopping.child_token();
+        let stop = plane.accepting.child_token();
         let published: Published = Arc::new(watch::Sender::new(None));
-        let listening =
-            listen(Arc::clone(plane), port, number, published.clone(), Arc::clone(&state), stop.clone());
-        plane.tracker.spawn(listening);
-        Listener { port, state, stop, published }
+        let socket = Socket::default();
+        // What is not exposed is not opened to other machines, whatever is.
+        let address = match &door {
+            Door::Clients => plane.settings.listen_address,
+            Door::Peers(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let opening = Opening {
+            address: SocketAddr::new(address, port),
+            door,
+            plane: Arc::clone(plane),
+            number,
+            published: Arc::clone(&published),
+            state: Arc::clone(&state),
+            stop: stop.clone(),
+            socket: Arc::clone(&socket),
+        };
+        plane.tracker.spawn(opening.listen());
+        Listener { port, state, stop, published, socket }
     }
 
     /// What is answered from now on; nothing answers 503.
@@ -80,6 +113,12 @@ impl Listener {
     pub(crate) fn state(&self) -> State {
         self.state.lock().clone()
     }
+
+    /// Another handle of the open port; none while it is not open.
+    pub(crate) fn socket(&self) -> Option<OwnedFd> {
+        let socket = self.socket.lock().clone()?;
+        socket.as_fd().try_clone_to_owned().ok()
+    }
 }
 
 impl Drop for Listener {
@@ -88,75 +127,111 @@ impl Drop for Listener {
     }
 }
 
-async fn listen(
+/// A port on its way to being open, and what its connections need.
+struct Opening {
+    address: SocketAddr,
+    door: Door,
     plane: Arc<Shared>,
-    port: u16,
     number: u64,
     published: Published,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
-) {
-    let tell = |new: State| {
-        let old = std::mem::replace(&mut *state.lock(), new.clone());
-        if old != new {
-            plane.changed.send_modify(|change| *change += 1);
-        }
-        old != new
-    };
-    let address = SocketAddr::new(plane.settings.listen_address, port);
-    let listener = loop {
-        let opened =
-            TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        match opened {
-            Ok((local, listener)) => {
-                tell(State::Open(local));
-                tracing::info!(%local, "listening");
-                break listener;
-            }
-            Err(error) => {
-                if tell(State::Failed(format!("cannot listen on {address}: {error}"))) {
-                    tracing::warn!(%address, %error, "cannot listen, trying again");
+    socket: Socket,
+}
+
+impl Opening {
+    async fn listen(self) {
+        let Some(listener) = self.stop.run_until_cancelled(self.open()).await else { return };
+        let listener = Arc::new(listener);
+        *self.socket.lock() = Some(Arc::clone(&listener));
+        while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) => {
+                    tracing::warn!(address = %self.address, %error, "cannot accept");
+                    tokio::time::sleep(REST).await;
                 }
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(TRY_AGAIN) => {}
-        }
-    };
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => admit(&plane, stream, peer, number, &published),
-            Err(error) => {
-                tracing::warn!(%address, %error, "cannot accept");
-                tokio::time::sleep(REST).await;
-            }
+        self.socket.lock().take();
+        drop(listener);
+        // Whose place is taken lets its connections go one by one.
+        if !self.plane.is_leaving() {
+            self.plane.directory.tell(Some(self.number), Order::Finish);
         }
     }
-    drop(listener);
-    plane.directory.tell(Some(number), Order::Finish);
-}
 
-/// Serves a connection, or says that there are too many.
-fn admit(plane: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, number: u64, published: &Published) {
-    let now_ms = millis_since(plane.epoch, Instant::now());
-    match Arc::clone(&plane.slots).try_acquire_owned() {
-        Ok(slot) => {
-            let listed = plane.directory.enter(number, plane.epoch, now_ms);
-            plane.tracker.spawn(serve(Arc::clone(plane), stream, peer, listed, published.clone(), slot));
+    /// Opens the port, again and again: as it was handed over, else anew.
+    async fn open(&self) -> TcpListener {
+        let address = self.address;
+        loop {
+            let opened = match self.plane.inherited(address) {
+                Some(listener) => {
+                    listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener))
+                }
+                None => TcpListener::bind(address).await,
+            };
+            match opened.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+                Ok((local, listener)) => {
+                    self.tell(State::Open(local));
+                    tracing::info!(%local, "listening");
+                    return listener;
+                }
+                Err(error) => {
+                    if self.tell(State::Failed(format!("cannot listen on {address}: {error}"))) {
+                        tracing::warn!(%address, %error, "cannot listen, trying again");
+                    }
+                }
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
         }
-        Err(_) => {
+    }
+
+    /// Whether that is news.
+    fn tell(&self, new: State) -> bool {
+        let old = std::mem::replace(&mut *self.state.lock(), new.clone());
+        if old != new {
+            self.plane.changed.send_modify(|change| *change += 1);
+        }
+        old != new
+    }
+
+    /// Serves a connection, or says that there are too many.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let (plane, published) = (&self.plane, &self.published);
+        let now_ms = millis_since(plane.epoch, Instant::now());
+        let live = published.borrow().clone();
+        let as_is = match &self.door {
+            Door::Peers(port) if !live.as_ref().is_some_and(|live| live.http.contains(port)) => Some(port),
+            Door::Peers(_) | Door::Clients => None,
+        };
+        let Ok(slot) = Arc::clone(&plane.slots).try_acquire_owned() else {
             plane.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             // Even saying no is bounded: beyond that the connection is closed without a word.
-            if let Ok(slot) = Arc::clone(&plane.refusals).try_acquire_owned() {
+            if let Ok(slot) = Arc::clone(&plane.refusals).try_acquire_owned()
+                && as_is.is_none()
+            {
                 plane.tracker.spawn(async move {
                     let _ = tokio::time::timeout(Duration::from_secs(1), refuse(stream)).await;
                     drop(slot);
                 });
+            }
+            return;
+        };
+        let listed = plane.directory.enter(self.number, plane.epoch, now_ms);
+        match as_is {
+            Some(port) => {
+                plane.tracker.spawn(pass(Arc::clone(plane), live, port.clone(), stream, listed, slot));
+            }
+            None => {
+                plane.tracker.spawn(serve(
+                    Arc::clone(plane),
+                    stream,
+                    peer,
+                    listed,
+                    Arc::clone(published),
+                    slot,
+                ));
             }
         }
     }
@@ -259,8 +334,9 @@ impl Front {
         let busy = self.activity.begin(now_ms, until_ms);
         let asked = Asked { request, client: self.client.clone(), random: mix(random), began };
         let (plane, activity) = (Arc::clone(&self.plane), Arc::clone(&self.activity));
+        let leaves = plane.is_leaving() && asked.request.version() != Version::HTTP_2;
         async move {
-            let answer = match live {
+            let mut answer = match live {
                 Some(live) => {
                     let deadline = began + timeout;
                     let mut alarm = activity.alarm(deadline);
@@ -269,9 +345,13 @@ impl Front {
                     answer
                 }
                 None => {
-                    head::own(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, "the module has no route")
+                    answer::own(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, "the module has no route")
                 }
             };
+            // The client's next request comes on a new connection, which the plane takes that took this one's place.
+            if leaves && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(answer.map(|body| body.keeping(busy)))
         }
     }

@@ -1,9 +1,9 @@
 //! A table in force: what the hot path reads. Never changed; a new table is a new one.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hyper::header::HeaderValue;
-use model::plan::Revision;
+use model::{Token, plan::Revision};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -24,6 +24,8 @@ pub(crate) struct Live {
     pub(crate) revisions: Vec<LiveRevision>,
     pub(crate) timeout: Duration,
     pub(crate) counts: Arc<ModuleCounts>,
+    /// At which ports other modules speak HTTP.
+    pub(crate) http: BTreeSet<Token>,
 }
 
 pub(crate) struct LiveRevision {

@@ -1,15 +1,16 @@
 //! One module: its table in force, and what outlives tables.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use hyper::header::HeaderValue;
-use model::{plan::Revision, route::RouteTable};
+use model::{Token, plan::Revision, route::RouteTable};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
     Shared,
     endpoint::Endpoint,
+    listen::{Door, Listener, State},
     live::{Health, Live, LiveRevision},
     ports::Ports,
 };
@@ -32,8 +33,10 @@ pub(crate) struct Module {
     pub(crate) counts: Arc<ModuleCounts>,
     health: BTreeMap<Revision, Arc<Mutex<Health>>>,
     pub(crate) endpoints: Vec<(Revision, Arc<Endpoint>)>,
-    /// Assigned by [`super::ports::assign`] after every change.
+    /// Assigned by [`super::assign::to`] after every change.
     pub(crate) ports: Ports,
+    /// Where other modules reach it, by the name of its port.
+    pub(crate) peers: BTreeMap<Token, Listener>,
 }
 
 impl Module {
@@ -46,7 +49,8 @@ impl Module {
         let counts = Arc::new(ModuleCounts::new(table.target.clone(), table.module.clone()));
         let (mut health, mut endpoints) = (BTreeMap::new(), Vec::new());
         let live = enliven(shared, &table, router, &counts, &mut health, &mut endpoints);
-        Ok(Module { table, live, counts, health, endpoints, ports: Ports::default() })
+        let (ports, peers) = (Ports::default(), BTreeMap::new());
+        Ok(Module { table, live, counts, health, endpoints, ports, peers })
     }
 
     pub(crate) fn replace(&mut self, shared: &Arc<Shared>, table: RouteTable) -> Result<(), BadTable> {
@@ -55,6 +59,41 @@ impl Module {
         self.live = enliven(shared, &table, router, &self.counts, &mut self.health, &mut self.endpoints);
         self.table = table;
         Ok(())
+    }
+
+    /// Opens what the table names for other modules, closes what it no longer does, and answers there with the table.
+    pub(crate) fn open_to_peers(&mut self, shared: &Arc<Shared>) {
+        let wanted = &self.table.peers;
+        self.peers.retain(|name, open| wanted.get(name).is_some_and(|peer| peer.listen == open.port));
+        for (name, peer) in wanted {
+            let door = Door::Peers(name.clone());
+            let open = || Listener::open(shared, peer.listen, shared.number(), door);
+            self.peers.entry(name.clone()).or_insert_with(open).publish(Some(Arc::clone(&self.live)));
+        }
+    }
+
+    /// From now on nobody is served here.
+    pub(crate) fn close(&self) {
+        self.ports.publish(None);
+        self.peers.values().for_each(|open| open.publish(None));
+    }
+
+    fn states(&self) -> impl Iterator<Item = State> {
+        let clients = (!self.table.internal).then(|| self.ports.state());
+        clients.into_iter().chain(self.peers.values().map(Listener::state))
+    }
+
+    pub(crate) fn is_opening(&self) -> bool {
+        self.states().any(|state| state == State::Opening)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.states().any(|state| matches!(state, State::Failed(_)))
+    }
+
+    /// Further handles of the ports that are open.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = OwnedFd> {
+        self.ports.sockets().chain(self.peers.values().filter_map(Listener::socket))
     }
 
     fn is_named(&self, revision: &Revision, endpoint: &Endpoint) -> bool {
@@ -121,5 +160,14 @@ fn enliven(
     let timeout = table.request_timeout.0.min(LONGEST_TIMEOUT);
     let route = format!("{}@{}", RouteTable::key(&table.target, &table.module), table.version);
     let route = HeaderValue::try_from(route).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-    Arc::new(Live { version: table.version, route, router, revisions, timeout, counts: Arc::clone(counts) })
+    let peers = table.peers.iter().filter(|(_, peer)| peer.http);
+    Arc::new(Live {
+        version: table.version,
+        route,
+        router,
+        revisions,
+        timeout,
+        counts: Arc::clone(counts),
+        http: peers.map(|(name, _)| name.clone()).collect(),
+    })
 }

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Shared,
-    body::AnswerBody,
+    answer::AnswerBody,
     endpoint::Held,
     head::{self, tokens},
     upstream::Upstream,

@@ -14,11 +14,17 @@ fn revision(name: &str) -> Revision {
 }
 
 fn table(shares: &[(&str, u8)], with_instances: &[&str]) -> RouteTable {
-    let endpoint = |name: &str| Endpoint { instance: format!("{name}-1"), address: "127.0.0.1:1".into() };
+    let endpoint = |name: &str| Endpoint {
+        instance: format!("{name}-1"),
+        address: "127.0.0.1:1".into(),
+        ports: Default::default(),
+    };
     RouteTable {
         target: "dev.process.shop".parse().unwrap(),
         module: "web".parse().unwrap(),
         listen: 0,
+        internal: false,
+        peers: Default::default(),
         version: 1,
         fence: Fence::default(),
         weights: Weights(shares.iter().map(|(name, share)| (revision(name), *share)).collect()),

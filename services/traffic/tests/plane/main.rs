@@ -6,6 +6,7 @@ mod conformance;
 mod faults;
 mod limits;
 mod mirror;
+mod peers;
 mod ports;
 mod service;
 mod support;

@@ -57,7 +57,7 @@ async fn tables_in_the_bucket_come_in_force_are_counted_and_go() {
     };
     let heard = async {
         loop {
-            let (_, count) = said.next().await.unwrap();
+            let count = said.next().await.unwrap().message;
             if counted(&count) {
                 return count;
             }

@@ -121,7 +121,7 @@ impl Instance {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint { instance: self.name.clone(), address: self.address.to_string() }
+        Endpoint { instance: self.name.clone(), address: self.address.to_string(), ports: Default::default() }
     }
 }
 
@@ -191,6 +191,8 @@ pub fn table(revisions: &[(&str, u8, &[&Instance])]) -> RouteTable {
         target: "dev.process.shop".parse().unwrap(),
         module: "web".parse().unwrap(),
         listen: 0,
+        internal: false,
+        peers: Default::default(),
         version: 1,
         fence: Fence::default(),
         weights: Weights(
@@ -208,7 +210,8 @@ pub fn table(revisions: &[(&str, u8, &[&Instance])]) -> RouteTable {
 }
 
 pub fn with_endpoint(mut table: RouteTable, name: &str, instance: &str, address: SocketAddr) -> RouteTable {
-    let endpoint = Endpoint { instance: instance.into(), address: address.to_string() };
+    let endpoint =
+        Endpoint { instance: instance.into(), address: address.to_string(), ports: Default::default() };
     table.endpoints.entry(revision(name)).or_default().push(endpoint);
     table
 }

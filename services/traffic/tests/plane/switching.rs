@@ -213,6 +213,18 @@ async fn older_tables_and_lower_fences_are_ignored() {
 }
 
 #[tokio::test]
+async fn after_the_routes_were_lost_a_higher_fence_is_followed_whatever_its_version() {
+    let (a, b) = (Instance::start("a").await, Instance::start("b").await);
+    let fence = Fence { lock: 3, epoch: 1 };
+    let (plane, caller) = plane_with(RouteTable { version: 5, fence, ..table(&[("r1", 100, &[&a])]) }).await;
+
+    let later = RouteTable { version: 2, fence: Fence { lock: 4, epoch: 1 }, ..table(&[("r2", 100, &[&b])]) };
+    assert_eq!(plane.apply(later), Ok(Applied::Taken));
+
+    assert_eq!(caller.get("/").await.text, "b");
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_reported_and_opened_once_it_is_free() {
     let a = Instance::start("a").await;
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -18,7 +18,7 @@ pub(super) fn check(sim: &mut Simulation, record: &Record<Event>, before: Option
 }
 
 fn missing(state: &Deployment) -> Option<String> {
-    if state.plan.is_none() {
+    if state.change.plan.is_none() {
         return Some(format!("{} was promoted without a plan", state.id));
     }
     let before = [Stage::Check, Stage::Execute, Stage::Verify];

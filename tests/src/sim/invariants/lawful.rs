@@ -58,13 +58,13 @@ fn complaint(state: &Deployment, event: &Event, record: &Record<Event>, rollback
                 Some(format!("{step} was scheduled while {}", state.phase))
             } else if *attempt != stand.attempt + 1 || stand.is_open() || stand.is_done() {
                 Some(format!("attempt {attempt} of {step} was scheduled over attempt {}", stand.attempt))
-            } else if fence.lock != state.lock.unwrap_or(0) {
-                Some(format!("{step} was scheduled under {fence}, the lock is {:?}", state.lock))
+            } else if fence.lock != state.change.lock.unwrap_or(0) {
+                Some(format!("{step} was scheduled under {fence}, the lock is {:?}", state.change.lock))
             } else {
                 None
             }
         }
-        Event::RollbackBegan { .. } if rollbacks > 1 || !state.way_back.is_empty() => {
+        Event::RollbackBegan { .. } if rollbacks > 1 || !state.retreat.steps.is_empty() => {
             Some("a rollback was rolled back".to_owned())
         }
         Event::RollbackBegan { .. } if !matches!(state.phase, Phase::Executing | Phase::Verifying) => {

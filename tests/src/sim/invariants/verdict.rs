@@ -11,7 +11,7 @@ pub(super) fn check(sim: &mut Simulation) {
                 .truth
                 .deployments
                 .get(id)
-                .and_then(|state| state.cause.as_ref().map(|cause| cause.text.clone()));
+                .and_then(|state| state.ending.cause.as_ref().map(|cause| cause.text.clone()));
             let text = format!(
                 "release {place} ended {found:?}, undisturbed it ends {expected}: {}",
                 cause.unwrap_or_default()

@@ -37,7 +37,7 @@ impl Simulation {
                 None
             }
             Output::Effect { key, effect, .. } => {
-                self.carry_out(index, effect);
+                self.carry_out(index, &id, effect);
                 Some(Input::Done(key, true))
             }
             Output::Say(..) => Some(Input::Told(true)),
@@ -78,15 +78,14 @@ impl Simulation {
         Input::Appended(Err(NotAppended::Unknown(fault)))
     }
 
-    fn carry_out(&mut self, index: usize, effect: Effect) {
+    fn carry_out(&mut self, index: usize, id: &DeploymentId, effect: Effect) {
         match effect {
             Effect::Send(_) => {}
             Effect::Stop(stop) => self.say_stop(&stop),
             Effect::Wish(wish) => self.wish(index, &wish),
-            Effect::Ask(command) => {
+            Effect::MakeWay(rival) => {
                 let ticket = self.next_ticket();
-                let rival = command.deployment.clone();
-                self.tell(index, &rival, Input::Asked(ticket, Ask::Command(Box::new(command))));
+                self.tell(index, &rival, Input::Asked(ticket, Ask::MakeWay(id.clone())));
             }
             Effect::Advise(job) => self.consult(&job),
         }

@@ -58,6 +58,7 @@ impl Simulation {
                     false => Next::Done(judged("smoke", Outcome::Succeeded, 200.0)),
                 }
             }
+            StepKind::Guard { module, revision } => self.next_guard(task, &module, &revision),
             StepKind::Hook { index } => self.next_hook(task, index),
             StepKind::Validate => self.validate(task),
             StepKind::Review | StepKind::Certify => done(),
@@ -148,6 +149,16 @@ impl Simulation {
             }
         }
         if over { Next::Done(judged("error-rate", Outcome::Succeeded, 0.001)) } else { Next::Later(500) }
+    }
+
+    /// What was well and died is found at the next look.
+    fn next_guard(&self, task: &Task, module: &Token, revision: &Revision) -> Next {
+        let dead = self.world.slots(module, revision).filter(|(_, instance)| instance.dead).count();
+        match (dead, task.finish) {
+            (0, true) => Next::Done(judged("trial", Outcome::Succeeded, 0.0)),
+            (0, false) => Next::Later(1_000),
+            (dead, _) => Next::Done(judged("trial", Outcome::Failed, dead as f64)),
+        }
     }
 
     /// A hook runs once it has taken its time; it runs again when the runner died meanwhile.

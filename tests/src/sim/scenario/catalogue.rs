@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::{
     Scenario, Wanted, When,
     parts::{
-        LIMIT, abort, analysis, flaw, module, person, promote, release, spec, story, strategy, waiting, web,
-        with, worker,
+        LIMIT, abort, analysis, flaw, module, person, promote, release, revision, spec, story, strategy,
+        waiting, web, with, worker,
     },
 };
 use crate::sim::world::Flaw;
@@ -43,7 +43,9 @@ pub fn all() -> Vec<Scenario> {
     }
     for name in ["canary", "blue-green"] {
         all.extend([abort_while_waiting(name), supersede(name), a_person_promotes(name)]);
+        all.push(dies_while_waiting(name));
     }
+    all.extend([abort_in_hold(), promote_in_hold(), supersede_in_hold(), dies_in_hold()]);
     all.extend([
         inconclusive(),
         timed_pause_promoted(),
@@ -186,6 +188,57 @@ fn abort_while_waiting(name: &str) -> Scenario {
     let new = waiting_web(name, "2.0.0");
     let mut story = story(format!("{name}/abort"), Some(&web(name, "1.0.0")), &new, Verdict::RolledBack);
     story.people.push(person("ann", 0, When::WaitsForPromote(0), 3_000, abort()));
+    story
+}
+
+/// Nobody is there, and what is on trial dies: it goes back by itself, long before anybody's deadline.
+fn dies_while_waiting(name: &str) -> Scenario {
+    let new = waiting_web(name, "2.0.0");
+    let mut story =
+        story(format!("{name}/dies-while-waiting"), Some(&web(name, "1.0.0")), &new, Verdict::RolledBack);
+    let (module, revision) = revision(&new, "web");
+    story.people.push(person("nobody", 0, When::WaitsForPromote(0), 3_000, Wanted::Strike(module, revision)));
+    story
+}
+
+/// Held for half a day, longer than the total deadline: what happens is what people or the release do.
+fn held_web(version: &str) -> model::DeploymentSpec {
+    spec(&json!({"blueGreen": {"hold": "12h"}}), vec![module("web", version, 8080)])
+}
+
+fn in_hold(name: &str, end: Verdict) -> Scenario {
+    let new = held_web("2.0.0");
+    story(format!("blue-green/{name}-in-hold"), Some(&web("blue-green", "1.0.0")), &new, end)
+}
+
+fn abort_in_hold() -> Scenario {
+    let mut story = in_hold("abort", Verdict::RolledBack);
+    story.people.push(person("ann", 0, When::Open(0, "hold"), 3_000, abort()));
+    story
+}
+
+/// The person comes after the total deadline: a hold does not use it up.
+fn promote_in_hold() -> Scenario {
+    let mut story = in_hold("promote", Verdict::Promoted);
+    story.people.push(person("ann", 0, When::Open(0, "hold"), 2 * HOUR, promote()));
+    story.limit = LIMIT + 3 * HOUR;
+    story
+}
+
+fn supersede_in_hold() -> Scenario {
+    let mut story = in_hold("supersede", Verdict::Superseded);
+    let mut newer = web("blue-green", "3.0.0");
+    newer.when_busy = WhenBusy::Supersede;
+    story.releases.push(release(1, &newer, When::Open(0, "hold")));
+    story.ends.push(Verdict::Promoted);
+    story
+}
+
+/// What has the traffic dies while the old set still stands.
+fn dies_in_hold() -> Scenario {
+    let mut story = in_hold("dies", Verdict::RolledBack);
+    let (module, revision) = revision(&story.releases[0].spec, "web");
+    story.people.push(person("nobody", 0, When::Open(0, "hold"), 3_000, Wanted::Strike(module, revision)));
     story
 }
 

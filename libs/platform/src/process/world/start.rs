@@ -2,29 +2,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     process::Child,
 };
 
-use model::{Digest, TargetId};
+use model::{Digest, TargetId, spec::Module};
 use nix::{
     fcntl::{Flock, FlockArg},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use sandbox::{Groups, Launch, Limits, Profile, groups, launch, output};
 use tracing::warn;
 
 use crate::{Error, Instance, Result, StartOrder, durable};
 
 use super::{
-    super::{
-        cgroup, files,
-        launch::{self, Launch},
-        ports, proc,
-        record::Record,
-    },
-    Became, PATIENCE, Point, World, became, wait_for,
+    super::{files, ports, proc, record::Record},
+    Became, DRAIN, PATIENCE, Point, World, became, limits, wait_for,
 };
 
 impl World {
@@ -47,7 +43,7 @@ impl World {
         }
         self.clear(&order.target, &id)?;
         if let Some(record) = &before {
-            cgroup::remove(&record.groups);
+            groups::remove(&record.groups);
         }
         self.launch(order, &folder, before)
     }
@@ -77,25 +73,7 @@ impl World {
         let path = module.environment.get("PATH").unwrap_or(&self.settings.path).clone();
         let home = folder.join("home");
         let work = module.run.working_directory.as_ref().map_or(home.clone(), PathBuf::from);
-        let Some(word) = module.run.program() else {
-            return Err(Error::invalid(format!(
-                "module {} has no program, which the process platform needs",
-                module.name
-            )));
-        };
-        let program = launch::find(word, &work, &path)?;
-        if let Some(asked) = &module.run.digest {
-            let bytes = fs::read(&program).map_err(|error| Error::system("read", &program, error))?;
-            let found = Digest::of_bytes(&bytes);
-            if found != *asked {
-                let artefact = program.display().to_string();
-                return Err(Error::WrongDigest {
-                    artefact,
-                    found: found.to_string(),
-                    asked: asked.to_string(),
-                });
-            }
-        }
+        let program = program_of(module, &work, &path)?;
         let volumes_root =
             self.settings.volumes_root.clone().unwrap_or_else(|| self.state_dir.join("volumes"));
         let host_root = self.settings.host_root.as_deref();
@@ -112,24 +90,26 @@ impl World {
         environment.extend(volumes);
         environment.insert("CODE_STATE_DIR".to_owned(), self.state_dir.display().to_string());
         let arguments = order.command(&record.ports)?.split_off(1);
-        let (cpu, memory) = (module.resources.cpu_millis(), module.resources.memory_bytes());
+        let limits = Limits { open_files: self.settings.open_files, ..limits(module) };
         let groups = match self.settings.control_groups {
-            true => cgroup::make(&self.group_name(order), cpu, memory),
-            false => cgroup::Groups::default(),
+            true => groups::make(&self.group_name(order), &limits),
+            false => Groups::default(),
         };
         record.groups = groups.folders.clone();
-        let launch = Launch {
+        let mut launch = Launch {
             program,
             arguments,
             environment,
             folder: work,
             user,
-            output: files::open_log(folder)?,
-            memory_bytes: memory.filter(|_| !groups.holds_memory),
-            nice: cpu.is_some() && !groups.holds_cpu,
-            open_files: self.settings.open_files,
+            profile: Profile::open(),
+            limits,
+            missing: self.settings.missing,
         };
-        let mut child = launch.gate()?;
+        for unenforced in launch.hold(&groups).inspect_err(|_| groups::remove(&groups.folders))? {
+            warn!(instance = record.id, %unenforced, "an instance is started without a limit that was asked for");
+        }
+        let (mut child, _) = launch.gate(self.output(folder, user)?)?;
         self.dies(Point::Gated)?;
         match self.admit(&mut record, folder, &mut child) {
             Ok(()) => Ok(record.instance()),
@@ -143,12 +123,21 @@ impl World {
         }
     }
 
+    /// Where the instance writes to, with somebody who keeps it. What an instance before it left there reads on no more.
+    fn output(&self, folder: &Path, user: Option<(u32, u32)>) -> Result<File> {
+        output::end(folder, DRAIN);
+        self.reap();
+        let pipe = output::pipe(folder, user)?;
+        self.keepers.lock().extend(output::keep(folder, self.settings.log_bytes)?);
+        Ok(pipe)
+    }
+
     /// Writes down who waits at the gate, then opens it.
     fn admit(&self, record: &mut Record, folder: &Path, child: &mut Child) -> Result<()> {
         let system = |source| Error::System { what: format!("begin instance {}", record.id), source };
         let pid = i32::try_from(child.id()).map_err(|_| system(std::io::ErrorKind::InvalidData.into()))?;
         let Some(stat) = proc::stat(pid) else { return Err(system(std::io::ErrorKind::NotFound.into())) };
-        if !cgroup::enter(&record.groups, pid) {
+        if !groups::enter(&record.groups, pid) {
             return Err(system(std::io::Error::other("its control group did not take it")));
         }
         (record.pid, record.start, record.boot) = (pid, stat.start, proc::boot());
@@ -230,4 +219,23 @@ impl World {
         let whole = format!("{}/{}/{}", self.state_dir.display(), order.target, order.id());
         format!("code-{}", Digest::of_bytes(whole.as_bytes()).short())
     }
+}
+
+/// The program that the module names, if it is what was asked for.
+fn program_of(module: &Module, work: &Path, path: &str) -> Result<PathBuf> {
+    let Some(word) = module.run.program() else {
+        return Err(Error::invalid(format!(
+            "module {} has no program, which the process platform needs",
+            module.name
+        )));
+    };
+    let program = launch::find(word, work, path)?;
+    if let Some(asked) = &module.run.digest {
+        let bytes = fs::read(&program).map_err(|error| Error::system("read", &program, error))?;
+        let (artefact, found) = (program.display().to_string(), Digest::of_bytes(&bytes));
+        if found != *asked {
+            return Err(Error::WrongDigest { artefact, found: found.to_string(), asked: asked.to_string() });
+        }
+    }
+    Ok(program)
 }

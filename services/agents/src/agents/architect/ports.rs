@@ -1,6 +1,10 @@
 //! The ports that a release asks for: whether another target has them, and what clients notice of a change. Pure.
 
-use model::{DeploymentSpec, Finding, Severity, route::RouteTable, spec::Module};
+use model::{
+    DeploymentSpec, Finding, Severity, Token,
+    route::RouteTable,
+    spec::{Module, PROCESS},
+};
 
 use super::super::finding;
 
@@ -20,7 +24,11 @@ pub fn ports(
             (found.field, found.cure) = ("expose.listen".to_owned(), cure);
             findings.push(found);
         };
-        if let Some(holder) = tables.iter().find(|table| table.listen == port && table.target != target) {
+        let is_held = |table: &&RouteTable| {
+            (table.target != target && !table.internal && table.listen == port)
+                || table.peers.values().any(|peer| peer.listen == port)
+        };
+        if let Some(holder) = tables.iter().find(is_held) {
             let text = format!("port {port} is held by {} of {}", holder.module, holder.target);
             say(
                 "architect/port-held",
@@ -56,6 +64,43 @@ pub fn ports(
     findings
 }
 
+/// Where modules know each other by names, a port that changes its number is not found by those that were told the old one
+/// and stay as they are. Those that depend on the module block the release. With `through_plane` exposed modules are known
+/// by the data plane's port instead.
+pub fn peers(spec: &DeploymentSpec, baseline: Option<&DeploymentSpec>, through_plane: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let before = |name: &Token| baseline.and_then(|spec| spec.module(name));
+    let stays =
+        |module: &&Module| before(&module.name).is_some_and(|old| old.revision() == module.revision());
+    for module in spec.modules.iter().filter(|module| !(through_plane && module.expose.is_some())) {
+        let Some(old) = before(&module.name).filter(|_| spec.target.as_str() != PROCESS) else { continue };
+        let users: Vec<&Module> =
+            spec.modules.iter().filter(|other| other.name != module.name).filter(stays).collect();
+        let depends = |user: &&Module| user.depends_on.iter().any(|on| on.module == module.name);
+        let moved = module.ports.iter().filter_map(|port| {
+            let was = old.ports.iter().find(|was| was.name == port.name)?.container?;
+            Some((port, was, port.container?)).filter(|(_, was, is)| was != is)
+        });
+        for (port, was, is) in moved.filter(|_| !users.is_empty()) {
+            let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+            let text = format!(
+                "port {} of {} becomes {is}: {} stay as they are and know it as {}:{was}",
+                port.name,
+                module.name,
+                names.join(", "),
+                module.name
+            );
+            let severity = if users.iter().any(depends) { Severity::High } else { Severity::Medium };
+            let mut found = finding("architect/peer-moves", severity, Some(&module.name), text);
+            found.field = "ports".to_owned();
+            found.cure = "keep the number, or change something of those modules too, so that they start anew"
+                .to_owned();
+            findings.push(found);
+        }
+    }
+    findings
+}
+
 fn listen(module: &Module) -> Option<u16> {
     module.expose.as_ref().map(|expose| expose.listen)
 }
@@ -86,6 +131,8 @@ mod tests {
             target: by.target_id(),
             module: module.name.clone(),
             listen: module.expose.as_ref().unwrap().listen,
+            internal: false,
+            peers: Default::default(),
             version: 1,
             fence: Fence::default(),
             weights: Weights::all_to(module.revision()),
@@ -126,5 +173,32 @@ mod tests {
         assert_eq!(renamed, [(Severity::Low, "port 8080 of web passes to site without closing".to_owned())]);
         assert_eq!(gone, [(Severity::Low, "port 8081 of api closes: its clients are refused".to_owned())]);
         assert_eq!(swapped, []);
+    }
+
+    #[test]
+    fn on_docker_a_port_that_changes_its_number_is_told_and_blocks_where_somebody_depends_on_it() {
+        let release = |port: u16, depends: &str, web: &str| -> DeploymentSpec {
+            let text = format!(
+                r#"{{"apiVersion":"code/v1","name":"shop","target":"docker","modules":[
+                    {{"name":"db","run":{{"image":"a"}},"ports":[{{"name":"pg","container":{port}}}]}},
+                    {{"name":"web","run":{{"image":"{web}"}},"dependsOn":[{depends}]}}]}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let depends = r#"{"module":"db"}"#;
+        let text = "port pg of db becomes 5433: web stay as they are and know it as db:5432".to_owned();
+
+        for (old, new, expected) in [
+            (
+                release(5432, depends, "web:1"),
+                release(5433, depends, "web:1"),
+                vec![(Severity::High, text.clone())],
+            ),
+            (release(5432, "", "web:1"), release(5433, "", "web:1"), vec![(Severity::Medium, text)]),
+            (release(5432, depends, "web:1"), release(5433, depends, "web:2"), vec![]),
+            (release(5432, depends, "web:1"), release(5432, depends, "web:1"), vec![]),
+        ] {
+            assert_eq!(told(peers(&new, Some(&old), true)), expected);
+        }
     }
 }

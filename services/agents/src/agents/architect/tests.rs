@@ -124,3 +124,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_limit_that_cannot_be_enforced_is_told_and_in_the_way_only_where_it_would_be_refused() {
+    let limits = sandbox::Limits { cpu_millis: Some(100), ..sandbox::Limits::default() };
+    let fact = sandbox::Groups::default().missing(&limits).remove(0);
+    let found = |refused| Unenforced { module: "web".parse().unwrap(), fact: fact.clone(), refused };
+
+    let told = unenforced(vec![found(false), found(true)]);
+
+    let severities: Vec<Severity> = told.iter().map(|one| one.severity).collect();
+    assert_eq!(severities, [Severity::Low, Severity::High]);
+    assert!(told[0].message.contains("web: the limit of processor time is not enforced: "), "{told:?}");
+    assert!(judged(Agent::Architect, told[..1].to_vec()).outcome == model::Outcome::Succeeded);
+}

@@ -47,7 +47,7 @@ fn journal(gates: Vec<GateResult>) -> Vec<Record> {
         spec: Box::new(spec("two")),
         spec_digest: Digest::of(&spec("two")),
         mode: Mode::Apply,
-        initiator: "ada".to_owned(),
+        initiator: model::Principal::stated("ada").unwrap(),
         expected_plan: None,
         force: None,
     };
@@ -79,6 +79,7 @@ fn gate() -> GateResult {
         samples: 120,
         text: "100 % of 120 requests arrived".to_owned(),
         at: Timestamp(1),
+        evidence: None,
     }
 }
 
@@ -123,7 +124,7 @@ async fn a_promotion_is_signed_with_every_number_and_limit() {
     let (entry, verified) = stored(&world);
     assert_eq!(result.evidence, Some(entry.file));
     assert!(verified.is_positive());
-    assert_eq!(verified.facts.initiator, "ada");
+    assert_eq!(verified.facts.initiator, model::Principal::stated("ada").unwrap());
     let gate = &verified.facts.gates[0];
     assert_eq!((gate.measured, gate.limit.as_str()), (Some(100.0), "100 ± 5.0 %"));
 }
@@ -147,11 +148,11 @@ async fn the_audit_log_holds_what_was_signed() {
 async fn what_was_signed_while_no_log_was_kept_is_brought_to_it_later() {
     let world = running("two", journal(vec![gate()])).await;
     certify_in(&world).await;
-    assert!(bring_to_log(&world.engine).await.is_err());
+    assert!(log_missing(&world.engine).await.is_err());
 
     world.store.with(|shared| shared.log = Some(Log::new()));
-    bring_to_log(&world.engine).await.unwrap();
-    bring_to_log(&world.engine).await.unwrap();
+    log_missing(&world.engine).await.unwrap();
+    log_missing(&world.engine).await.unwrap();
 
     let (entry, verified) = stored(&world);
     assert_eq!(entry.index, Some(0));
@@ -227,6 +228,35 @@ async fn a_certificate_that_stands_is_not_made_again() {
     assert_eq!(world.store.with(|shared| shared.keys.len()), 2);
 }
 
+/// The clock was two hours ahead when it was signed, for a moment.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_a_wrong_clock_dated_ahead_is_issued_anew_once_the_clock_is_right() {
+    let world = running("two", journal(vec![gate()])).await;
+    world.store.with(|shared| shared.log = Some(Log::new()));
+    let right = world.engine.now();
+    // The keys are older than that moment.
+    world.engine.signing.keys.open(world.engine.store.as_ref(), right).await.unwrap();
+    world.hands.set(right.plus(Duration::from_secs(7_200)));
+    certify_in(&world).await;
+    renew(&world.engine).await.unwrap();
+    let ahead = world.store.with(|shared| shared.certificates[&deployment().to_string()].0.clone());
+    assert!(ahead.issued > right, "while the clock is wrong nothing is known of it");
+
+    world.hands.set(right);
+    renew(&world.engine).await.unwrap();
+    let (entry, verified) = stored(&world);
+    renew(&world.engine).await.unwrap();
+
+    assert!(entry.issued <= right.plus(Duration::from_secs(300)) && entry.file != ahead.file, "{entry:?}");
+    assert_eq!((verified.facts.ending, entry.index.is_some()), (Ending::Promoted, true));
+    assert_eq!(stored(&world).0, entry, "and not again");
+    let issued = world.store.with(|shared| {
+        let log = &shared.log.as_ref().unwrap().records;
+        log.iter().filter(|record| record.action == log::ACTION).count()
+    });
+    assert_eq!(issued, 2, "the earlier one stays in the log");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_message_under_the_certifiers_name_keeps_no_certificate_from_the_log() {
     let world = running("two", journal(vec![gate()])).await;
@@ -255,7 +285,7 @@ async fn a_message_under_the_certifiers_name_keeps_no_certificate_from_the_log()
     assert!(result.reason.ends_with("of the audit log"), "{}", result.reason);
     assert!(stored(&world).1.log.is_some());
     let log = world.store.with(|shared| shared.log.as_ref().unwrap().records.clone());
-    let alarm = log.iter().find(|record| record.action == crate::office::TAKEN).unwrap();
+    let alarm = log.iter().find(|record| record.action == crate::signing::TAKEN).unwrap();
     assert_eq!((alarm.subject.as_str(), alarm.outcome), ("certifier-test", AuditOutcome::Failed));
     let own = log.last().unwrap();
     assert!(own.source.starts_with("certifier-test-") && own.source == alarm.source, "{}", own.source);
@@ -271,7 +301,7 @@ async fn a_revocation_is_told_without_another_certificate_and_never_taken_back()
     let folder = world.keys.path().to_owned();
 
     certificate::keys::file::revoke(&folder, &before[0].id, world.engine.now()).unwrap();
-    world.engine.office.tell_keys(world.engine.store.as_ref()).await.unwrap();
+    world.engine.signing.keys.publish_news(world.engine.store.as_ref()).await.unwrap();
 
     let revoked = told().into_iter().find(|key| key.id == before[0].id).unwrap();
     assert!(revoked.revoked.is_some());

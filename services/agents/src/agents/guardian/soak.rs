@@ -3,40 +3,51 @@
 //! It is judged over the whole window and not by its last moment: every instance is looked at and probed at its own
 //! interval, what ends once has ended, and failed probes count in a row or not.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
-use model::{
-    Finding, GateResult, Outcome, Severity, Timestamp, deployment::StepJob, spec::Health, spec::Module,
+use gates::{
+    Measurements,
+    soak::{Soaked, Watched},
 };
+use model::{Finding, GateResult, Span, Token, deployment::StepJob, spec::Health, spec::Module};
 use platform::{Instance, Platform, State};
 use tokio::time::Instant;
 
 use crate::{
     Error,
-    agents::finding,
     context::{Ctx, side_by_side},
     deploy::fleet::ended,
     error::Result,
+    evidence::{self, scrubbed},
 };
 
 /// Looks at the platform are so far apart.
 const LOOK: Duration = Duration::from_millis(250);
 /// Probes at once.
 const AT_ONCE: usize = 16;
-/// Of all probes of an instance this share may fail, whatever the threshold: one in four.
-const TOLERATED: f64 = 0.25;
 
 /// What was seen of the release over the window.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Soak {
+    /// Of this module alone; none: of all.
+    module: Option<Token>,
+    /// What its instances must not do, as findings say it.
+    meanwhile: &'static str,
     seen: BTreeMap<String, Seen>,
+    /// What was well before the first look and was gone by then.
+    lost: BTreeSet<String>,
     probes: u64,
 }
 
 /// What was seen of one instance.
 #[derive(Debug)]
 struct Seen {
+    /// It was well once: what comes before that does not count.
+    counts: bool,
     first: Instance,
     last: Instance,
     /// Why it ended, when it did.
@@ -54,11 +65,12 @@ struct Seen {
 
 /// Watches for the whole window.
 pub(super) async fn watch(job: &StepJob, ctx: &Ctx, window: Duration) -> Result<Soak> {
-    let (began, mut soak) = (Instant::now(), Soak::default());
+    let (began, mut soak) = (Instant::now(), Soak::all("while nothing was changed"));
     loop {
         soak.look(job, ctx).await?;
         let passed = began.elapsed();
-        let well = soak.seen.len() - soak.seen.values().filter(|seen| seen.trouble(job).is_some()).count();
+        let well = soak.seen.len()
+            - soak.seen.values().filter(|seen| seen.watched(job).trouble(soak.meanwhile).is_some()).count();
         let text = format!("{well} of {} instances are well, for {} s", soak.seen.len(), passed.as_secs());
         ctx.show(job, text, Some(passed.as_secs_f64() / window.as_secs_f64().max(0.001)));
         if passed >= window {
@@ -77,11 +89,49 @@ fn module_of<'a>(job: &'a StepJob, instance: &Instance) -> Option<&'a Module> {
 }
 
 impl Soak {
+    /// Nothing of any module was seen yet.
+    fn all(meanwhile: &'static str) -> Soak {
+        Soak { module: None, meanwhile, seen: BTreeMap::new(), lost: BTreeSet::new(), probes: 0 }
+    }
+
+    /// Nothing of this module was seen yet.
+    pub(super) fn of(module: &Token, meanwhile: &'static str) -> Soak {
+        Soak { module: Some(module.clone()), ..Soak::all(meanwhile) }
+    }
+
+    /// What is there counts from the first look on.
     async fn look(&mut self, job: &StepJob, ctx: &Ctx) -> Result<()> {
+        self.look_at(job, ctx, |_| true).await?;
+        Ok(())
+    }
+
+    /// Instances are still being started: each counts once it answers its probe, or when it was `well` before.
+    pub(super) async fn look_once_well(
+        &mut self,
+        job: &StepJob,
+        ctx: &Ctx,
+        well: &BTreeSet<String>,
+    ) -> Result<()> {
+        let there = self.look_at(job, ctx, |id| well.contains(id)).await?;
+        let lost = well.difference(&there).filter(|id| !self.seen.contains_key(*id));
+        self.lost = lost.cloned().collect();
+        Ok(())
+    }
+
+    async fn look_at(
+        &mut self,
+        job: &StepJob,
+        ctx: &Ctx,
+        counts: impl Fn(&str) -> bool,
+    ) -> Result<BTreeSet<String>> {
         let target = job.spec.target_id();
         let platform = ctx.platform(&target.platform)?;
         let mut there = platform.observe(&target).await?;
-        there.retain(|instance| module_of(job, instance).is_some());
+        there.retain(|instance| {
+            self.module.as_ref().is_none_or(|module| *module == instance.module)
+                && module_of(job, instance).is_some()
+        });
+        let ids = there.iter().map(|instance| instance.id.clone()).collect();
         for (id, seen) in &mut self.seen {
             seen.is_gone |= !there.iter().any(|instance| instance.id == *id);
         }
@@ -90,6 +140,10 @@ impl Soak {
         for instance in there {
             let health = module_of(job, &instance).and_then(|module| module.health.as_ref());
             let seen = self.seen.entry(instance.id.clone()).or_insert_with(|| Seen::new(&instance));
+            // Without a health section it is well while it runs.
+            if !seen.counts && (counts(&instance.id) || health.is_none() && instance.is_running()) {
+                *seen = Seen { counts: true, ..Seen::new(&instance) };
+            }
             seen.take(&instance);
             if let Some(health) = health.filter(|_| instance.is_running())
                 && seen.asked.is_none_or(|asked| now >= asked + health.interval.0)
@@ -98,7 +152,8 @@ impl Soak {
                 due.push((instance, health));
             }
         }
-        self.probe(platform.as_ref(), job, due).await
+        self.probe(platform.as_ref(), job, due).await?;
+        Ok(ids)
     }
 
     async fn probe(
@@ -125,40 +180,40 @@ impl Soak {
         Ok(())
     }
 
-    /// One finding for each instance that did not stay well.
-    pub(super) fn findings(&self, job: &StepJob) -> Vec<Finding> {
-        let troubled = self.seen.values().filter_map(|seen| Some((seen, seen.trouble(job)?)));
-        let found = troubled.map(|(seen, (rule, text, cure))| {
-            let mut found = finding(rule, Severity::High, Some(&seen.last.module), text);
-            cure.clone_into(&mut found.cure);
-            found
-        });
-        found.collect()
+    fn counted(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.values().filter(|seen| seen.counts)
     }
 
-    /// `soak`: instances that did not stay well, of which there may be none.
-    pub(super) fn gate(&self, job: &StepJob, window: Duration, at: Timestamp) -> GateResult {
-        let bad = self.seen.values().filter(|seen| seen.trouble(job).is_some()).count();
-        let text = format!(
-            "{bad} of {} did not stay well over {}, {} probes",
-            instances(self.seen.len()),
-            model::Span(window),
-            self.probes
-        );
-        GateResult {
-            gate: "soak".to_owned(),
-            outcome: if bad == 0 { Outcome::Succeeded } else { Outcome::Failed },
-            measured: Some(bad as f64),
-            limit: "== 0".to_owned(),
-            samples: self.seen.len() as u64,
-            text,
-            at,
+    /// What was seen so far, as it is judged and kept.
+    pub(super) fn soaked(&self, job: &StepJob, window: Duration) -> Soaked {
+        Soaked {
+            module: self.module.clone(),
+            window: Span::millis(u64::try_from(window.as_millis()).unwrap_or(u64::MAX)),
+            probes: self.probes,
+            instances: self.counted().map(|seen| seen.watched(job)).collect(),
+            lost: self.lost.iter().cloned().collect(),
         }
+    }
+
+    /// One finding for each instance that did not stay well.
+    pub(super) fn findings(&self, job: &StepJob) -> Vec<Finding> {
+        self.soaked(job, Duration::ZERO).findings(self.meanwhile)
+    }
+
+    /// Instances that did not stay well, of which there may be none.
+    pub(super) async fn gate(
+        &self,
+        name: &str,
+        job: &StepJob,
+        ctx: &Ctx,
+        window: Duration,
+    ) -> Result<GateResult> {
+        evidence::judged(job, ctx, name, Measurements::Soak(self.soaked(job, window))).await
     }
 
     /// Instances that were there.
     pub(super) fn count(&self) -> String {
-        instances(self.seen.len())
+        instances(self.counted().count() + self.lost.len())
     }
 }
 
@@ -169,6 +224,7 @@ fn instances(count: usize) -> String {
 impl Seen {
     fn new(instance: &Instance) -> Seen {
         Seen {
+            counts: false,
             first: instance.clone(),
             last: instance.clone(),
             end: None,
@@ -192,6 +248,7 @@ impl Seen {
     fn answered(&mut self, answer: std::result::Result<(), String>) {
         self.probes += 1;
         match answer {
+            Ok(()) if !self.counts => *self = Seen { counts: true, ..Seen::new(&self.last) },
             Ok(()) => self.failed_in_a_row = 0,
             Err(why) => {
                 self.failed += 1;
@@ -202,43 +259,24 @@ impl Seen {
         }
     }
 
-    /// What is wrong with it: rule, text and cure.
-    fn trouble(&self, job: &StepJob) -> Option<(&'static str, String, &'static str)> {
-        let id = &self.last.id;
+    /// As it is judged and kept.
+    fn watched(&self, job: &StepJob) -> Watched {
         let module = module_of(job, &self.last);
-        let limit = module.and_then(|module| module.resources.memory.as_deref()).unwrap_or("none of its own");
-        let is_oom = self.last.out_of_memory || self.end.as_ref().is_some_and(|(_, oom)| *oom);
-        if is_oom {
-            let text =
-                format!("the kernel killed something of instance {id} for want of memory, limit {limit}");
-            return Some(("guardian/out-of-memory", text, "find the leak, or raise resources.memory"));
+        let health = module.and_then(|module| module.health.as_ref());
+        Watched {
+            id: self.last.id.clone(),
+            module: self.last.module.clone(),
+            memory: module.and_then(|module| module.resources.memory.clone()),
+            threshold: health.map(|health| health.unhealthy_threshold),
+            restarts: (self.first.restarts, self.last.restarts),
+            started: (self.first.started_at, self.last.started_at),
+            out_of_memory: self.last.out_of_memory || self.end.as_ref().is_some_and(|(_, oom)| *oom),
+            ended: self.end.as_ref().map(|(why, _)| scrubbed(why)),
+            gone: self.is_gone,
+            probes: self.probes,
+            failed: self.failed,
+            worst_row: self.worst_row,
+            why: scrubbed(&self.why),
         }
-        if let Some((why, _)) = &self.end {
-            let text = format!("instance {id} ended while nothing was changed: {why}");
-            return Some(("guardian/restart", text, "its own output says why it ended"));
-        }
-        if self.last.restarts > self.first.restarts || self.last.started_at > self.first.started_at {
-            let text = format!("instance {id} ended and was started again while nothing was changed");
-            return Some(("guardian/restart", text, "its own output says why it ended"));
-        }
-        if self.is_gone {
-            let text = format!("instance {id} went away while nothing was changed");
-            return Some(("guardian/restart", text, "see who removed it"));
-        }
-        self.ill_health(module?.health.as_ref()?)
-    }
-
-    fn ill_health(&self, rules: &Health) -> Option<(&'static str, String, &'static str)> {
-        let (id, threshold) = (&self.last.id, rules.unhealthy_threshold.max(1));
-        let numbers = format!("{} of {} probes failed, the last: {}", self.failed, self.probes, self.why);
-        if self.worst_row >= threshold {
-            let text = format!("instance {id} became unhealthy while nothing was changed: {numbers}");
-            return Some(("guardian/unhealthy", text, "its own output may say what it waits for"));
-        }
-        let share = f64::from(self.failed) / f64::from(self.probes.max(1));
-        (self.failed >= threshold && share > TOLERATED).then(|| {
-            let text = format!("instance {id} is well and unwell by turns: {numbers}");
-            ("guardian/flapping", text, "its own output may say what it waits for")
-        })
     }
 }

@@ -30,6 +30,128 @@ async fn soaked(happens: impl AsyncFnOnce(&World, [String; 3])) -> StepResult {
     result.unwrap()
 }
 
+/// A trial of three instances with a tenth of the traffic, looked after while something happens to it. It is told to
+/// finish when that is over.
+async fn guarded(happens: impl AsyncFnOnce(&World, [String; 3])) -> (StepResult, Duration) {
+    let world = World::new();
+    for job in [scale(1, "one", 3), scale(2, "two", 3), weight(3, 10, false)] {
+        assert_eq!(world.run(&job).await.outcome, Outcome::Succeeded);
+    }
+    let (mut job, stop) = (job(Stage::Execute, 4, guard_of_two()), Stop::default());
+    job.step.agent = Agent::Guardian;
+    let ctx = Ctx::new(Arc::clone(&world.engine), stop.clone());
+    let target = job.spec.target_id();
+    let ids = [0, 1, 2].map(|slot| platform::instance_id(&target, &web(), &revision(&spec("two")), slot));
+    let began = tokio::time::Instant::now();
+    let happens = async {
+        happens(&world, ids).await;
+        stop.finish.cancel();
+    };
+
+    let guarding = async { (crate::agents::run(&job, &ctx, false).await.unwrap(), began.elapsed()) };
+    let ((result, took), ()) = tokio::join!(guarding, happens);
+
+    (result, took)
+}
+
+fn guard_of_two() -> StepKind {
+    StepKind::Guard { module: web(), revision: revision(&spec("two")) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_stays_well_passes_when_the_guard_is_told_to_finish() {
+    let (result, took) = guarded(async |_, _| seconds(300).await).await;
+
+    assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+    assert!(took >= Duration::from_secs(300) && took < Duration::from_secs(302), "{took:?}");
+    let gate = &result.gates[0];
+    assert_eq!((gate.gate.as_str(), gate.measured, gate.samples), ("trial", Some(0.0), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_of_which_one_dies_fails_within_seconds_however_long_somebody_is_waited_for() {
+    let mut bad = String::new();
+    let (result, took) = guarded(async |world, ids| {
+        seconds(100).await;
+        world.platform.crash(&spec("two").target_id(), &ids[1], 3);
+        bad = ids[1].clone();
+        seconds(3600).await;
+    })
+    .await;
+
+    assert_eq!((result.outcome, rules(&result)), (Outcome::Failed, vec!["guardian/restart"]));
+    assert!(took < Duration::from_secs(102), "{took:?}");
+    assert!(
+        result.reason.contains(&format!("instance {bad} ended while it was on trial")),
+        "{}",
+        result.reason
+    );
+    assert!(result.reason.contains("exit status 3"), "{}", result.reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_becomes_unhealthy_or_is_taken_away_fails() {
+    let (unhealthy, _) = guarded(async |world, _| {
+        world.platform.script(|script| script.set_never_ready(&web(), None, true));
+        seconds(600).await;
+    })
+    .await;
+    let (lost, _) = guarded(async |world, ids| {
+        seconds(3).await;
+        world.platform.lose(&spec("two").target_id(), &ids[2]);
+        seconds(600).await;
+    })
+    .await;
+
+    assert_eq!(rules(&unhealthy), ["guardian/unhealthy"; 3], "{unhealthy:?}");
+    assert_eq!(rules(&lost), ["guardian/restart"], "{lost:?}");
+}
+
+/// Its runner died, and another one begins the step anew.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_begins_anew_finds_what_happened_meanwhile() {
+    for gone in [true, false] {
+        let world = World::new();
+        for job in [scale(1, "one", 3), scale(2, "two", 3), weight(3, 10, false)] {
+            assert_eq!(world.run(&job).await.outcome, Outcome::Succeeded);
+        }
+        let target = spec("two").target_id();
+        let id = platform::instance_id(&target, &web(), &revision(&spec("two")), 0);
+        match gone {
+            true => world.platform.lose(&target, &id),
+            false => world.platform.crash(&target, &id, 1),
+        }
+        let mut job = job(Stage::Execute, 4, guard_of_two());
+        job.step.agent = Agent::Guardian;
+
+        let result = world.run(&job).await;
+
+        assert_eq!(rules(&result), ["guardian/restart"], "{result:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_being_started_is_no_fault_of_the_trial() {
+    let world = World::new();
+    for job in [scale(1, "one", 3), scale(2, "two", 1), weight(3, 10, false)] {
+        assert_eq!(world.run(&job).await.outcome, Outcome::Succeeded);
+    }
+    let (mut job, stop) = (job(Stage::Execute, 4, guard_of_two()), Stop::default());
+    job.step.agent = Agent::Guardian;
+    let ctx = Ctx::new(Arc::clone(&world.engine), stop.clone());
+    let grown = async {
+        seconds(5).await;
+        assert_eq!(world.run(&scale(5, "two", 3)).await.outcome, Outcome::Succeeded);
+        stop.finish.cancel();
+    };
+    let module = web();
+
+    let (result, ()) = tokio::join!(guard(&job, &ctx, &module), grown);
+
+    let result = result.unwrap();
+    assert_eq!((result.outcome, result.gates[0].samples), (Outcome::Succeeded, 3), "{result:?}");
+}
+
 fn rules(result: &StepResult) -> Vec<&str> {
     result.findings.iter().map(|found| found.rule.as_str()).collect()
 }

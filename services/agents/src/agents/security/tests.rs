@@ -236,3 +236,59 @@ fn a_critical_finding_is_waived_only_by_name() {
         ("security/privileged".to_owned(), true)
     );
 }
+
+#[test]
+fn a_secret_that_is_not_there_is_found_before_anything_is_touched() {
+    let named = spec(
+        "process",
+        r#"{"name":"web","run":{"command":["a"]},"secrets":[{"name":"TOKEN","from":{"file":"token"}}]},
+           {"name":"db","run":{"command":["b"]}}"#,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let with = AgentsConfig { secrets_dir: Some(folder.path().to_owned()), ..AgentsConfig::default() };
+
+    let without = missing_secrets(&named, &AgentsConfig::default());
+    let absent = missing_secrets(&named, &with);
+    std::fs::write(folder.path().join("token"), "hush").unwrap();
+
+    assert_eq!(without.len(), 1);
+    assert_eq!((without[0].rule.as_str(), without[0].severity), ("security/secret-missing", Severity::High));
+    assert!(
+        without[0].message.contains("secrets_dir") && without[0].cure.contains("[agents]"),
+        "{without:?}"
+    );
+    assert!(absent[0].message.contains("secret TOKEN of module web: token"), "{absent:?}");
+    assert!(missing_secrets(&named, &with).is_empty());
+}
+
+#[tokio::test]
+async fn a_registry_inside_is_found_when_the_plan_is_reviewed_unless_it_is_allowed() {
+    let allowing = |entries: &[&str]| AgentsConfig {
+        egress_allow: entries.iter().map(|entry| (*entry).to_owned()).collect(),
+        ..AgentsConfig::default()
+    };
+    let image = |name: &str| spec("docker", &format!(r#"{{"name":"web","run":{{"image":"{name}"}}}}"#));
+    let metadata = image("169.254.169.254/latest/meta-data:1");
+    let local = image("localhost:5000/web:1");
+
+    let refused = registries_inside(&local, &AgentsConfig::default()).await;
+    let never = registries_inside(&metadata, &allowing(&["loopback", "private"])).await;
+
+    assert_eq!((refused.len(), refused[0].severity), (1, Severity::High), "{refused:?}");
+    assert_eq!(
+        (refused[0].rule.as_str(), refused[0].field.as_str()),
+        ("security/registry-inside", "modules[0].run.image")
+    );
+    assert!(
+        refused[0].message.starts_with("the image would be fetched from localhost:5000: "),
+        "{refused:?}"
+    );
+    assert!(never[0].message.contains("a link-local address"), "{never:?}");
+    assert!(registries_inside(&local, &allowing(&["loopback"])).await.is_empty());
+    for elsewhere in ["web:1", "shop/web:1", "registry.invalid/web:1"] {
+        assert!(
+            registries_inside(&image(elsewhere), &AgentsConfig::default()).await.is_empty(),
+            "{elsewhere}"
+        );
+    }
+}

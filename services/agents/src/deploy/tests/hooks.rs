@@ -1,6 +1,8 @@
 use model::{Outcome, spec::Hook};
+use sandbox::Missing;
 
 use super::*;
+use crate::config::{HookProfile, HookSettings};
 
 fn hook(script: &str, timeout: Span, irreversible: bool) -> StepJob {
     let mut job = job(Stage::Execute, 1, StepKind::Hook { index: 0 });
@@ -96,4 +98,53 @@ async fn what_a_hook_wrote_is_told_however_it_ended() {
     assert!(late[0].1.ends_with("its last lines:\nwaiting for the lock"), "{late:?}");
     let silent = told("exit 3", LONG).await;
     assert!(silent[0].1.ends_with("; it wrote nothing"), "{silent:?}");
+}
+
+#[tokio::test]
+async fn a_contained_hook_writes_in_its_own_folder_only_which_goes_with_it() {
+    let (state, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hooks = HookSettings { profile: HookProfile::Contained, ..HookSettings::default() };
+    let unenforced = Missing::Refused;
+    let world = World::with(AgentsConfig {
+        state_dir: state.path().to_owned(),
+        hooks: HookSettings { unenforced, ..hooks },
+        ..AgentsConfig::default()
+    });
+    let mark = outside.path().join("mark");
+    let script = format!("echo in > \"$TMPDIR/a\" && cat a && pwd; echo out > {} || exit 7", mark.display());
+
+    let result = run(&world, &hook(&script, LONG, false), false).await;
+
+    assert_eq!(result.reason, "hook migrate ended with exit status 7", "{result:?}");
+    assert!(!mark.exists());
+    let told = &result.findings[0].message;
+    assert!(told.contains("last lines:\nin\n"), "{told}");
+    let left: Vec<_> = std::fs::read_dir(state.path().join("hooks")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn an_offline_hook_reaches_nobody_and_a_guarded_one_does() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connect = format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}' || exit 7");
+    let under = async |profile: HookProfile| {
+        let hooks = HookSettings { profile, ..HookSettings::default() };
+        let world = World::with(AgentsConfig { hooks, ..AgentsConfig::default() });
+        run(&world, &hook(&connect, LONG, false), false).await.outcome
+    };
+
+    assert_eq!(under(HookProfile::Guarded).await, Outcome::Succeeded);
+    assert_eq!(under(HookProfile::Offline).await, Outcome::Failed);
+}
+
+#[tokio::test]
+async fn a_hook_whose_program_is_not_there_is_refused_by_name() {
+    let mut job = hook("exit 0", LONG, false);
+    job.spec.hooks[0].command = vec!["no-such-program".to_owned()];
+
+    let result = run(&World::new(), &job, false).await;
+
+    assert_eq!(result.outcome, Outcome::Failed);
+    assert!(result.reason.starts_with("hook migrate: cannot run no-such-program: "), "{}", result.reason);
 }

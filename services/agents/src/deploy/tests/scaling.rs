@@ -23,6 +23,24 @@ async fn instances_are_started_waited_for_and_routed_to_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_instance_that_hangs_is_not_called_well_and_is_started_anew() {
+    let world = World::new();
+    world.run(&scale(1, "one", 2)).await;
+    let target = spec("one").target_id();
+    let hung = world.table().endpoints[&revision(&spec("one"))][0].instance.clone();
+    world.platform.freeze(&target, &hung);
+
+    let result = world.run(&scale(2, "one", 2)).await;
+
+    assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+    assert_eq!(world.platform.ledger().done(WriteKind::Stop), 1);
+    assert_eq!(world.platform.ledger().done(WriteKind::Start), 3);
+    assert_eq!(world.table().endpoints[&revision(&spec("one"))].len(), 2);
+    let again = world.run(&scale(3, "one", 2)).await;
+    assert_eq!((again.outcome, world.platform.ledger().done(WriteKind::Start)), (Outcome::Succeeded, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_is_never_ready_fails_the_step_with_its_last_lines() {
     let world = World::new();
     world.platform.script(|script| {
@@ -54,6 +72,32 @@ async fn a_crash_loop_fails_the_step_soon_and_with_the_exit_status() {
     assert!(result.reason.ends_with("ended 3 times: exit status 3"), "{}", result.reason);
     assert_eq!(result.findings[0].rule, "deploy/crash-loop");
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_before_the_first_look_counts_as_well() {
+    let world = World::new();
+    world.platform.script(|script| script.set_crash(&web(), None, Some((Duration::from_millis(1), 3))));
+
+    let result = world.run(&scale(1, "two", 1)).await;
+
+    assert!(result.reason.ends_with("ended 3 times: exit status 3"), "{}", result.reason);
+    assert_eq!(world.platform.ledger().done(WriteKind::Start), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_nearly_over_ends_with_what_keeps_its_instances_from_being_well() {
+    let world = World::new();
+    world.platform.script(|script| script.set_never_ready(&web(), None, true));
+    let mut job = scale(1, "two", 1);
+    job.step.deadline = Span::seconds(3);
+    job.until = world.engine.now().plus(Duration::from_secs(3));
+
+    let result = world.run(&job).await;
+
+    assert_eq!(result.outcome, Outcome::Failed);
+    assert!(result.reason.contains("is not healthy within 3s: "), "{}", result.reason);
+    assert!(result.findings[0].cure.contains("health.probe"), "{result:?}");
 }
 
 #[tokio::test(start_paused = true)]

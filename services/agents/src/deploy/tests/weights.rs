@@ -32,7 +32,7 @@ async fn a_data_plane_that_sends_elsewhere_is_found_out_with_both_numbers() {
 
     assert_eq!(result.outcome, Outcome::Errored);
     assert!(
-        result.reason.starts_with("60 % of ") && result.reason.ends_with("20 % were to"),
+        result.reason.starts_with("60 % of ") && result.reason.ends_with("20 % should"),
         "{}",
         result.reason
     );
@@ -66,7 +66,7 @@ async fn a_data_plane_that_stays_behind_is_named() {
 
     assert_eq!(result.outcome, Outcome::Errored);
     assert!(
-        result.reason.starts_with("data plane rep-9 has version 1000001 of the routes of web"),
+        result.reason.starts_with("data plane rep-9 has version 1000002 of the routes of web"),
         "{}",
         result.reason
     );
@@ -83,6 +83,45 @@ async fn a_table_whose_port_is_not_open_is_not_in_force() {
     assert_eq!(result.outcome, Outcome::Errored);
     let wanted = "clients of web cannot come in at data plane rep-9: cannot listen on 127.0.0.1:8080";
     assert!(result.reason.starts_with(wanted), "{}", result.reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_data_planes_on_one_host_the_one_that_has_the_port_is_named() {
+    let mut world = World::new();
+    world.run(&scale(1, "one", 1)).await;
+    world.plane.closed = Some("cannot listen on 127.0.0.1:8080: Address already in use".to_owned());
+    let target = spec("one").target_id();
+    let other = async {
+        let heard = world.engine.traffic.of(&target).await.unwrap();
+        // As often as a data plane counts; the time is the test's own.
+        let mut pace = tokio::time::interval(Duration::from_millis(250));
+        for at in 1.. {
+            pace.tick().await;
+            heard.hear(model::route::TrafficCount {
+                plane: "rep-8".to_owned(),
+                target: target.clone(),
+                module: web(),
+                version: u64::MAX,
+                at: model::Timestamp(at),
+                revisions: std::collections::BTreeMap::new(),
+                unroutable: 0,
+                closed: None,
+            });
+        }
+    };
+
+    let job = weight(2, 0, false);
+
+    let result = tokio::select! {
+        result = world.run(&job) => Box::new(result),
+        () = other => unreachable!("it counts for ever"),
+    };
+
+    assert!(
+        result.reason.contains("Address already in use; data plane rep-8 has it open"),
+        "{}",
+        result.reason
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ fn heard(stream: &str, subject: &str, payload: Vec<u8>) -> Heard {
         seq: 7,
         subject: subject.to_owned(),
         at: Timestamp(5),
-        sender: "rep-9".to_owned(),
+        by: Some("engine:experts/rep-9".parse().unwrap()),
         trace: Some("00-aa-bb-01".to_owned()),
         message_id: Some("m-1".to_owned()),
         content: String::new(),
@@ -46,7 +46,8 @@ fn cause() -> Cause {
 
 #[test]
 fn each_event_of_an_entry_is_a_leaf_with_who_what_when_why_and_from_where() {
-    let approved = Event::Approved { by: "ada".into(), plan: Digest::of_bytes(b"p") };
+    let (by, plan) = (Principal::stated("ada").unwrap(), Digest::of_bytes(b"p"));
+    let approved = Event::Approved { by, plan, signed: None };
     let (leaves, _) = journal_of(vec![approved, Event::HumanNeeded { cause: cause() }]);
 
     let first = &leaves[0];
@@ -54,7 +55,7 @@ fn each_event_of_an_entry_is_a_leaf_with_who_what_when_why_and_from_where() {
         (first.source.as_str(), first.counter, first.part, first.parts),
         ("LOG_deployment_1", 7, 1, 2)
     );
-    assert_eq!((first.actor.as_str(), first.action.as_str()), ("ada", "deployment.approved"));
+    assert_eq!((first.actor.as_str(), first.action.as_str()), ("unauthenticated:ada", "deployment.approved"));
     assert_eq!((first.at, first.outcome), (Timestamp(9), AuditOutcome::Done));
     assert_eq!(first.cause.as_deref(), Some(format!("{}:3", first.subject).as_str()));
     assert_eq!(first.trace.as_deref(), Some("00-aa-bb-01"));
@@ -66,7 +67,7 @@ fn each_event_of_an_entry_is_a_leaf_with_who_what_when_why_and_from_where() {
 
 #[test]
 fn a_large_fact_is_kept_by_digest_and_can_be_erased() {
-    let large = Event::Paused { by: "x".repeat(INLINE) };
+    let large = Event::HumanNeeded { cause: Cause { text: "x".repeat(INLINE), ..cause() } };
     let (leaves, kept) = journal_of(vec![large]);
 
     let payload = leaves[0].payload.as_ref().unwrap();
@@ -91,7 +92,7 @@ fn what_cannot_be_read_is_a_leaf_too() {
 
 #[test]
 fn nobody_counts_for_a_stream_by_way_of_the_trail() {
-    let (mut leaf, _) = journal_of(vec![Event::Paused { by: "eve".into() }]);
+    let (mut leaf, _) = journal_of(vec![Event::Paused { by: Principal::stated("eve").unwrap() }]);
     let mut record = leaf.remove(0);
     record.source = "LOG_deployment_1".to_owned();
     let said = facts(&heard("TRAIL", "code.v1.trail.record.eve", record.encode()));
@@ -103,9 +104,11 @@ fn nobody_counts_for_a_stream_by_way_of_the_trail() {
 #[test]
 fn no_text_of_a_message_ends_a_line() {
     let mut odd = heard("EVENTS", "code.v1.evt.deployment.changed.dep-1", Vec::new());
-    odd.sender = format!("a\nb{}", "ä".repeat(300));
+    odd.message_id = Some(format!("a\nb{}", "ä".repeat(300)));
     let said = facts(&odd);
 
     let Content::Facts(leaves) = said.content else { panic!("an event tells no counted facts") };
-    assert!(leaves[0].actor.starts_with("a b") && leaves[0].actor.len() <= 256);
+    let cause = leaves[0].cause.as_deref().unwrap();
+    assert!(cause.starts_with("a b") && cause.len() <= 256);
+    assert_eq!(leaves[0].actor, "engine:experts/rep-9");
 }

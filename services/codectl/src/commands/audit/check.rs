@@ -13,9 +13,11 @@ use crate::{
     output::{self, paint},
 };
 
-/// It holds, it does not, it cannot be told.
+/// It holds, it does not. What cannot be told is 2.
 const HOLDS: u8 = 0;
 const BROKEN: u8 = 1;
+/// Every entry and every signature is as it should be, and they tell that a source had lost what it said.
+const FORKED: u8 = 4;
 
 /// `audit check`
 pub fn check(global: &Global, check: &Check) -> Result<u8, Failure> {
@@ -111,7 +113,11 @@ pub fn verify(global: &Global, verify: &Verify) -> Result<u8, Failure> {
     } else {
         print(&verified);
     }
-    Ok(if valid { HOLDS } else { BROKEN })
+    Ok(match (valid, verified.forks.is_empty()) {
+        (false, _) => BROKEN,
+        (true, false) => FORKED,
+        (true, true) => HOLDS,
+    })
 }
 
 /// The first entry in which another copy differs.
@@ -125,7 +131,11 @@ fn difference(folder: &Path, size: u64, other: &Path) -> Result<Option<u64>, Fai
 
 fn print(verified: &Verified) {
     let Verified { valid, report, counts, forks, differs, uncompared } = verified;
-    let verdict = if *valid { paint::good("VALID") } else { paint::bad("INVALID") };
+    let verdict = match (valid, forks.is_empty()) {
+        (false, _) => paint::bad("INVALID"),
+        (true, false) => paint::warn("FORKED"),
+        (true, true) => paint::good("VALID"),
+    };
     output::line(format!("{verdict} {}: {} entries, root {}", report.origin, report.size, report.root));
     if let Some(trust) = &report.trust {
         output::line(vouched(trust));

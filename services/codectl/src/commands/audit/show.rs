@@ -3,16 +3,12 @@
 use std::{fs, time::Duration};
 
 use audit::export;
-use bus::subjects::audit as speech;
-use model::audit::{
-    AuditEntriesRequest, AuditEntry, AuditOutcome, AuditProofRequest, AuditReportRequest, AuditSearch,
-    AuditStatusRequest,
-};
+use model::audit::{AuditEntry, AuditOutcome, AuditProofRequest, AuditReportRequest, AuditSearch};
 
 use super::{Export, Prove, Report, Search, Tail};
 use crate::{
     cli::Global,
-    client::Client,
+    connect::connect,
     failure::Failure,
     output::{self, paint},
 };
@@ -22,12 +18,12 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// `audit tail`
 pub async fn tail(global: &Global, tail: &Tail) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let status = client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
+    let client = connect(global).await?;
+    let status = client.audit_status(true).await?;
     let mut from = tail.from.unwrap_or_else(|| status.included.saturating_sub(tail.last));
     beyond(from, status.included);
     loop {
-        let page = client.ask(&speech::ENTRIES, &AuditEntriesRequest { from, limit: Some(256) }).await?;
+        let page = client.audit_entries(from, 256).await?;
         page.entries.iter().for_each(show);
         from += page.entries.len() as u64;
         if from < page.size && !page.entries.is_empty() {
@@ -53,9 +49,9 @@ fn beyond(from: u64, size: u64) {
 /// `audit search`
 pub async fn search(global: &Global, search: Search) -> Result<u8, Failure> {
     let (since, until) = search.time.range()?;
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
     // What was just done is found too.
-    client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
+    client.audit_status(true).await?;
     let request = AuditSearch {
         actor: search.actor,
         action: search.action,
@@ -67,7 +63,7 @@ pub async fn search(global: &Global, search: Search) -> Result<u8, Failure> {
         before: search.before,
         limit: Some(search.limit),
     };
-    let page = client.ask(&speech::SEARCH, &request).await?;
+    let page = client.audit_search(&request).await?;
     if output::json() {
         output::document(&page);
         return Ok(0);
@@ -127,8 +123,8 @@ pub async fn prove(global: &Global, prove: &Prove) -> Result<u8, Failure> {
             "--out ends in .json, where the entry itself is written: name the proof otherwise, such as entry.tlog-proof",
         ));
     }
-    let client = Client::connect(global).await?;
-    let proof = client.ask(&speech::PROVE, &request).await?;
+    let client = connect(global).await?;
+    let proof = client.audit_proof(&request).await?;
     let (Some(out), Some(entry)) = (&prove.out, entry) else {
         if output::json() {
             output::document(&proof);
@@ -185,11 +181,11 @@ pub async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
             }
         }
     }
-    let client = Client::connect(global).await?;
-    let status = client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
+    let client = connect(global).await?;
+    let status = client.audit_status(true).await?;
     beyond(from, status.included);
     while from < status.included {
-        let page = client.ask(&speech::ENTRIES, &AuditEntriesRequest { from, limit: Some(1000) }).await?;
+        let page = client.audit_entries(from, 1000).await?;
         if page.entries.is_empty() {
             break;
         }
@@ -204,10 +200,10 @@ pub async fn export(global: &Global, export: &Export) -> Result<u8, Failure> {
 /// `audit report`
 pub async fn report(global: &Global, report: Report) -> Result<u8, Failure> {
     let (since, until) = report.time.range()?;
-    let client = Client::connect(global).await?;
-    client.ask(&speech::STATUS, &AuditStatusRequest { sign: true }).await?;
+    let client = connect(global).await?;
+    client.audit_status(true).await?;
     let request = AuditReportRequest { since, until };
-    let report = client.ask(&speech::REPORT, &request).await?;
+    let report = client.audit_report(&request).await?;
     if output::json() {
         output::document(&report);
         return Ok(0);
@@ -228,8 +224,8 @@ pub async fn report(global: &Global, report: Report) -> Result<u8, Failure> {
 
 /// `audit status`
 pub async fn status(global: &Global) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let status = client.ask(&speech::STATUS, &AuditStatusRequest::default()).await?;
+    let client = connect(global).await?;
+    let status = client.audit_status(false).await?;
     let code = u8::from(!status.alarms.is_empty());
     if output::json() {
         output::document(&status);

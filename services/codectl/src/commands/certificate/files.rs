@@ -19,7 +19,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 /// no lie; keys and trust are not compared, because trust comes by another way.
 pub fn changed_parts(bytes: &[u8], trust: &Trust, folder: &Path) -> Vec<Problem> {
     let Ok(certificate) = parse(bytes) else { return Vec::new() };
-    let parts = certificate.files(trust).into_iter();
+    let parts = certificate::files(&certificate, trust).into_iter();
     let parts = parts.filter(|(name, _)| name != "certificate.json" && !name.starts_with("trust/"));
     let differs = |name: &str, part: &[u8]| fs::read(folder.join(name)).is_ok_and(|found| found != part);
     let changed = parts.filter(|(name, part)| differs(name, part)).map(|(name, _)| Problem {

@@ -2,27 +2,25 @@
 
 use std::path::PathBuf;
 
-use bus::subjects;
+use bus::Change;
 use certificate::{
     Trust, TrustedKey,
     keys::file::{self, Keyring},
     verify::short,
 };
 use clap::{Args, Subcommand};
-use model::{Span, audit::AuditStatusRequest};
+use client::Client;
+use model::Span;
 
 use super::files;
 use crate::{
     cli::Global,
-    client::Client,
     commands::read,
+    connect::connect,
     failure::Failure,
     home::Home,
     output::{self, paint},
 };
-
-/// Tries of one change against other writers.
-const RACES: usize = 20;
 
 /// `certificate keys`
 #[derive(Debug, Subcommand)]
@@ -104,7 +102,7 @@ async fn revoke(global: &Global, asked: &Revoke) -> Result<u8, Failure> {
     let ring = file::revoke(&folder, &asked.id, output::now()).map_err(failed)?;
     show(&ring.keys);
     let revoked: Vec<&TrustedKey> = ring.keys.iter().filter(|key| key.revoked.is_some()).collect();
-    let told = match Client::connect(global).await {
+    let told = match connect(global).await {
         Ok(client) => tell(&client, &revoked).await,
         Err(failure) => Err(failure),
     };
@@ -124,32 +122,17 @@ async fn revoke(global: &Global, asked: &Revoke) -> Result<u8, Failure> {
 
 /// Publishes what is known of these keys. An earlier end that somebody else told stands.
 async fn tell(client: &Client, keys: &[&TrustedKey]) -> Result<(), Failure> {
-    let bucket = client.bus.bucket(&subjects::buckets::SIGNING_KEYS);
+    let bucket = client.signing_keys();
     for key in keys {
         let name = key.id.get(..32).unwrap_or(&key.id);
-        let mut told = false;
-        for _ in 0..RACES {
+        let broken = |error: serde_json::Error| Failure::other(format!("signing key {name}: {error}"));
+        let told = |found: Option<&serde_json::Value>| {
             // What no certifier ever told is not used yet; it is told with its revocation when it is.
-            let Some((found, revision)) = bucket.get(name).await? else {
-                told = true;
-                break;
-            };
-            let known: TrustedKey = serde_json::from_value(found)
-                .map_err(|error| Failure::other(format!("signing key {name}: {error}")))?;
-            let value = serde_json::to_value(key.joined(&known))
-                .map_err(|error| Failure::other(format!("signing key {name}: {error}")))?;
-            match bucket.update(name, &value, revision).await {
-                Ok(_) => {
-                    told = true;
-                    break;
-                }
-                Err(bus::WriteError::Raced) => {}
-                Err(error) => return Err(Failure::other(chassis::chain(&error))),
-            }
-        }
-        if !told {
-            return Err(Failure::other(format!("signing key {name} is written by too many at once")));
-        }
+            let Some(found) = found else { return Ok(Change::Keep) };
+            let known: TrustedKey = serde_json::from_value(found.clone()).map_err(broken)?;
+            Ok::<_, Failure>(Change::Put(serde_json::to_value(key.joined(&known)).map_err(broken)?))
+        };
+        bucket.change(name, told).await?;
     }
     Ok(())
 }
@@ -165,7 +148,7 @@ fn folder(global: &Global, named: Option<&PathBuf>) -> PathBuf {
 async fn list(global: &Global, asked: &Folder) -> Result<u8, Failure> {
     let keys = match &asked.keys {
         Some(folder) => Keyring::read(folder).map_err(failed)?.keys,
-        None => published(&Client::connect(global).await?).await?,
+        None => published(&connect(global).await?).await?,
     };
     show(&keys);
     Ok(0)
@@ -198,7 +181,7 @@ fn show(keys: &[TrustedKey]) {
 /// The keys that certifiers told, oldest first.
 async fn published(client: &Client) -> Result<Vec<TrustedKey>, Failure> {
     let mut keys = Vec::new();
-    for entry in client.bus.bucket(&subjects::buckets::SIGNING_KEYS).all().await? {
+    for entry in client.signing_keys().all().await? {
         let Some(value) = entry.value else { continue };
         let key: TrustedKey = serde_json::from_value(value)
             .map_err(|error| Failure::other(format!("signing key {}: {error}", entry.key)))?;
@@ -215,15 +198,10 @@ pub async fn of_engine(client: &Client, without_log: bool) -> Result<Trust, Fail
     let log = if without_log {
         None
     } else {
-        let state = client.ask(&subjects::audit::STATUS, &AuditStatusRequest::default()).await.map_err(
-            |failure| {
-                let hint = "\n  is the audit service running? without a log: --without-log";
-                Failure {
-                    text: format!("asking for the audit log's keys: {}{hint}", failure.text),
-                    ..failure
-                }
-            },
-        )?;
+        let state = client.audit_status(false).await.map_err(Failure::from).map_err(|failure| {
+            let hint = "\n  is the audit service running? without a log: --without-log";
+            Failure { text: format!("asking for the audit log's keys: {}{hint}", failure.text), ..failure }
+        })?;
         let logs: Vec<String> = state.keys.iter().map(|key| format!("log {key}\n")).collect();
         Some(format!("{}quorum none\n", logs.concat()))
     };
@@ -231,7 +209,7 @@ pub async fn of_engine(client: &Client, without_log: bool) -> Result<Trust, Fail
 }
 
 async fn trust(global: &Global, take: &TakeTrust) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
+    let client = connect(global).await?;
     let trust = of_engine(&client, take.without_log).await?;
     if trust.keys.is_empty() {
         return Err(Failure::other(

@@ -13,7 +13,7 @@ use model::{
     step::{Agent, Stage},
 };
 
-use crate::output::{paint, screen};
+use crate::output::{paint, screen, steps};
 
 /// One line with a name before it.
 pub fn row(name: &str, text: impl std::fmt::Display) -> String {
@@ -143,7 +143,7 @@ fn on_what(facts: &Deployment, lines: &mut Vec<String>) {
     }
     for (at, gate) in gates.iter().enumerate() {
         let sign = if gate.outcome == Outcome::Succeeded { paint::good("✓") } else { paint::bad("✗") };
-        let measured = gate.measured.map_or("nothing measured".to_owned(), model::view::number);
+        let measured = gate.measured.map_or("nothing measured".to_owned(), model::number);
         let limit = if gate.limit.is_empty() { String::new() } else { format!(", limit {}", gate.limit) };
         let name = if at == 0 { "gates" } else { "" };
         lines.push(row(name, format!("{sign} {} {measured}{limit} ({} samples)", gate.gate, gate.samples)));
@@ -151,7 +151,8 @@ fn on_what(facts: &Deployment, lines: &mut Vec<String>) {
     for found in &facts.findings {
         let accepted = found.waived.as_ref().map(|why| format!(", accepted: {why}")).unwrap_or_default();
         let severity = paint::severity(found.severity);
-        lines.push(row("found", format!("{severity} {}: {}{accepted}", found.rule, found.message)));
+        let what = steps::of_module(found.module.as_ref(), &found.message);
+        lines.push(row("found", format!("{severity} {}: {what}{accepted}", found.rule)));
     }
     match &facts.observed {
         None => lines.push(row("observed", "nobody looked at what runs")),
@@ -193,6 +194,20 @@ pub fn proof(verified: &Verified) -> Vec<String> {
     let hybrid = both.iter().all(|kind| verified.keys.iter().any(|key| key.algorithm == *kind));
     let word = if hybrid { "both signatures hold" } else { "the signature holds" };
     let mut lines = vec![row("signed", format!("{} {word}: {}", paint::good("✓"), keys.join(", ")))];
+    for (approval, key) in verified.facts.approvals.iter().zip(&verified.signed) {
+        lines.push(match key {
+            Some(key) => {
+                row("approval", format!("{} by {}: signed by key {key}", paint::good("✓"), approval.by))
+            }
+            None => row("approval", paint::warn(format!("by {}: not signed, believed", approval.by))),
+        });
+    }
+    if let Some(requirement) = &verified.requirement {
+        lines.push(row(
+            "",
+            format!("asked for were {requirement}; whose keys count is in approvals/ of an export"),
+        ));
+    }
     match &verified.log {
         None => lines.push(row("log", paint::warn("was not asked: the trust file names none"))),
         Some(log) => {

@@ -1,17 +1,16 @@
 //! What past consultations have in common: findings that recur, contradict or copy each other, and who finds what first.
 
-use bus::subjects;
 use experts::heart::decoy;
-use model::expert::{AnswerStatus, ConsultationReply, ConsultationRequest, ConsultationsRequest};
+use model::expert::{AnswerStatus, ConsultationReply};
 use opinion::pattern::{Note, Patterns, Thresholds, analyse};
 use serde::Serialize;
 
-use super::show::{foreign, table};
+use super::show::foreign;
 use crate::{
     cli::Global,
-    client::Client,
+    connect::connect,
     failure::Failure,
-    output::{self, paint, steps},
+    output::{self, paint, steps, table},
 };
 
 /// Most lines of each kind for people.
@@ -29,14 +28,12 @@ struct Report {
 
 /// Looks through the newest consultations.
 pub async fn patterns(global: &Global, limit: u32) -> Result<u8, Failure> {
-    let client = Client::connect(global).await?;
-    let request = ConsultationsRequest { limit: Some(limit) };
-    let all = client.ask(&subjects::experts::HISTORY, &request).await?.consultations;
+    let client = connect(global).await?;
+    let all = client.consultations(limit).await?;
     let (tests, lines): (Vec<_>, Vec<_>) = all.into_iter().partition(|line| decoy::is_test(&line.question));
     let mut findings = Vec::new();
     for line in lines.iter().filter(|line| line.consultation.is_some()) {
-        let request = ConsultationRequest { question: line.question.clone() };
-        findings.extend(notes(&client.ask(&subjects::experts::SHOW, &request).await?));
+        findings.extend(notes(&client.consultation(&line.question).await?));
     }
     let patterns = analyse(&findings, &Thresholds::default());
     let report = Report { consultations: lines.len(), tests: tests.len(), findings, patterns };
@@ -110,7 +107,7 @@ fn show(report: &Report) {
 fn section(name: &str, head: [&str; 3], rows: Vec<[String; 3]>) {
     if !rows.is_empty() {
         output::line(format!("\n{}", paint::strong(name)));
-        table(head, rows);
+        table::print(head, rows);
     }
 }
 

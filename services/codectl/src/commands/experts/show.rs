@@ -2,36 +2,21 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use model::expert::{
-    Action, Answer, AnswerStatus, AskingStep, Ballot, BreakerView, Consultation, ConsultationLine,
-    ConsultationReply, ExpertView, ExpertsReply, Observation, Opinion, PlanAdvice, ReplayReply, Stance,
-    TestReply, Weight,
+use model::{
+    Principal,
+    expert::{
+        Action, Answer, AnswerStatus, AskingStep, Ballot, BreakerView, Consultation, ConsultationLine,
+        ConsultationReply, ExpertView, ExpertsReply, Observation, Opinion, PlanAdvice, ReplayReply, Stance,
+        TestReply, TestVote, Weight,
+    },
 };
 use opinion::batch::Evaluation;
 
 use super::{dollars, share};
 use crate::{
     commands::show::ago,
-    output::{self, paint, screen},
+    output::{self, paint, screen, table},
 };
-
-/// Longest text of an expert in a table, in characters, where the terminal has no width.
-const TEXT: usize = 160;
-
-/// A table: widths follow from the cells, the last column takes what is left of the line.
-pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
-    let mut all = vec![head.map(paint::faint)];
-    all.extend(rows);
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        all.iter().map(|row| screen::visible(&row[column])).max().unwrap_or_default()
-    });
-    let width = screen::size().map_or(TEXT, |(width, _)| width.max(80));
-    for row in all {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| screen::pad(cell, width)).collect();
-        output::line(screen::cut(format!("  {}", cells.join("  ")).trim_end(), width));
-    }
-}
 
 fn row(name: &str, text: impl AsRef<str>) {
     output::line(format!("  {} {}", paint::faint(format!("{name:<9}")), text.as_ref()));
@@ -94,7 +79,7 @@ pub fn consultation(consultation: &Consultation) {
         "asked",
         format!(
             "by {} {}, took {:.1} s, cost {}  {}",
-            question.caller,
+            consultation.caller,
             ago(consultation.asked_at),
             consultation.took_ms as f64 / 1000.0,
             dollars(consultation.cost_micro_usd),
@@ -103,7 +88,7 @@ pub fn consultation(consultation: &Consultation) {
     );
     output::line("");
     let rows = consultation.ballots.iter().map(ballot).collect();
-    table(["EXPERT", "FAMILY", "VERDICT", "SAYS IT IS SURE", "TOOK", "COST", "WHY"], rows);
+    table::print(["EXPERT", "FAMILY", "VERDICT", "SAYS IT IS SURE", "TOOK", "COST", "WHY"], rows);
     // Why there is no answer stands in the table; what is to be said of one that there is, here.
     for ballot in consultation.ballots.iter().filter(|one| one.answer.is_some() && !one.reason.is_empty()) {
         output::line(format!(
@@ -139,7 +124,7 @@ fn ballot(ballot: &Ballot) -> [String; 7] {
         sureness(ballot),
         format!("{:.1} s", ballot.took_ms as f64 / 1000.0),
         cost,
-        screen::cut(&why, TEXT),
+        screen::cut(&why, table::WIDTH),
     ]
 }
 
@@ -299,17 +284,17 @@ pub fn lines(consultations: &[ConsultationLine]) {
             line.votes.to_string(),
             dollars(line.cost_micro_usd),
             ago(line.at),
-            line.caller.clone(),
+            line.caller.to_string(),
             line.outcome.map_or(String::new(), paint::verdict),
             foreign(&line.text),
         ]
     });
-    table(["QUESTION", "OPINION", "VOTES", "COST", "ASKED", "BY", "OUTCOME", "TEXT"], rows.collect());
+    table::print(["QUESTION", "OPINION", "VOTES", "COST", "ASKED", "BY", "OUTCOME", "TEXT"], rows.collect());
 }
 
 /// Who can be asked.
 pub fn experts(reply: &ExpertsReply) {
-    table(
+    table::print(
         ["EXPERT", "FAMILY", "VERSION", "BY WAY OF", "WAS RIGHT", "TODAY", "BREAKER", "STATE"],
         reply.experts.iter().map(expert).collect(),
     );
@@ -329,6 +314,7 @@ pub fn experts(reply: &ExpertsReply) {
     };
     output::line(format!("\n  spent today: {} ({limit})", dollars(reply.spent_micro_usd)));
     for (caller, spent) in &reply.callers {
+        let caller = caller.parse::<Principal>().map_or(caller.clone(), |caller| caller.to_string());
         output::line(format!("    {caller}: {}", dollars(*spent)));
     }
 }
@@ -371,8 +357,8 @@ fn expert(one: &ExpertView) -> [String; 8] {
 /// What each expert said to the good and to the bad plan.
 pub fn tests(reply: &TestReply) {
     let rows = reply.results.iter().map(|one| {
-        let said = |(status, vote, _): &(AnswerStatus, Option<Stance>, String)| stance(*status, *vote);
-        let why = [&one.good.2, &one.bad.2].into_iter().find(|why| !why.is_empty());
+        let said = |vote: &TestVote| stance(vote.status, vote.stance);
+        let why = [&one.good.reason, &one.bad.reason].into_iter().find(|why| !why.is_empty());
         [
             if one.passed { paint::good("✓") } else { paint::bad("✗") },
             one.expert.name.to_string(),
@@ -384,7 +370,10 @@ pub fn tests(reply: &TestReply) {
             why.map(|why| foreign(why)).unwrap_or_default(),
         ]
     });
-    table(["", "EXPERT", "VERSION", "GOOD PLAN", "BAD PLAN", "SLOWER", "COST", "REMARK"], rows.collect());
+    table::print(
+        ["", "EXPERT", "VERSION", "GOOD PLAN", "BAD PLAN", "SLOWER", "COST", "REMARK"],
+        rows.collect(),
+    );
 }
 
 /// Whether it is still the same.
@@ -400,7 +389,8 @@ pub fn replay(reply: &ReplayReply) {
         output::line(format!("  {sign} the rules for {rule} answer as recorded"));
     }
     if reply.recorded != reply.again {
-        output::line(format!("  then: {}\n  now:  {}", reply.recorded.reason, reply.again.reason));
+        output::line(format!("  then: {}", reply.recorded.reason));
+        output::line(format!("  now:  {}", reply.again.reason));
     }
 }
 
@@ -422,7 +412,7 @@ pub fn evaluation(folder: &Path, evaluation: &Evaluation) {
             format!("{:.3}", score.calibration_error),
         ]
     });
-    table(["METHOD", "ACCURACY", "CALIBRATION ERROR"], rows.collect());
+    table::print(["METHOD", "ACCURACY", "CALIBRATION ERROR"], rows.collect());
     let chosen = &evaluation.chosen;
     output::line(format!(
         "  {} for these votes, chosen without a look at what is known: {}; accuracy {:.3}, calibration error {:.3}",
@@ -445,7 +435,7 @@ pub fn advice(advice: &PlanAdvice) {
         paint::faint(format!("by {}, cost {}", advice.source, dollars(advice.cost_micro_usd)))
     ));
     output::line(format!("  {}", foreign(&advice.reason)));
-    let width = screen::size().map_or(TEXT, |(width, _)| width.max(80));
+    let width = screen::size().map_or(table::WIDTH, |(width, _)| width.max(80));
     for voice in &advice.voices {
         let vote = screen::pad(&stance(voice.status, voice.stance), 13);
         let line = format!("  {:<16} {vote} {}", voice.expert.as_str(), paint::faint(foreign(&voice.text)));

@@ -61,7 +61,7 @@ fn memory(module: &Module) -> Option<u64> {
 
 fn cores_in_words(millis: Option<u64>) -> String {
     millis.map_or("an unstated share of the processors".to_owned(), |millis| {
-        format!("{} cores", model::view::number(millis as f64 / 1000.0))
+        format!("{} cores", model::number(millis as f64 / 1000.0))
     })
 }
 

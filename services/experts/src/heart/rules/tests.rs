@@ -14,7 +14,7 @@ fn answers(question: &Question) -> Vec<(&'static str, Answer)> {
 
 /// Changes one exhibit of the good plan.
 fn with(exhibit: &str, change: impl Fn(&mut Value)) -> Question {
-    let mut question = decoy::good(&id(), "ann", 1000);
+    let mut question = decoy::good(&id(), 1000);
     let place = question.evidence.iter().position(|one| one.id.as_str() == exhibit).unwrap();
     let mut value: Value = serde_json::from_str(&question.evidence[place].text).unwrap();
     change(&mut value);
@@ -32,14 +32,14 @@ fn assert_says(question: &Question, rule: Rule, stance: Stance, part: &str) {
 
 #[test]
 fn a_careful_plan_is_approved_by_all() {
-    for (name, answer) in answers(&decoy::good(&id(), "ann", 1000)) {
+    for (name, answer) in answers(&decoy::good(&id(), 1000)) {
         assert_eq!(answer.verdict, Stance::Approve, "{name}: {answer:#?}");
     }
 }
 
 #[test]
 fn a_plan_with_every_mistake_is_approved_by_none_but_who_only_counts_the_cost() {
-    for (name, answer) in answers(&decoy::bad(&id(), "ann", 1000)) {
+    for (name, answer) in answers(&decoy::bad(&id(), 1000)) {
         let wanted = match name {
             "security" | "rollback-safety" | "capacity" => Stance::Reject,
             "cost" => Stance::Approve,
@@ -51,7 +51,7 @@ fn a_plan_with_every_mistake_is_approved_by_none_but_who_only_counts_the_cost() 
 
 #[test]
 fn every_finding_rests_on_evidence_that_the_question_has() {
-    let question = decoy::bad(&id(), "ann", 1000);
+    let question = decoy::bad(&id(), 1000);
     let known: Vec<&str> = question.evidence.iter().map(|exhibit| exhibit.id.as_str()).collect();
 
     for (name, answer) in answers(&question) {
@@ -63,7 +63,7 @@ fn every_finding_rests_on_evidence_that_the_question_has() {
 
 #[test]
 fn without_a_plan_rules_abstain() {
-    let mut question = decoy::good(&id(), "ann", 1000);
+    let mut question = decoy::good(&id(), 1000);
     question.evidence = vec![Exhibit {
         id: "logs".parse().unwrap(),
         kind: "logs".parse().unwrap(),
@@ -136,7 +136,7 @@ fn an_update_that_nothing_judges_needs_a_change_in_production_and_a_remark_elsew
 
 #[test]
 fn a_waived_finding_is_not_forgotten() {
-    let mut question = decoy::good(&id(), "ann", 1000);
+    let mut question = decoy::good(&id(), 1000);
     let findings = json!([{
         "agent": "security", "passed": true, "summary": "1 finding",
         "findings": [{
@@ -155,7 +155,7 @@ fn a_waived_finding_is_not_forgotten() {
 
 #[test]
 fn the_same_question_gives_the_same_answer() {
-    let question = decoy::bad(&id(), "ann", 1000);
+    let question = decoy::bad(&id(), 1000);
 
     assert_eq!(answers(&question), answers(&question));
 }
@@ -167,6 +167,6 @@ fn rules_are_labelled_as_rules() {
 
         assert!(id.family.as_str().starts_with("rules-"));
         assert_eq!(Rule::of(&id), Some(rule));
-        assert!(rule.answer(&decoy::good(&super::tests::id(), "ann", 1), "n").rationale.contains("no model"));
+        assert!(rule.answer(&decoy::good(&super::tests::id(), 1), "n").rationale.contains("no model"));
     }
 }

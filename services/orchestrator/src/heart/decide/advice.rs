@@ -4,18 +4,18 @@
 //! wait for them has an end of its own: `advise` goes on without them then, `require` does not.
 
 use model::{
-    Event, Phase, Token,
+    Event, Phase,
     deployment::{CauseKind, Mode},
-    expert::{AdviceReport, PlanAdvice, passes},
+    expert::AdviceReport,
     spec::GateMode,
 };
 
-use super::{is_past, reject};
+use super::{is_past, refusal, reject};
 use crate::heart::{Context, state::Deployment};
 
 /// Asks, waits, or goes on without an answer.
 pub(super) fn seek(state: &Deployment, context: Context<'_>) -> Vec<Event> {
-    match state.advice_asked {
+    match state.clearance.asked {
         None if gate(state, context) == GateMode::Off => {
             vec![unasked("off", "no experts were asked")]
         }
@@ -23,7 +23,7 @@ pub(super) fn seek(state: &Deployment, context: Context<'_>) -> Vec<Event> {
             gate: gate(state, context),
             until: context.now.plus(context.policy.advice),
         }],
-        Some((_, until)) if is_past(Some(until), context.now) => {
+        Some(inquiry) if is_past(Some(inquiry.until), context.now) => {
             let text = format!("no opinion came within {}", model::Span(context.policy.advice));
             vec![unasked("none", &text)]
         }
@@ -45,33 +45,17 @@ fn unasked(source: &str, summary: &str) -> Event {
 
 /// Why the gate stays closed, if it does: it requires an approval, and what came is none.
 pub(super) fn holds_back(state: &Deployment, context: Context<'_>) -> Option<Vec<Event>> {
-    let (gate, _) = state.advice_asked?;
-    if passes(gate, state.counsel.as_ref()) {
-        return None;
-    }
-    let said = match &state.counsel {
-        Some(advice) => words(advice),
-        None => state.advice.as_ref().map(|(_, summary)| summary.clone()).unwrap_or_default(),
-    };
-    Some(reject(CauseKind::Advice, format!("experts must approve and do not: {said}"), context))
-}
-
-fn words(advice: &PlanAdvice) -> String {
-    // The rule behind the action stands with the advice; here is what is to be cured.
-    let why = match advice.findings.first() {
-        Some(finding) => {
-            let who: Vec<&str> = finding.experts.iter().map(Token::as_str).collect();
-            format!("{} ({})", finding.statement, who.join(", "))
-        }
-        None => advice.reason.clone(),
-    };
-    format!("they say {}: {why}", advice.action.as_str().replace('_', " "))
+    let gate = state.clearance.asked?.gate;
+    let otherwise = state.clearance.said.as_ref().map(|said| said.summary.as_str()).unwrap_or_default();
+    let text = refusal::not_approved(gate, state.clearance.counsel.as_ref(), otherwise)?;
+    Some(reject(CauseKind::Advice, text, context))
 }
 
 /// Experts answered. An answer that comes late, twice, or about another plan gives nothing.
 pub fn on_advice(state: &Deployment, report: &AdviceReport) -> Vec<Event> {
-    let waits = state.phase == Phase::Planned && state.advice_asked.is_some() && state.verdict.is_none();
-    if !waits || state.plan_digest.as_ref() != Some(&report.plan) {
+    let waits =
+        state.phase == Phase::Planned && state.clearance.asked.is_some() && state.ending.verdict.is_none();
+    if !waits || state.change.digest.as_ref() != Some(&report.plan) {
         return Vec::new();
     }
     let advice = report.advice.clone();

@@ -2,21 +2,21 @@
 
 use model::{Outcome, Phase, Step, StepKind, Timestamp};
 
-use super::{AGAIN, is_running_background, is_spent, waits_for_human};
+use super::{AGAIN, is_running_background, is_spent, waits_apart};
 use crate::heart::state::Deployment;
 
 /// The next time at which [`super::advance`] may have something to say although nothing came from outside.
 pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
     let mut times = Vec::new();
     match deployment.phase {
-        Phase::AwaitingApproval | Phase::Queued => times.extend(deployment.wait_until),
-        Phase::Executing | Phase::Verifying if !waits_for_human(deployment) => {
-            times.extend(deployment.total_until)
+        Phase::AwaitingApproval | Phase::Queued => times.extend(deployment.clearance.until),
+        Phase::Executing | Phase::Verifying if !waits_apart(deployment) => {
+            times.extend(deployment.change.until)
         }
-        Phase::RollingBack => times.extend(deployment.rollback_until),
+        Phase::RollingBack => times.extend(deployment.retreat.until),
         Phase::Planned => {
             times.extend(pause_ends(deployment));
-            times.extend(deployment.advice_asked.map(|(_, until)| until));
+            times.extend(deployment.clearance.asked.map(|inquiry| inquiry.until));
         }
         _ => {}
     }
@@ -46,5 +46,5 @@ pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
 
 /// During the change the total deadline bounds a pause that a person asked for; before it, the wait for people does.
 pub(super) fn pause_ends(state: &Deployment) -> Option<Timestamp> {
-    state.paused_at.map(|at| at.plus(state.spec.deadlines.human.0))
+    state.steering.paused.as_ref().map(|pause| pause.since.plus(state.spec.deadlines.human.0))
 }

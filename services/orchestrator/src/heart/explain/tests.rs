@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    DeploymentId, DeploymentSpec, Event, GateResult, Outcome, Phase, Record, ReplicaId, StepKind, Timestamp,
-    Verdict,
+    DeploymentId, DeploymentSpec, Event, GateResult, Outcome, Phase, Principal, Record, ReplicaId, StepKind,
+    Timestamp, Verdict,
     command::{Action, Command, Submit},
     deployment::{Mode, StepReport},
     step::StepResult,
@@ -36,6 +36,11 @@ const SPEC: &str = r#"{
   ]}}
 }"#;
 
+/// Somebody who only says a name.
+fn person(name: &str) -> Principal {
+    Principal::stated(name).unwrap()
+}
+
 const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
 
 /// One replica, one target, and agents that answer as they are told; a step nobody speaks of succeeds.
@@ -54,13 +59,19 @@ impl World {
         let mut world = World { now: BEGIN, me, target: Target::default(), answers: BTreeMap::new() };
         let mut first = world.submit("first", "1.0.0", "");
         world.run(&mut first);
-        assert_eq!(first.verdict, Some(Verdict::Promoted), "{:?}", first.cause);
+        assert_eq!(first.ending.verdict, Some(Verdict::Promoted), "{:?}", first.ending.cause);
         world.now = BEGIN;
         world
     }
 
     fn context(&self) -> Context<'_> {
-        Context { now: self.now, me: &self.me, target: &self.target, policy: Policy::default() }
+        Context {
+            now: self.now,
+            me: &self.me,
+            target: &self.target,
+            policy: Policy::default(),
+            approvals: None,
+        }
     }
 
     fn submit(&self, id: &str, version: &str, extra: &str) -> Deployment {
@@ -76,16 +87,9 @@ impl World {
     ) -> Deployment {
         let document = SPEC.replace("VERSION", version).replace("EXTRA", extra);
         let spec: DeploymentSpec = serde_json::from_str(&document).unwrap();
-        let submit = how(Submit {
-            document,
-            initiator: "ann".into(),
-            request_id: None,
-            plan: None,
-            force: None,
-            mode: Mode::Apply,
-        });
+        let submit = how(Submit { document, request_id: None, plan: None, force: None, mode: Mode::Apply });
         let id = DeploymentId::derived(id);
-        let record = self.record(&id, 1, vec![decide::receive(&submit, spec)]);
+        let record = self.record(&id, 1, vec![decide::receive(&submit, &person("ann"), spec)]);
         Deployment::begin(&record, 1).unwrap()
     }
 
@@ -135,7 +139,7 @@ impl World {
         let (step, attempt) = match effect {
             Effect::Send(job) => (job.step.id.clone(), job.attempt),
             Effect::Wish(wish) => return self.wish(&wish),
-            Effect::Stop(_) | Effect::Ask(_) | Effect::Advise(_) => return false,
+            Effect::Stop(_) | Effect::MakeWay(_) | Effect::Advise(_) => return false,
         };
         let told = self.answers.iter().find(|(part, _)| step.as_str().contains(**part));
         let result = match told {
@@ -164,14 +168,14 @@ impl World {
     }
 
     fn command(&mut self, state: &mut Deployment, by: &str, action: Action) {
-        let command = Command { deployment: state.id.clone(), expect: None, by: by.into(), action };
-        let events = decide::on_command(state, &command, self.context()).unwrap();
+        let command = Command { deployment: state.id.clone(), expect: None, action };
+        let events = decide::on_command(state, &command, &person(by), self.context()).unwrap();
         self.fold(state, events);
     }
 
     /// As a person reads it.
     fn said(&self, state: &Deployment) -> String {
-        let said = explain(state, &self.target);
+        let said = explain(state, &self.target, self.now);
         let mut lines = vec![said.headline];
         lines.extend(said.details.into_iter().map(|line| format!("  {line}")));
         lines.extend(said.unblocked_by.into_iter().map(|line| format!("  > {line}")));
@@ -179,7 +183,7 @@ impl World {
             lines.push(format!("  ! {until}: {then}"));
         }
         let mut text = lines.join("\n");
-        let plan = state.plan_digest.as_ref().map(ToString::to_string).unwrap_or("no plan".to_owned());
+        let plan = state.change.digest.as_ref().map(ToString::to_string).unwrap_or("no plan".to_owned());
         for (from, to) in [
             (state.id.to_string(), "ID"),
             (DeploymentId::derived("first").to_string(), "FIRST"),
@@ -205,6 +209,7 @@ fn bad_gate() -> Option<StepResult> {
         samples: 20,
         text: "errors 30 % of 20 requests, limit < 5 %".into(),
         at: BEGIN,
+        evidence: None,
     };
     let reason = gate.text.clone();
     Some(StepResult { gates: vec![gate], ..StepResult::new(Outcome::Failed, reason) })
@@ -226,15 +231,15 @@ fn awaiting_approval_names_the_command_and_who_may_type_it() {
     let mut world = World::new();
     let mut two = world.submit("two", "2.0.0", r#""gates": {"approvals": {"required": 2}},"#);
     world.settle(&mut two);
-    let plan = two.plan_digest.clone().unwrap();
-    world.command(&mut two, "bob", Action::Approve { plan });
+    let plan = two.change.digest.clone().unwrap();
+    world.command(&mut two, "bob", Action::Approve { plan, signed: None });
 
     said_is(
         &world.said(&two),
         "
         waits for people to approve the plan: 1 of 2 did
-          approved by bob
-          > codectl approve ID --plan PLAN  (anyone but ann, who asked for it)
+          approved by bob (unauthenticated)
+          > codectl approve ID --plan PLAN  (anyone but ann (unauthenticated), who asked for it)
           ! 2026-01-02T00:00:00.000Z: it is rejected, nothing was touched",
     );
 }
@@ -244,7 +249,7 @@ fn queued_names_the_holder_the_person_and_the_place() {
     let mut world = World::new();
     let mut holder = world.submit("holder", "1.5.0", "");
     world.settle(&mut holder);
-    world.wish(&Wish::Hold("bob".into(), "friday".into()));
+    world.wish(&Wish::Hold { by: person("bob"), reason: "friday".into() });
     let mut two = world.submit("two", "2.0.0", "");
     world.settle(&mut two);
 
@@ -254,7 +259,7 @@ fn queued_names_the_holder_the_person_and_the_place() {
         "
         waits for the target's lock
           HOLDER holds the lock (token 2)
-          bob holds the target: friday
+          bob (unauthenticated) holds the target: friday
           place 1 of 1 in the queue
           > the end of HOLDER: see codectl explain HOLDER
           > codectl lock release default.scripted.shop
@@ -268,13 +273,13 @@ fn executing_names_the_step_the_agent_and_the_deadline() {
     world.answers.insert("scale", None);
     let mut two = world.submit("two", "2.0.0", "");
     world.settle(&mut two);
-    let revision = two.plan.as_ref().unwrap().changes[0].to.clone().unwrap();
+    let revision = two.change.plan.as_ref().unwrap().changes[0].to.clone().unwrap();
 
     said_is(
         &world.said(&two).replace(revision.as_str(), "NEW"),
         "
         the change is under way: run 1 × web NEW
-          0 of 8 steps of this part are done
+          0 of 9 steps of this part are done
           s04-scale-1-web: run 1 × web NEW: no deployer agent has taken it yet, attempt 1
           ! 2026-01-01T00:10:00.000Z: s04-scale-1-web took too long: it rolls back",
     );
@@ -291,7 +296,7 @@ fn a_step_that_erred_says_so_and_that_it_is_tried_again() {
         &world.said(&two),
         "
         the change is under way
-          0 of 8 steps of this part are done
+          0 of 9 steps of this part are done
           s04-scale-1-web: attempt 1 erred and is tried again: the disk is full
           ! 2026-01-01T01:00:00.000Z: the deployment took longer than 1h: it rolls back",
     );
@@ -307,8 +312,8 @@ fn a_timed_pause_says_when_it_goes_on() {
         &world.said(&two),
         "
         pauses 30s before it goes on
-          2 of 8 steps of this part are done
-          s06-pause pauses 30s
+          3 of 9 steps of this part are done
+          s07-pause pauses 30s
           > time alone
           > codectl promote ID  (ends this pause now)
           ! 2026-01-01T00:00:30.000Z: it goes on by itself",
@@ -326,8 +331,8 @@ fn a_pause_for_a_person_names_the_command_and_the_human_deadline() {
         &world.said(&two).replace(&promote, "PROMOTE"),
         "
         waits for a person to let it go on
-          5 of 8 steps of this part are done
-          s09-pause waits for a person
+          6 of 9 steps of this part are done
+          s10-pause waits for a person
           > PROMOTE
           ! 2026-01-02T00:00:30.000Z: nobody promoted it: it rolls back",
     );
@@ -343,9 +348,9 @@ fn paused_by_an_operator_names_who_and_how_to_resume() {
     said_is(
         &world.said(&two),
         "
-        paused by bob: nothing new is begun
-          2 of 8 steps of this part are done
-          s06-pause pauses 30s
+        paused by bob (unauthenticated): nothing new is begun
+          3 of 9 steps of this part are done
+          s07-pause pauses 30s
           > codectl resume ID
           > time alone
           > codectl promote ID  (ends this pause now)
@@ -362,14 +367,14 @@ fn rolling_back_names_the_gate_the_way_and_when_a_person_is_called() {
     world.settle(&mut two);
     world.now = BEGIN.plus(std::time::Duration::from_secs(30));
     world.settle(&mut two);
-    let old = two.plan.as_ref().unwrap().changes[0].from.clone().unwrap();
+    let old = two.change.plan.as_ref().unwrap().changes[0].from.clone().unwrap();
 
     said_is(
         &world.said(&two).replace(old.as_str(), "OLD"),
         "
         rolling back: analyse web: errors 30 % of 20 requests, limit < 5 %
           gate: errors failed: measured 0.3, limit < 0.05 (20 samples)
-          step: s07-analyse-web, analyse web, attempt 1
+          step: s08-analyse-web, analyse web, attempt 1
           at: 2026-01-01T00:00:30.000Z
           back to: web 1.0.0 of FIRST
           1 of 4 steps of this part are done
@@ -386,8 +391,8 @@ fn needs_human_names_both_causes_and_both_ways_on() {
     let mut two = world.submit("two", "2.0.0", "");
     world.run(&mut two);
     assert_eq!(two.phase, Phase::NeedsHuman);
-    let new = two.plan.as_ref().unwrap().changes[0].to.clone().unwrap();
-    let stuck = two.stuck.as_ref().unwrap();
+    let new = two.change.plan.as_ref().unwrap().changes[0].to.clone().unwrap();
+    let stuck = two.ending.stuck.as_ref().unwrap();
     let (at, attempts) = (stuck.at.to_string(), two.state_of(stuck.step.as_ref().unwrap()).attempt);
     let said = world.said(&two).replace(new.as_str(), "NEW").replace(&at, "THEN");
 
@@ -397,7 +402,7 @@ fn needs_human_names_both_causes_and_both_ways_on() {
         a person must look: remove web NEW: web-1 does not end
           it turned back because: analyse web: errors 30 % of 20 requests, limit < 5 %
           gate: errors failed: measured 0.3, limit < 0.05 (20 samples)
-          step: s07-analyse-web, analyse web, attempt 1
+          step: s08-analyse-web, analyse web, attempt 1
           at: 2026-01-01T00:00:30.000Z
           stuck at: r03-scale-0-web, remove web NEW, attempt LAST
           since: THEN

@@ -13,7 +13,7 @@ use model::{
     step::StepResult,
 };
 
-use super::Bug;
+use super::{Bug, Said};
 use crate::heart::state::StepState;
 
 /// How long a lane may take to say who has taken a step.
@@ -47,19 +47,6 @@ pub(super) enum Next {
     Find,
     /// The runner that has it says how it goes.
     Ask(String),
-}
-
-/// What came of a question.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Said {
-    /// A runner answered.
-    Answer(StepAnswer),
-    /// It was refused: no room, leaving, or nothing may begin now.
-    Refused,
-    /// Nobody is there to be asked.
-    Nobody,
-    /// No answer came in time: what became of the question is unknown.
-    Silence,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use approval::Rulebook;
 use model::{
-    Fault, Record, ReplicaId, StepId, Timestamp,
+    DeploymentId, Fault, Principal, Record, ReplicaId, StepId, Timestamp,
     command::Command,
-    deployment::{StepJob, StepQuestion},
+    deployment::{StepAnswer, StepJob, StepQuestion},
     expert::AdviceReport,
     view::{DeploymentView, Summary},
 };
 
-use super::errand::Said;
 use crate::heart::{Policy, effects::Effect, target::Target};
 
 /// What holds for every deployment of a replica.
@@ -20,6 +20,8 @@ pub struct Rules {
     pub me: ReplicaId,
     /// What the operator wants of every deployment.
     pub policy: Policy,
+    /// What the operator wants of approvals, until [`Input::Approvals`] says otherwise.
+    pub approvals: Option<Arc<Rulebook>>,
     /// How soon experts are asked again.
     pub resend: Duration,
 }
@@ -41,7 +43,10 @@ pub enum Ask {
     /// Experts advise; answered when it is journalled or found not to matter.
     Advice(Box<AdviceReport>),
     /// A person commands; answered when it is journalled or refused.
-    Command(Box<Command>),
+    Command(Box<Command>, Principal),
+    /// The engine tells it to make way for this one; answered when it is journalled or refused. No message of the bus
+    /// can ask for it.
+    MakeWay(DeploymentId),
     /// Someone wants to see it.
     Show,
     /// This owner is silent: claim it, if it still is the owner.
@@ -68,6 +73,19 @@ pub enum NotAppended {
     Unknown(Fault),
 }
 
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// A runner answered.
+    Answer(StepAnswer),
+    /// It was refused: no room, leaving, or nothing may begin now.
+    Refused,
+    /// Nobody is there to be asked.
+    Nobody,
+    /// No answer came in time: what became of the question is unknown.
+    Silence,
+}
+
 /// What happens to a deployment.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -75,6 +93,8 @@ pub enum Input {
     Record(Box<Record>, u64),
     /// The target changed, as far as it was followed.
     Target(Arc<Target>),
+    /// What the operator wants of approvals changed.
+    Approvals(Option<Arc<Rulebook>>),
     /// Someone asks, under a ticket.
     Asked(u64, Ask),
     /// What came of [`Output::Append`].
@@ -166,4 +186,6 @@ pub enum Bug {
     Unjournalled,
     /// A runner that is silent is taken for one that has succeeded.
     TrustSilence,
+    /// Who turns back once all traffic has moved only takes away what is new.
+    ForgetHeld,
 }

@@ -121,7 +121,7 @@ impl Replica {
             let again = match &effect {
                 Effect::Stop(_) => STOP_AGAIN,
                 Effect::Wish(_) => WISH_AGAIN,
-                Effect::Ask(_) => ASK_AGAIN,
+                Effect::MakeWay(_) => ASK_AGAIN,
                 Effect::Send(_) | Effect::Advise(_) => self.rules.resend,
             };
             let before = self.done.get(&key);
@@ -155,7 +155,7 @@ fn key(effect: &Effect) -> String {
         Effect::Send(job) => format!("send {}", job.step.id),
         Effect::Stop(stop) => format!("stop {:?} {} {:?}", stop.step, stop.below, stop.kind),
         Effect::Wish(wish) => format!("wish {:?}", std::mem::discriminant(wish)),
-        Effect::Ask(command) => format!("ask {}", command.deployment),
+        Effect::MakeWay(rival) => format!("ask {rival}"),
         Effect::Advise(_) => "advise".to_owned(),
     }
 }

@@ -46,7 +46,7 @@ fn report(state: &Deployment, action: expert::Action) -> AdviceReport {
         cost_micro_usd: 0,
         took_ms: 1,
     };
-    AdviceReport { deployment: state.id.clone(), plan: state.plan_digest.clone().unwrap(), advice }
+    AdviceReport { deployment: state.id.clone(), plan: state.change.digest.clone().unwrap(), advice }
 }
 
 fn gated(gate: &str) -> String {
@@ -82,8 +82,8 @@ fn advice_never_blocks_whatever_it_says_or_if_it_says_nothing() {
     for panel in ALL {
         let ended = end("advise", panel);
 
-        assert_eq!(ended.verdict, Some(Verdict::Promoted), "{panel:?}: {:?}", ended.cause);
-        assert_eq!(ended.counsel.is_some(), panel.is_some());
+        assert_eq!(ended.ending.verdict, Some(Verdict::Promoted), "{panel:?}: {:?}", ended.ending.cause);
+        assert_eq!(ended.clearance.counsel.is_some(), panel.is_some());
     }
 }
 
@@ -93,11 +93,11 @@ fn a_required_approval_is_an_approval_and_nothing_else() {
         let ended = end("require", panel);
 
         if panel == Some(expert::Action::Approve) {
-            assert_eq!(ended.verdict, Some(Verdict::Promoted), "{:?}", ended.cause);
+            assert_eq!(ended.ending.verdict, Some(Verdict::Promoted), "{:?}", ended.ending.cause);
             continue;
         }
-        assert_eq!(ended.verdict, Some(Verdict::Rejected), "{panel:?}");
-        assert_eq!(ended.cause.as_ref().unwrap().kind, CauseKind::Advice);
+        assert_eq!(ended.ending.verdict, Some(Verdict::Rejected), "{panel:?}");
+        assert_eq!(ended.ending.cause.as_ref().unwrap().kind, CauseKind::Advice);
         assert!(!ended.has_touched());
     }
 }
@@ -113,8 +113,8 @@ fn the_policy_can_be_stricter_than_the_spec_but_not_milder() {
     let mut strict = world.submit(&gated("require"), "strict");
     world.run(&mut strict);
 
-    assert_eq!(mild.cause.unwrap().kind, CauseKind::Advice);
-    assert_eq!(strict.cause.unwrap().kind, CauseKind::Advice);
+    assert_eq!(mild.ending.cause.unwrap().kind, CauseKind::Advice);
+    assert_eq!(strict.ending.cause.unwrap().kind, CauseKind::Advice);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn the_gate_that_was_journalled_counts_whatever_the_policy_is_later() {
     world.policy = Policy::default();
     world.run(&mut second);
 
-    assert_eq!(second.cause.unwrap().kind, CauseKind::Advice);
+    assert_eq!(second.ending.cause.unwrap().kind, CauseKind::Advice);
 }
 
 #[test]
@@ -138,8 +138,8 @@ fn experts_are_not_asked_when_a_check_has_failed() {
 
     world.run(&mut second);
 
-    assert_eq!(second.verdict, Some(Verdict::Rejected));
-    assert_eq!(second.advice_asked, None);
+    assert_eq!(second.ending.verdict, Some(Verdict::Rejected));
+    assert_eq!(second.clearance.asked, None);
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn a_way_back_asks_nobody() {
 
     world.run(&mut back);
 
-    assert_eq!(back.verdict, Some(Verdict::Promoted), "{:?}", back.cause);
-    assert_eq!(back.advice_asked, None);
+    assert_eq!(back.ending.verdict, Some(Verdict::Promoted), "{:?}", back.ending.cause);
+    assert_eq!(back.clearance.asked, None);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn advice_on_another_plan_or_too_late_changes_nothing() {
     world.now = world.now.plus(Duration::from_secs(61));
     world.run(&mut second);
     assert_eq!(decide::on_advice(&second, &approval), []);
-    assert_eq!(second.verdict, Some(Verdict::Rejected));
+    assert_eq!(second.ending.verdict, Some(Verdict::Rejected));
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn the_asking_is_journalled_before_it_is_an_effect() {
 
     let asked = effects(&second, world.context());
     assert!(matches!(asked.as_slice(), [Effect::Advise(job)] if job.deployment == second.id), "{asked:?}");
-    assert_eq!(decide::wake_at(&second), second.advice_asked.map(|(_, until)| until));
+    assert_eq!(decide::wake_at(&second), second.clearance.asked.map(|inquiry| inquiry.until));
 }

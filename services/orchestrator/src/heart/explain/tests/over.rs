@@ -16,7 +16,7 @@ fn rolled_back_by_a_gate_names_value_limit_and_what_runs() {
         "
         rolled back: analyse web: errors 30 % of 20 requests, limit < 5 %
           gate: errors failed: measured 0.3, limit < 0.05 (20 samples)
-          step: s07-analyse-web, analyse web, attempt 1
+          step: s08-analyse-web, analyse web, attempt 1
           at: 2026-01-01T00:00:30.000Z
           runs again: web 1.0.0 of FIRST
           took: 30.0 s
@@ -32,7 +32,7 @@ fn rolled_back_by_a_deadline_names_it() {
     world.answers.insert("scale-1", None);
     let mut two = world.submit("two", "2.0.0", "");
     world.run(&mut two);
-    let new = two.plan.as_ref().unwrap().changes[0].to.clone().unwrap();
+    let new = two.change.plan.as_ref().unwrap().changes[0].to.clone().unwrap();
 
     said_is(
         &world.said(&two).replace(new.as_str(), "NEW"),
@@ -59,7 +59,7 @@ fn rolled_back_by_an_operator_names_who_and_why_and_quarantines_nothing() {
     said_is(
         &world.said(&two),
         "
-        rolled back: aborted by bob: wrong day
+        rolled back: aborted by bob (unauthenticated): wrong day
           at: 2026-01-01T00:00:00.000Z
           runs again: web 1.0.0 of FIRST
           took: 0.0 s
@@ -68,12 +68,52 @@ fn rolled_back_by_an_operator_names_who_and_why_and_quarantines_nothing() {
 }
 
 #[test]
+fn what_was_found_and_let_pass_is_told_of_a_promotion_too() {
+    let mut world = World::new();
+    let finding = Finding {
+        rule: "validator/no-contract".into(),
+        severity: Severity::Medium,
+        module: None,
+        field: String::new(),
+        message: "the contracts of web were not compared: the answer is longer than 16777216 bytes".into(),
+        cure: String::new(),
+        waived: None,
+    };
+    let result = StepResult { findings: vec![finding], ..StepResult::new(Outcome::Succeeded, "1 finding") };
+    world.answers.insert("validate", Some(result));
+    let mut two = world.submit("two", "2.0.0", "");
+    world.run(&mut two);
+    world.command(&mut two, "bob", Action::Promote { full: true });
+    world.run(&mut two);
+
+    let said = world.said(&two);
+
+    assert!(said.contains("found, and let pass: the contracts of web were not compared"), "{said}");
+}
+
+#[test]
+fn where_nothing_was_rolled_back_it_did_not_turn_back() {
+    let mut world = World::new();
+    let hooks = r#""hooks": [{"name": "migrate", "when": "beforeDeploy", "command": ["migrate"], "irreversible": true}],"#;
+    world.answers.insert("smoke", result(Outcome::Failed, "500 for 200"));
+    world.answers.insert("analyse", bad_gate());
+    let mut stuck = world.submit("two", "2.0.0", hooks);
+    world.run(&mut stuck);
+
+    let said = world.said(&stuck);
+
+    assert_eq!(stuck.phase, Phase::NeedsHuman);
+    assert!(said.contains("  it could not go on because: "), "{said}");
+    assert!(!said.contains("it turned back because"), "{said}");
+}
+
+#[test]
 fn superseded_names_who_takes_the_place() {
     let mut world = World::new();
     let mut two = world.submit("two", "2.0.0", "");
     world.settle(&mut two);
-    let by = format!("superseded-by:{}", DeploymentId::derived("holder"));
-    world.command(&mut two, &by, Action::Abort { reason: "a newer deployment".into() });
+    let events = decide::make_way(&two, &DeploymentId::derived("holder"), world.context()).unwrap();
+    world.fold(&mut two, events);
     world.run(&mut two);
 
     said_is(
@@ -142,7 +182,7 @@ fn rejected_by_a_changed_plan_says_to_plan_again() {
     let plan = Some(seen.parse().unwrap());
     let mut two = world.submit_with("two", "2.0.0", "", |submit| Submit { plan: plan.clone(), ..submit });
     world.run(&mut two);
-    let cause = two.cause.as_ref().unwrap().text.clone();
+    let cause = two.ending.cause.as_ref().unwrap().text.clone();
 
     assert!(cause.contains(&seen), "{cause}");
     said_is(
@@ -207,7 +247,7 @@ fn cancelled_says_who_and_that_nothing_was_touched() {
     said_is(
         &world.said(&two),
         "
-        cancelled: aborted by bob: not today
+        cancelled: aborted by bob (unauthenticated): not today
           at: 2026-01-01T00:00:00.000Z
           nothing was touched
           took: 0.0 s
