@@ -1,6 +1,7 @@
 //! Reads a deployment's journal into what a certificate says. Pure.
 
 mod ballots;
+mod course;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use crate::{
     rules,
 };
 use ballots::Ballots;
+use course::Course;
 
 /// Labels of a spec that name what its build made, and what they are called in a certificate. The value is a digest.
 const LABELS: [(&str, &str); 4] = [
@@ -65,6 +67,7 @@ pub struct Story<'a> {
     approvals: Vec<Approval>,
     until: Option<At>,
     ballots: Ballots,
+    course: Course,
     gate: GateMode,
     advised: Option<(&'a str, &'a str)>,
     advice: Option<&'a PlanAdvice>,
@@ -103,6 +106,7 @@ impl<'a> Story<'a> {
             approvals: Vec::new(),
             until: None,
             ballots: Ballots::default(),
+            course: Course::default(),
             gate: GateMode::Off,
             advised: None,
             advice: None,
@@ -116,6 +120,7 @@ impl<'a> Story<'a> {
     }
 
     fn take(&mut self, event: &'a Event, at: Timestamp) {
+        self.course.take(event);
         match event {
             Event::Planned { plan, baseline } => {
                 // A deployment that waited is planned again from what runs then: the last plan is the one that is done.
@@ -139,13 +144,13 @@ impl<'a> Story<'a> {
                 }
             }
             Event::Approved { by, plan, signed } => {
-                if self.counts(Decision::Approve, by, signed.as_deref(), at) {
+                if self.counts(Decision::Approve, by, plan, signed.as_deref(), at) {
                     let (by, plan, until) = (by.clone(), plan.clone(), self.until);
                     self.approvals.push(Approval { by, plan, at: At(at), until });
                 }
             }
-            Event::Denied { by, signed, .. } => {
-                if self.counts(Decision::Deny, by, signed.as_deref(), at) {
+            Event::Denied { by, plan, signed, .. } => {
+                if self.counts(Decision::Deny, by, plan, signed.as_deref(), at) {
                     self.someone("denied", by, at);
                 }
             }
@@ -202,7 +207,14 @@ impl<'a> Story<'a> {
     }
 
     /// Whether an approval or a denial counts, as the orchestrator counts it.
-    fn counts(&mut self, decision: Decision, by: &Principal, signed: Option<&Signed>, at: Timestamp) -> bool {
+    fn counts(
+        &mut self,
+        decision: Decision,
+        by: &Principal,
+        plan: &Digest,
+        signed: Option<&Signed>,
+        at: Timestamp,
+    ) -> bool {
         let modules = self.spec.versions();
         let target = self.spec.target_id();
         let about = self.plan.map(|plan| About {
@@ -212,12 +224,18 @@ impl<'a> Story<'a> {
             modules: &modules,
             plan,
         });
-        self.ballots.count(about.as_ref(), decision, by, signed, at)
+        self.ballots.count(about.as_ref(), decision, (by, plan), signed, at)
     }
 
-    /// What the signed approvals lack; of a deployment that waited for none that are signed, nothing.
+    /// What no promotion may have, by the order of the journal: what its plan and its signed approvals lack, and that it had
+    /// turned back.
     pub(crate) fn unsound(&self) -> Vec<rules::Gap> {
-        self.ballots.gaps()
+        let before = self.baseline.map(|baseline| &baseline.spec);
+        let lacks =
+            self.plan.map(|plan| rules::lacks(self.spec, before, self.mode, plan)).unwrap_or_default();
+        let gate = self.gate.max(self.spec.gates.experts);
+        let course = self.course.gaps(self.mode, gate);
+        lacks.into_iter().chain(self.ballots.gaps()).chain(course).collect()
     }
 
     /// The statements and signatures that count, as files that `ssh-keygen -Y verify` reads, and the keys that were in force:

@@ -2,7 +2,11 @@
 //! the journal that the certificate was read from.
 
 use ledger::{InclusionProof, Policy, ProofFile, leaf_hash};
-use model::{Event, Record, audit::AuditRecord, digest::check_canonical};
+use model::{
+    Digest, Event, Record, Timestamp,
+    audit::AuditRecord,
+    digest::{canonical_json, check_canonical},
+};
 use serde_json::{Value, json};
 
 use crate::{Certificate, Deployment, Inclusion, Range, deployment::Audit};
@@ -90,15 +94,41 @@ fn tells(entry: &str, record: &Record, part: usize, event: &Event) -> Result<(),
         let found = format!("{}, part {} of {}", leaf.action, leaf.part, leaf.parts);
         return Err(format!("is {found}; {cause} is {action}, part {part} of {}", record.events.len()));
     }
-    // A long event stands in its leaf with its short fields only.
+    if !is_journal(&leaf.source) {
+        return Err(format!("was told by {}, which is no journal of deployments", leaf.source));
+    }
+    if record.at != Timestamp(0) && leaf.at != record.at {
+        return Err(format!("is of {}, the enclosed record of {}", leaf.at, record.at));
+    }
+    same(&leaf, event)
+}
+
+/// The streams that hold them, also when the log had to give one a new name.
+fn is_journal(source: &str) -> bool {
+    let (stream, life) = source.split_once('#').unwrap_or((source, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    stream.strip_prefix("LOG_deployment_").is_some_and(is_number) && is_number(life)
+}
+
+/// A short event is the leaf's detail; of a long one the leaf has the digest, and its short fields.
+fn same(leaf: &AuditRecord, event: &Event) -> Result<(), String> {
     let event = serde_json::to_value(event).unwrap_or_default();
-    for (name, told) in leaf.detail.as_object().into_iter().flatten() {
-        let known = event.get(name).filter(|known| told.is_string() && *known != told);
-        if let Some(known) = known {
-            return Err(format!("says {name} {told}, the enclosed journal says {known}"));
+    let names = leaf.detail.as_object().into_iter().flatten();
+    for (name, told) in names.filter(|(name, told)| event.get(name.as_str()) != Some(told)) {
+        let known = event.get(name).unwrap_or(&Value::Null);
+        return Err(format!("says {name} {told}, the enclosed journal says {known}"));
+    }
+    let text = canonical_json(&event);
+    match &leaf.payload {
+        None if leaf.detail == event => Ok(()),
+        None => Err("says less than the enclosed journal".to_owned()),
+        Some(payload) if payload.digest == Digest::of_bytes(&text) && payload.size == text.len() as u64 => {
+            Ok(())
+        }
+        Some(payload) => {
+            Err(format!("says that the event is {}, which the enclosed one is not", payload.digest))
         }
     }
-    Ok(())
 }
 
 /// Whether the entry stands in the log where the statement says.

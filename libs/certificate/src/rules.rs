@@ -3,6 +3,7 @@
 
 mod gates;
 mod people;
+mod plan;
 mod times;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::{
     deployment::{Artifact, Audit, Policy, Step},
 };
 pub(crate) use gates::{beyond, tolerates};
+pub use plan::lacks;
 
 /// By how much the clocks of the engine's machines may differ: what two of them say is held against each other with it.
 pub use approval::SKEW;
@@ -86,6 +88,7 @@ pub fn gaps(facts: &Deployment, spec: &DeploymentSpec, plan: Option<&Plan>) -> V
     mode(facts, plan, &mut gaps);
     steps(facts, spec, plan, &mut gaps);
     people::approvals(facts, spec, &mut gaps);
+    people::denials(facts, &mut gaps);
     people::findings(facts, spec, &mut gaps);
     people::experts(facts, &mut gaps);
     times::within(facts, &mut gaps);
@@ -114,6 +117,10 @@ fn steps(facts: &Deployment, spec: &DeploymentSpec, plan: &Plan, gaps: &mut Vec<
         }
         if is_skipped(facts, planned, step) {
             continue;
+        }
+        if step.outcome.is_some() && step.scheduled.is_none() && step.skipped_by.is_none() {
+            let text = format!("step {} ended and never began", planned.id);
+            gaps.push(gap(format!("steps[{at}].scheduled"), text));
         }
         let gates = facts.gates.iter().enumerate();
         let gates = gates.filter(|(_, gate)| gate.step == planned.id && gate.attempt == step.attempts);

@@ -2,7 +2,7 @@
 
 use approval::{About, Ballot, Vote, in_words, touches_secrets};
 use model::{
-    DeploymentSpec, Principal, Timestamp,
+    DeploymentSpec, Digest, Principal, Timestamp,
     approval::{Decision, Signature, Signed, Terms},
 };
 
@@ -25,6 +25,9 @@ impl Ballots {
         spec: &DeploymentSpec,
         before: Option<&DeploymentSpec>,
     ) -> bool {
+        if self.went_on {
+            self.add("approvals were waited for when it had gone on".to_owned());
+        }
         if terms == self.ballot.as_ref().map(Ballot::terms) {
             return false;
         }
@@ -34,12 +37,16 @@ impl Ballots {
         true
     }
 
-    /// Counts an approval or a denial; false when it counts for nothing.
+    fn add(&mut self, text: String) {
+        self.gaps.push(Gap { field: "approvals".to_owned(), text });
+    }
+
+    /// Counts an approval or a denial of a plan; false when it counts for nothing.
     pub(super) fn count(
         &mut self,
         about: Option<&About<'_>>,
         decision: Decision,
-        by: &Principal,
+        (by, plan): (&Principal, &Digest),
         signed: Option<&Signed>,
         at: Timestamp,
     ) -> bool {
@@ -51,6 +58,9 @@ impl Ballots {
             (None, Some(_), _) => format!("{by} signed where no signers were in force"),
             (Some(_), None, _) => format!("{by} did not sign where signatures were waited for"),
             (Some(_), _, None) => format!("{by} signed before there was a plan"),
+            (Some(_), _, Some(about)) if about.plan.digest() != *plan => {
+                format!("what {by} signed is recorded under another plan")
+            }
             (Some(ballot), Some(signed), Some(about)) => match ballot.examine(about, signed, decision, at) {
                 Ok(vote) if vote.by != *by => format!("{} signed what is said to be of {by}", vote.by),
                 Ok(vote) => {
@@ -62,7 +72,7 @@ impl Ballots {
                 Err(refusal) => format!("{by}: {refusal}"),
             },
         };
-        self.gaps.push(Gap { field: "approvals".to_owned(), text: why });
+        self.add(why);
         false
     }
 
@@ -72,15 +82,15 @@ impl Ballots {
             return;
         }
         let missing = self.ballot.as_ref().map(|ballot| ballot.missing(at)).unwrap_or_default();
-        let gap = |missing| Gap {
-            field: "approvals".to_owned(),
-            text: format!("signed approvals are missing: {missing}"),
-        };
-        self.gaps.extend(missing.into_iter().map(gap));
+        missing.into_iter().for_each(|missing| self.add(format!("signed approvals are missing: {missing}")));
     }
 
     pub(super) fn gaps(&self) -> Vec<Gap> {
-        self.gaps.clone()
+        let waits = (self.ballot.is_some() && !self.went_on).then(|| Gap {
+            field: "approvals".to_owned(),
+            text: "signed approvals were waited for, and nothing says that it went on".to_owned(),
+        });
+        self.gaps.iter().cloned().chain(waits).collect()
     }
 
     pub(super) fn requirement(&self) -> Option<String> {

@@ -51,6 +51,13 @@ pub(super) fn approvals(facts: &Deployment, spec: &DeploymentSpec, gaps: &mut Ve
     }
 }
 
+/// Whoever denies ends it.
+pub(super) fn denials(facts: &Deployment, gaps: &mut Vec<Gap>) {
+    for (at, done) in facts.interventions.iter().enumerate().filter(|(_, done)| done.what == "denied") {
+        gaps.push(gap(format!("interventions[{at}]"), format!("{} denied it", done.by)));
+    }
+}
+
 /// An empty list means anyone.
 fn may(approvers: &[String], by: &Principal) -> bool {
     approvers.is_empty() || approvers.iter().any(|entry| by.is_meant_by(entry))

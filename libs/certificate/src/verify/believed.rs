@@ -85,7 +85,7 @@ fn people(verified: &Verified, story: &Story<'_>, add: &mut impl FnMut(&str, Str
     who("interventions", facts.interventions.iter().map(|done| &done.by).collect(), stated);
     if facts.mode == Mode::Apply {
         let text = match story.requirement() {
-            None => "that no signers were in force: then whoever says a name approves",
+            None => "that nobody had to sign: then whoever says a name approves",
             Some(_) => {
                 "that the requirement and the signers were the operator's, and that no more was asked for"
             }

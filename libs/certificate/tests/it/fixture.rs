@@ -1,4 +1,4 @@
-//! A made-up deployment of three steps, with everything a certificate can tell. Also read by a benchmark.
+//! A made-up deployment of one module, with everything a certificate can tell. Also read by a benchmark.
 #![allow(dead_code, reason = "the benchmark needs only some of it")]
 
 use certificate::{
@@ -12,8 +12,9 @@ use model::{
     DeploymentSpec, Digest, Event, Fence, Finding, GateResult, Outcome, Plan, Principal, Record, Severity,
     Span, Step, StepKind, Timestamp, Verdict,
     deployment::{Cause, CauseKind, Mode},
-    plan::Snapshot,
+    plan::{Revision, Snapshot},
     route::Weights,
+    spec::{Analysis, BlueGreen, Strategy},
     step::{Agent, Stage, StepResult},
 };
 use serde_json::json;
@@ -35,13 +36,23 @@ pub fn spec(version: &str) -> DeploymentSpec {
         "modules": [{
             "name": "web", "version": version, "run": {"image": format!("ghcr.io/acme/web@{image}")}, "replicas": 3,
             "ports": [{"name": "http", "container": 8080}], "expose": {"listen": 8080}, "smoke": [{"path": "/health"}],
-            "analysis": {"metrics": [{"name": "error-rate", "provider": {"errorRate": {}}, "success": "< 0.05"}]}
+            "strategy": {"blueGreen": {"hold": "0s", "prePromotion": {
+                "metrics": [{"name": "error-rate", "provider": {"errorRate": {}}, "success": "< 0.05"}]
+            }}}
         }],
         "gates": {"approvals": {"required": 1, "from": ["bob", "carol"]}},
         "waivers": [{"rule": "security/no-memory-limit", "reason": "measured by hand", "expires": "2027-01-01"}],
         "labels": {"code/sbom": Digest::of_bytes(b"the bill of materials").to_string()}
     }))
     .expect("the spec of the fixture")
+}
+
+/// What is judged before the traffic moves.
+pub fn analysis(spec: &DeploymentSpec) -> Analysis {
+    match spec.modules[0].strategy.clone() {
+        Some(Strategy::BlueGreen(BlueGreen { pre_promotion: Some(analysis), .. })) => analysis,
+        other => panic!("the fixture is blue-green with an analysis and not {other:?}"),
+    }
 }
 
 pub fn plan(spec: &DeploymentSpec, baseline: &Snapshot) -> Plan {
@@ -56,12 +67,12 @@ pub fn plan(spec: &DeploymentSpec, baseline: &Snapshot) -> Plan {
         deadline: Span::seconds(60),
         irreversible: false,
     };
-    let analysis = web.analysis.clone().expect("the fixture has an analysis");
-    let watch = StepKind::Analyse {
+    let old = baseline.spec.modules[0].revision();
+    let analyse = StepKind::Analyse {
         module: module.clone(),
         revision: revision.clone(),
-        baseline: None,
-        analysis,
+        baseline: Some(old.clone()),
+        analysis: analysis(spec),
         background: false,
     };
     let all = StepKind::SetWeight {
@@ -69,6 +80,13 @@ pub fn plan(spec: &DeploymentSpec, baseline: &Snapshot) -> Plan {
         weights: Weights::all_to(revision.clone()),
         verify: true,
     };
+    let scale = |revision: &Revision, count| StepKind::Scale {
+        module: module.clone(),
+        revision: revision.clone(),
+        count,
+    };
+    let smoke = StepKind::Smoke { module: module.clone(), revision: revision.clone() };
+    let guard = StepKind::Guard { module: module.clone(), revision: revision.clone() };
     Plan {
         target: spec.target_id(),
         spec: Digest::of(spec),
@@ -76,17 +94,18 @@ pub fn plan(spec: &DeploymentSpec, baseline: &Snapshot) -> Plan {
         changes: Vec::new(),
         steps: vec![
             step("s1-review", 0, Stage::Check, Agent::Security, StepKind::Review),
-            step(
-                "s2-scale",
-                1,
-                Stage::Execute,
-                Agent::Deployer,
-                StepKind::Scale { module: module.clone(), revision: revision.clone(), count: 3 },
-            ),
-            step("s3-smoke", 2, Stage::Execute, Agent::Tester, StepKind::Smoke { module, revision }),
-            step("s4-analyse", 3, Stage::Execute, Agent::Guardian, watch),
+            step("s2-scale", 1, Stage::Execute, Agent::Deployer, scale(&revision, 3)),
+            step("s3-smoke", 2, Stage::Execute, Agent::Tester, smoke),
+            step("s4-analyse", 3, Stage::Execute, Agent::Performance, analyse),
             step("s5-weight", 4, Stage::Execute, Agent::Deployer, all),
-            step("s6-certify", 5, Stage::Finish, Agent::Certifier, StepKind::Certify),
+            step("s6-architect", 0, Stage::Check, Agent::Architect, StepKind::Review),
+            step("s7-integrator", 0, Stage::Check, Agent::Integrator, StepKind::Review),
+            step("s8-guard", 2, Stage::Execute, Agent::Guardian, guard),
+            step("s9-validate", 5, Stage::Verify, Agent::Validator, StepKind::Validate),
+            step("s10-measure", 5, Stage::Verify, Agent::Performance, StepKind::Validate),
+            step("s11-soak", 5, Stage::Verify, Agent::Guardian, StepKind::Validate),
+            step("s12-retire", 6, Stage::Finish, Agent::Deployer, scale(&old, 0)),
+            step("s13-certify", 7, Stage::Finish, Agent::Certifier, StepKind::Certify),
         ],
         no_return_after: None,
         at_least: Span::seconds(30),
@@ -180,6 +199,9 @@ pub fn begun() -> Journal {
     journal.say(vec![Event::Approved { by: person("bob"), plan: digest, signed: None }]);
     journal
         .say(vec![Event::Locked { token: 7 }, Event::ExecutionBegan { until: Timestamp(BEGAN + 3_600_000) }]);
+    for review in ["s6-architect", "s7-integrator"] {
+        journal.step(review, good("nothing found", Vec::new()));
+    }
     journal.step("s2-scale", good("3 instances are healthy", Vec::new()));
     let evidence = Some(Digest::of_bytes(b"the smoke test"));
     journal.step(
@@ -194,6 +216,9 @@ pub fn promoted_with(gates: Vec<GateResult>) -> Vec<Record> {
     let mut journal = begun();
     journal.step("s4-analyse", good("error-rate 0.01", gates));
     journal.step("s5-weight", good("done", vec![gate("traffic-share", 100.0, "100 ± 5.0 %")]));
+    for verified in ["s8-guard", "s9-validate", "s10-measure", "s11-soak"] {
+        journal.step(verified, good("as it should be", Vec::new()));
+    }
     journal.say(vec![Event::Promoted {}]);
     journal.records
 }

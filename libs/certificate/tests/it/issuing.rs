@@ -17,7 +17,7 @@ async fn a_promotion_with_all_its_evidence_is_certified() {
     assert_eq!(verified.facts.initiator, person("ada"));
     assert_eq!(verified.facts.approvals[0].by, person("bob"));
     assert_eq!(verified.facts.gates.len(), 3);
-    assert_eq!(verified.facts.steps.len(), 6);
+    assert_eq!(verified.facts.steps.len(), 13);
     assert_eq!(verified.keys.len(), 2);
     assert!(verified.facts.inputs.iter().any(|input| input.kind == "sbom"));
 }

@@ -119,6 +119,11 @@ pub async fn logged(office: &Office, log: &Log) -> (Certificate, Deployment) {
 
 /// The leaves of a journal, as the log hears it.
 pub fn leaves(records: &[Record]) -> Vec<String> {
+    leaves_but(records, |_| {})
+}
+
+/// The same, with something that each says otherwise.
+pub fn leaves_but(records: &[Record], change: impl Fn(&mut AuditRecord)) -> Vec<String> {
     let leaf = |record: &Record, event: &Event, part: u32| AuditRecord {
         v: 1,
         source: "LOG_deployment_2".to_owned(),
@@ -137,15 +142,26 @@ pub fn leaves(records: &[Record]) -> Vec<String> {
         payload: None,
     };
     let of = |record: &Record| -> Vec<String> {
-        record.events.iter().zip(1..).map(|(event, part)| text(&leaf(record, event, part))).collect()
+        let parts = record.events.iter().zip(1..);
+        let changed = parts.map(|(event, part)| {
+            let mut leaf = leaf(record, event, part);
+            change(&mut leaf);
+            text(&leaf)
+        });
+        changed.collect()
     };
     records.iter().flat_map(of).collect()
 }
 
 /// The proof that the log holds the journal behind `before` other entries, and where.
 pub fn range(log: &Log, records: &[Record], before: usize) -> (Audit, Range) {
+    range_of(log, records, before, leaves(records))
+}
+
+/// The same of these leaves.
+pub fn range_of(log: &Log, records: &[Record], before: usize, leaves: Vec<String>) -> (Audit, Range) {
     let mut entries: Vec<String> = (0..before).map(|at| format!("entry {at}")).collect();
-    entries.extend(leaves(records));
+    entries.extend(leaves);
     let last = entries.len() - 1;
     let inclusion =
         |at: usize| Inclusion { entry: entries[at].clone(), proof: log.prove(&entries, at, true) };

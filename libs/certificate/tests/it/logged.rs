@@ -162,15 +162,25 @@ async fn what_the_log_saw_cannot_have_been_issued_later() {
 
 /// A certificate whose journal and whose own record are in the log.
 pub async fn ranged(office: &Office, log: &Log, change: impl Fn(&mut Audit, &mut Range)) -> Certificate {
+    ranged_by(office, log, log::leaves(&promoted()), change).await
+}
+
+/// The same of these leaves of the journal.
+pub async fn ranged_by(
+    office: &Office,
+    log: &Log,
+    leaves: Vec<String>,
+    change: impl Fn(&mut Audit, &mut Range),
+) -> Certificate {
     let records = promoted();
-    let (mut audit, mut range) = log::range(log, &records, 3);
+    let (mut audit, mut range) = log::range_of(log, &records, 3, leaves.clone());
     change(&mut audit, &mut range);
     let (mut told, documents) = facts(&records);
     told.audit = Some(audit);
     let journal = Story::read(&records).unwrap().enclosed(Some(range));
     let certificate = sign(office, &told, documents, journal).await;
     let mut entries: Vec<String> = (0..3).map(|at| format!("entry {at}")).collect();
-    entries.extend(log::leaves(&records));
+    entries.extend(leaves);
     let entry = text(&record(&certificate, &told));
     entries.push(entry.clone());
     let proof = log.prove(&entries, entries.len() - 1, true);
@@ -219,4 +229,43 @@ async fn a_place_in_the_log_that_the_log_does_not_prove_is_refused() {
     let mut without = ranged(&office, &log, |_, _| {}).await;
     without.journal.range = None;
     assert_eq!(check(&without, &trust, NOW).unwrap_err()[0].field, "journal.range");
+}
+
+/// What whoever may hand facts to the log, or has its keys, might pass off as the journal's leaves.
+pub const PASSED_OFF: &[(&str, fn(&mut AuditRecord))] = &[
+    ("told by a service", |leaf| leaf.source = "mallory-1".to_owned()),
+    ("of another journal", |leaf| leaf.source = "LOG_target_2".to_owned()),
+    ("of a stream without a number", |leaf| leaf.source = "LOG_deployment_".to_owned()),
+    ("of another time", |leaf| leaf.at = Timestamp(leaf.at.0 + 1)),
+    ("with another name in it", |leaf| leaf.detail["event"] = "validated".into()),
+    ("with a field more", |leaf| leaf.detail["more"] = 1.into()),
+    ("without a detail", |leaf| leaf.detail = serde_json::Value::Null),
+    ("by the digest of another event", |leaf| {
+        let digest = model::Digest::of_bytes(b"another");
+        leaf.payload = Some(model::audit::AuditPayload { digest, size: 7 });
+    }),
+];
+
+#[tokio::test]
+async fn only_what_the_streams_of_the_journals_said_proves_a_journal() {
+    let (office, log) = (Office::open(), Log::new());
+    let trust = log.trust(&office);
+    let by = |change: fn(&mut AuditRecord)| log::leaves_but(&promoted(), change);
+    let renamed = by(|leaf| leaf.source = "LOG_deployment_2#3".to_owned());
+    assert!(check(&ranged_by(&office, &log, renamed, |_, _| {}).await, &trust, NOW).is_ok());
+    let long = by(|leaf| {
+        let text = model::digest::canonical_json(&leaf.detail);
+        let (digest, size) = (model::Digest::of_bytes(&text), text.len() as u64);
+        leaf.payload = Some(model::audit::AuditPayload { digest, size });
+        leaf.detail = serde_json::json!({ "event": leaf.detail["event"] });
+    });
+    assert!(check(&ranged_by(&office, &log, long, |_, _| {}).await, &trust, NOW).is_ok());
+
+    for (what, change) in PASSED_OFF {
+        let certificate = ranged_by(&office, &log, by(*change), |_, _| {}).await;
+        let problems = check(&certificate, &trust, NOW).expect_err(what);
+
+        let named = problems.iter().any(|problem| problem.field.starts_with("journal.range."));
+        assert!(named, "{what}: {problems:?}");
+    }
 }

@@ -14,7 +14,7 @@ use gates::{
 use model::{Digest, Event, GateResult, Record, Span, Timestamp, plan::Revision, route::Weights};
 
 use crate::{
-    fixture::{BEGAN, NOW, Office, facts, journal, promoted, spec},
+    fixture::{self, BEGAN, NOW, Office, facts, journal, promoted, spec},
     mutations::sign,
 };
 
@@ -52,9 +52,9 @@ fn smoke() -> Document {
 }
 
 fn analysis() -> Document {
-    let module = spec("2.0.0").modules.remove(0);
-    let metric = &module.analysis.unwrap().metrics[0];
-    let mut analysed = Analysed::new(&module.name, (&revision(), None), metric, Timestamp(BEGAN));
+    let (spec, old) = (spec("2.0.0"), spec("1.0.0").modules[0].revision());
+    let (module, metric) = (&spec.modules[0].name, &fixture::analysis(&spec).metrics[0]);
+    let mut analysed = Analysed::new(module, (&revision(), Some(&old)), metric, Timestamp(BEGAN));
     for (second, errors) in [(5, 1), (10, 0), (15, 2)] {
         let latency = vec![(300, 200 - 2 * second), (310, 2 * second)].into();
         let new = Count { requests: 200, errors, latency };

@@ -12,8 +12,8 @@ use crate::{
     fixture::{
         NOW, Office, facts, journal, planned_again, promoted, promoted_with, rejected, retried, rolled_back,
     },
-    log::Log,
-    logged::ranged,
+    log::{Log, leaves_but},
+    logged::{PASSED_OFF, ranged, ranged_by},
     mutations::sign,
     recounted::measured,
     signed::{UNSIGNED, signed as signed_for},
@@ -181,6 +181,10 @@ async fn another_verifier_says_the_same_of_a_thousand_changed_certificates() {
         if let Some(changed) = changed(&file, &mut random) {
             within.add(&format!("logged-file-{at}"), serde_json::to_vec(&changed).unwrap(), &with_log);
         }
+    }
+    for (at, (_, change)) in PASSED_OFF.iter().enumerate() {
+        let certificate = ranged_by(&office, &log, leaves_but(&promoted(), *change), |_, _| {}).await;
+        within.add(&format!("passed-off-{at}"), certificate.to_bytes(), &with_log);
     }
 
     let (one, valid, invalid) = without.ask(&python, &office.trust());

@@ -250,6 +250,38 @@ pub const UNSIGNED: &[Forgery] = &[
         *by = signer("carol");
         records
     }),
+    ("recorded under another plan", || {
+        let mut records = signed();
+        let Event::Approved { plan, .. } = &mut approvals(&mut records)[1] else { unreachable!() };
+        *plan = model::Digest::of_bytes(b"another plan");
+        records
+    }),
+    ("for a plan that was then made anew", || {
+        let mut records = signed();
+        let again = planned_anew(&records);
+        approvals(&mut records).push(again);
+        records
+    }),
+    ("waited for, and nothing says that it went on", || {
+        let mut records = approved_under(&terms(), &[CHOICE]);
+        for record in &mut records {
+            record
+                .events
+                .retain(|event| !matches!(event, Event::Locked { .. } | Event::ExecutionBegan { .. }));
+            if record.events.is_empty() {
+                record.events.push(Event::Validated {});
+            }
+        }
+        records
+    }),
+    ("waited for when it had gone on", || {
+        let mut records = signed();
+        let last = records.last_mut().unwrap();
+        let terms = Terms { rules: Vec::new(), ..terms() };
+        last.events
+            .insert(0, Event::ApprovalAwaited { until: Timestamp(BEGAN), terms: Some(Box::new(terms)) });
+        records
+    }),
     ("a denial that is called an approval", || {
         let mut records = signed();
         let denied = signed_for(&records, &terms(), &Choice { decision: Decision::Deny, ..second() });
@@ -257,6 +289,17 @@ pub const UNSIGNED: &[Forgery] = &[
         records
     }),
 ];
+
+/// The same release, planned again from another one.
+pub fn planned_anew(records: &[Record]) -> Event {
+    let mut planned = records.iter().flat_map(|record| &record.events);
+    let planned = planned.find(|event| matches!(event, Event::Planned { .. }));
+    let Some(Event::Planned { mut plan, mut baseline }) = planned.cloned() else { unreachable!() };
+    let before = baseline.as_mut().unwrap();
+    before.spec.labels.insert("between".to_owned(), "1.5.0".to_owned());
+    plan.baseline = Some(before.digest());
+    Event::Planned { plan, baseline }
+}
 
 fn second() -> Choice<'static> {
     Choice { who: "dan", key: "dan", nonce: 2, ..CHOICE }

@@ -7,8 +7,8 @@ use certificate::{
     verify::check,
 };
 use model::{
-    Digest, Event, GateResult, Outcome, Record, Severity, Timestamp,
-    deployment::Mode,
+    Digest, Event, GateResult, Outcome, Plan, Record, Severity, StepKind, Timestamp,
+    deployment::{CauseKind, Mode},
     expert::{Action, AnswerStatus, PlanAdvice, Stance, Voice},
     spec::GateMode,
     step::StepResult,
@@ -16,8 +16,9 @@ use model::{
 use serde_json::{Value, json};
 
 use crate::{
-    fixture::{BEGAN, NOW, Office, certifier, facts, gate, journal, person, promoted, rolled_back},
+    fixture::{BEGAN, NOW, Office, cause, certifier, facts, gate, journal, person, promoted, rolled_back},
     mutations::sign,
+    signed::planned_anew,
 };
 
 /// A promotion on which experts had to approve, and did.
@@ -258,6 +259,40 @@ fn each(records: &mut [Record], mut change: impl FnMut(&mut Event)) {
     records.iter_mut().flat_map(|record| &mut record.events).for_each(&mut change);
 }
 
+/// The record with this event.
+fn place(records: &[Record], is: impl Fn(&Event) -> bool) -> usize {
+    records.iter().position(|record| record.events.iter().any(&is)).unwrap()
+}
+
+/// Another plan, which everybody approved.
+fn replan(records: &mut [Record], change: impl Fn(&mut Plan)) {
+    let mut digest = None;
+    each(records, |event| match event {
+        Event::Planned { plan, .. } => {
+            change(plan);
+            digest = Some(plan.digest());
+        }
+        Event::Approved { plan, .. } => *plan = digest.clone().unwrap(),
+        _ => {}
+    });
+}
+
+/// A plan without these steps, which nobody did then.
+fn without(records: &mut [Record], ids: &[&str]) {
+    replan(records, |plan| plan.steps.retain(|step| !ids.contains(&step.id.as_str())));
+    each(records, |event| {
+        let step = match event {
+            Event::StepScheduled { step, .. }
+            | Event::StepStarted { step, .. }
+            | Event::StepFinished { step, .. } => step,
+            _ => return,
+        };
+        if ids.contains(&step.as_str()) {
+            *event = Event::Validated {};
+        }
+    });
+}
+
 fn advice(records: &mut [Record], change: impl Fn(&mut PlanAdvice)) {
     each(records, |event| {
         if let Event::Advised { advice: Some(advice), .. } = event {
@@ -423,6 +458,84 @@ pub const FORGERIES: &[(&str, &str, Forgery)] = &[
     }),
     ("an opinion that does not approve", "experts.opinion.action", |records| {
         advice(records, |advice| advice.action = Action::NeedsChange)
+    }),
+    ("a no that was passed over", "interventions[0]", |records| {
+        let at = place(records, |event| matches!(event, Event::Approved { .. }));
+        let Event::Approved { plan, .. } = records[at].events[0].clone() else { unreachable!() };
+        let denied =
+            Event::Denied { by: person("carol"), plan, reason: "not today".to_owned(), signed: None };
+        records[at].events.push(denied);
+    }),
+    ("a step that ended and never began", "steps[1].scheduled", |records| {
+        let is_begun =
+            |event: &Event| matches!(event, Event::StepScheduled { step, .. } if step.as_str() == "s2-scale");
+        let at = place(records, is_begun);
+        records[at].events = vec![Event::Validated {}];
+    }),
+    ("a way back that had begun", "cause", |records| {
+        let at = records.len() - 1;
+        let (cause, until) = (cause(CauseKind::Operator, "enough"), Timestamp(BEGAN + 400_000));
+        records[at].events.insert(0, Event::RollbackBegan { cause, epoch: 3, steps: Vec::new(), until });
+    }),
+    ("a release that had been rolled back", "cause", |records| {
+        let at = records.len() - 1;
+        records[at].events.insert(0, Event::RolledBack {});
+    }),
+    ("where a human had to look", "cause", |records| {
+        let at = records.len() - 1;
+        records[at].events.insert(0, Event::HumanNeeded { cause: cause(CauseKind::Failed, "stuck") });
+    }),
+    ("a plan that was made anew when it was done", "plan", |records| {
+        let (at, again) = (records.len() - 1, planned_anew(records));
+        records[at].events.insert(0, again);
+    }),
+    ("advice on an earlier plan", "experts.opinion", |records| {
+        let again = planned_anew(records);
+        let at = place(records, |event| matches!(event, Event::ApprovalAwaited { .. }));
+        records[at].events.insert(0, again);
+    }),
+    ("another plan than the one that was asked for", "plan", |records| {
+        each(records, |event| {
+            if let Event::Received { expected_plan, .. } = event {
+                *expected_plan = Some(Digest::of_bytes(b"the plan that ada saw"));
+            }
+        })
+    }),
+    ("a plan without a review", "plan", |records| without(records, &["s1-review"])),
+    ("a plan without the soak", "plan", |records| without(records, &["s11-soak"])),
+    ("a plan without the smoke test", "plan", |records| without(records, &["s3-smoke"])),
+    ("a plan without the analysis", "plan", |records| without(records, &["s4-analyse"])),
+    ("a plan without the guard", "plan", |records| without(records, &["s8-guard"])),
+    ("a plan that moves no traffic", "plan", |records| without(records, &["s5-weight"])),
+    ("a plan that leaves the old set", "plan", |records| without(records, &["s12-retire"])),
+    ("a plan of nothing", "plan", |records| {
+        replan(records, |plan| plan.steps.retain(|step| step.kind == StepKind::Certify))
+    }),
+    ("a plan with other limits", "plan", |records| {
+        replan(records, |plan| {
+            for step in &mut plan.steps {
+                if let StepKind::Analyse { analysis, .. } = &mut step.kind {
+                    analysis.metrics[0].success = Some("< 0.95".parse().unwrap());
+                }
+            }
+        });
+        result(records, "s4-analyse", |result| result.gates[0].limit = "< 0.95".to_owned());
+    }),
+    ("a plan with fewer instances", "plan", |records| {
+        replan(records, |plan| {
+            for step in &mut plan.steps {
+                if let StepKind::Scale { count, .. } = &mut step.kind {
+                    *count = (*count).min(1);
+                }
+            }
+        })
+    }),
+    ("a plan that tests when the traffic has moved", "plan", |records| {
+        replan(records, |plan| {
+            let at = plan.steps.iter().position(|step| step.id.as_str() == "s3-smoke").unwrap();
+            let smoke = plan.steps.remove(at);
+            plan.steps.push(smoke);
+        })
     }),
     ("a way back through gates", "mode", |records| {
         each(records, |event| {

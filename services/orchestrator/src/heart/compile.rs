@@ -143,7 +143,8 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
         |weights, verify| (Agent::Deployer, StepKind::SetWeight { module: name.clone(), weights, verify });
     let smoke = || {
         let kind = StepKind::Smoke { module: name.clone(), revision: new.clone() };
-        (!module.smoke.is_empty()).then(|| vec![(Agent::Tester, kind)])
+        // A way back asks nothing: what it goes to was promoted before.
+        (mode == Mode::Apply && !module.smoke.is_empty()).then(|| vec![(Agent::Tester, kind)])
     };
     match (change.change, &change.from) {
         (Change::Remove, _) => Vec::new(),
@@ -166,7 +167,7 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
         }
         (Change::Update, Some(old)) => {
             let (is_routed, old_replicas) = (spec.is_routed(module), change.replicas_from);
-            let moves = Moves { module, is_routed, old, new, old_replicas };
+            let moves = Moves { module, mode, is_routed, old, new, old_replicas };
             match (spec.strategy_of(module), mode) {
                 // Two revisions never run at once, whichever way it goes.
                 (Strategy::Recreate {}, _) => moves.recreate(),
@@ -182,6 +183,7 @@ fn waves(spec: &DeploymentSpec, module: &Module, change: &ModuleChange, mode: Mo
 /// The move of one module from one revision to another.
 struct Moves<'a> {
     module: &'a Module,
+    mode: Mode,
     is_routed: bool,
     old: &'a Revision,
     new: &'a Revision,
@@ -205,7 +207,8 @@ impl Moves<'_> {
 
     fn smoke(&self) -> Option<Vec<(Agent, StepKind)>> {
         let kind = StepKind::Smoke { module: self.module.name.clone(), revision: self.new.clone() };
-        (!self.module.smoke.is_empty()).then(|| vec![(Agent::Tester, kind)])
+        let is_tested = self.mode == Mode::Apply && !self.module.smoke.is_empty();
+        is_tested.then(|| vec![(Agent::Tester, kind)])
     }
 
     fn analyse(&self, analysis: &model::spec::Analysis, background: bool) -> (Agent, StepKind) {

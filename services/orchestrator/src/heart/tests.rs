@@ -19,6 +19,7 @@ use super::{
 
 mod advice;
 mod asked;
+mod covered;
 mod lost;
 mod people;
 mod plans;

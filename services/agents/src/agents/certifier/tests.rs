@@ -4,7 +4,7 @@ use model::{
     audit::{AuditAppend, AuditLevel},
     deployment::{Cause, CauseKind, Mode},
     plan::Snapshot,
-    step::{Agent, Stage},
+    step::{Agent, Stage, Step},
 };
 
 use super::*;
@@ -29,20 +29,34 @@ fn record(version: u64, events: Vec<Event>) -> Record {
     }
 }
 
+/// Every step that the spec asks for; the fourth moves the traffic, and its gates are judged.
+fn steps() -> Vec<Step> {
+    let by = |number: u64, stage, agent, kind| Step { agent, ..job(stage, number, kind).step };
+    vec![
+        by(1, Stage::Check, Agent::Architect, StepKind::Review),
+        by(2, Stage::Check, Agent::Integrator, StepKind::Review),
+        by(3, Stage::Check, Agent::Security, StepKind::Review),
+        weight(4, 100, true).step,
+        scale(5, "two", 3).step,
+        by(6, Stage::Verify, Agent::Validator, StepKind::Validate),
+        by(7, Stage::Verify, Agent::Performance, StepKind::Validate),
+        by(8, Stage::Verify, Agent::Guardian, StepKind::Validate),
+        Step { stage: Stage::Finish, ..scale(9, "one", 0).step },
+    ]
+}
+
 /// A promoted deployment of one verified share, whose step has these gates.
 fn journal(gates: Vec<GateResult>) -> Vec<Record> {
-    let step = weight(4, 100, true).step;
     let baseline = Snapshot { deployment: "dep-0".parse().unwrap(), spec: spec("one"), at: Timestamp(0) };
     let plan = Plan {
         target: spec("two").target_id(),
         spec: Digest::of(&spec("two")),
         baseline: Some(baseline.digest()),
         changes: Vec::new(),
-        steps: vec![step.clone()],
+        steps: steps(),
         no_return_after: None,
         at_least: model::Span::seconds(0),
     };
-    let result = StepResult { gates, ..StepResult::new(Outcome::Succeeded, "done") };
     let received = Event::Received {
         spec: Box::new(spec("two")),
         spec_digest: Digest::of(&spec("two")),
@@ -52,8 +66,16 @@ fn journal(gates: Vec<GateResult>) -> Vec<Record> {
         force: None,
     };
     let planned = Event::Planned { plan: Box::new(plan), baseline: Some(Box::new(baseline)) };
-    let finished = Event::StepFinished { step: step.id, attempt: 1, runner: "rep-2".to_owned(), result };
-    vec![record(1, vec![received, planned]), record(2, vec![finished]), record(3, vec![Event::Promoted {}])]
+    let mut done = Vec::new();
+    for step in steps().into_iter().filter(|step| step.stage != Stage::Finish) {
+        let gates = if step.id == weight(4, 100, true).step.id { gates.clone() } else { Vec::new() };
+        let result = StepResult { gates, ..StepResult::new(Outcome::Succeeded, "done") };
+        let (attempt, idem_key, until) = (1, format!("key-{}", step.id), Timestamp(2_000_000));
+        let fence = model::Fence { lock: 1, epoch: 2 };
+        done.push(Event::StepScheduled { step: step.id.clone(), attempt, idem_key, fence, until });
+        done.push(Event::StepFinished { step: step.id, attempt, runner: "rep-2".to_owned(), result });
+    }
+    vec![record(1, vec![received, planned]), record(2, done), record(3, vec![Event::Promoted {}])]
 }
 
 fn rolled_back() -> Vec<Record> {
@@ -136,12 +158,12 @@ async fn the_audit_log_holds_what_was_signed() {
 
     let result = certify_in(&world).await;
 
-    assert_eq!(result.reason, "certified as PROMOTED, entry 4 of the audit log");
+    assert_eq!(result.reason, "certified as PROMOTED, entry 19 of the audit log");
     let (entry, verified) = stored(&world);
-    assert_eq!(entry.index, Some(4));
-    assert_eq!(verified.log.unwrap().index, 4);
+    assert_eq!(entry.index, Some(19));
+    assert_eq!(verified.log.unwrap().index, 19);
     let audit = verified.facts.audit.unwrap();
-    assert_eq!((audit.first, audit.last, audit.records, audit.size), (0, 3, 3, 4));
+    assert_eq!((audit.first, audit.last, audit.records, audit.size), (0, 18, 3, 19));
 }
 
 #[tokio::test(start_paused = true)]

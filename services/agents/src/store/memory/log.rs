@@ -11,6 +11,7 @@ use model::{
 use crate::error::Result;
 
 const ORIGIN: &str = "test/code-audit";
+const STREAM: &str = "LOG_deployment_0";
 
 pub(crate) struct Log {
     key: SigningKey,
@@ -30,13 +31,13 @@ impl Log {
     pub(super) fn journal(&mut self, records: &[Record], version: u64) -> AuditAwaited {
         let cause = |record: &Record| Some(format!("{}:{}", record.id, record.version));
         for record in records {
-            if self.records.iter().any(|known| known.cause == cause(record) && known.source == "LOG") {
+            if self.records.iter().any(|known| known.cause == cause(record) && known.source == STREAM) {
                 continue;
             }
             for (event, part) in record.events.iter().zip(1..) {
                 self.records.push(AuditRecord {
                     v: 1,
-                    source: "LOG".to_owned(),
+                    source: STREAM.to_owned(),
                     counter: record.version,
                     part,
                     parts: record.events.len() as u32,
@@ -54,7 +55,7 @@ impl Log {
             }
         }
         let record = records.iter().find(|record| record.version == version).unwrap();
-        let of_it = |known: &AuditRecord| known.cause == cause(record) && known.source == "LOG";
+        let of_it = |known: &AuditRecord| known.cause == cause(record) && known.source == STREAM;
         let index = self.records.iter().position(of_it).unwrap() as u64;
         AuditAwaited { index, leaves: record.events.len() as u32 }
     }

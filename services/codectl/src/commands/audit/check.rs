@@ -209,7 +209,10 @@ impl Counts {
             self.complaints.push(format!("entry {index} is not a fact"));
             return;
         };
-        if count.action == "audit.hole"
+        // Whoever else tells of a hole or a fork tells a fact of its own, and excuses nothing.
+        let is_own = count.source == audit::heart::admit::OWN;
+        if is_own
+            && count.action == "audit.hole"
             && let Ok(record) = serde_json::from_slice::<AuditRecord>(leaf)
             && let (Some(from), Some(to)) = (record.detail["from"].as_u64(), record.detail["to"].as_u64())
         {
@@ -217,7 +220,8 @@ impl Counts {
             source.holes.insert(from, to);
             source.settle();
         }
-        if count.action == "audit.fork"
+        if is_own
+            && count.action == "audit.fork"
             && let Ok(record) = serde_json::from_slice::<AuditRecord>(leaf)
             && let (Some(after), Some(same)) =
                 (record.detail["after"].as_str(), record.detail["same"].as_u64())
@@ -423,5 +427,34 @@ mod tests {
 
             assert!(found.len() == 1 && found[0].contains("entry 0 is not a fact"), "{to}: {found:?}");
         }
+    }
+
+    fn fact(source: &str, counter: u64, action: &str, subject: &str, detail: serde_json::Value) -> Vec<u8> {
+        let outcome = model::audit::AuditOutcome::Done;
+        let record = AuditRecord::new(model::Timestamp(1), "mallory", action, subject, outcome);
+        AuditRecord { source: source.to_owned(), counter, detail, ..record }.to_leaf()
+    }
+
+    #[test]
+    fn only_the_log_itself_tells_of_holes_and_forks() {
+        let hole = serde_json::json!({ "from": 2, "to": 3 });
+        let fork = serde_json::json!({ "after": "s#2", "same": 3 });
+        let seen = |source: &str| {
+            let mut counts = Counts::default();
+            let leaves = [
+                fact("s", 1, "a", "x", serde_json::Value::Null),
+                fact(source, 1, "audit.hole", "s", hole.clone()),
+                fact("s", 4, "a", "x", serde_json::Value::Null),
+                fact(source, 2, "audit.fork", "s", fork.clone()),
+                fact("s#2", 4, "a", "x", serde_json::Value::Null),
+            ];
+            leaves.iter().zip(0..).for_each(|(leaf, index)| counts.see(index, leaf));
+            let forks = counts.forks.len();
+            (forks, counts.complaints())
+        };
+
+        assert_eq!(seen("audit"), (1, Vec::new()));
+        let missing = ["2 to 3 of s are missing", "1 to 3 of s#2 are missing"].map(str::to_owned);
+        assert_eq!(seen("mallory"), (0, missing.to_vec()));
     }
 }
