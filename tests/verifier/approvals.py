@@ -2,7 +2,7 @@
 import re
 
 from common import Bad, canonical, digest, digest_text, read_canonical
-from certificate_base import SKEW, exact, instant, places_filled, span
+from certificate_base import SKEW, exact, free_places, instant, span
 from sshsig import Signer, verify_sshsig
 
 NAMESPACE = "code-approval@code.example"
@@ -12,13 +12,26 @@ def name_of(principal):
     return principal.split(":", 1)[1] if ":" in principal else principal
 
 
+def quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def person(principal):
+    """Somebody as shown to people (docs/certificate.md, "The texts of `missing`")."""
+    kind, _, name = principal.partition(":")
+    words = name.split("/", 1) if kind == "engine" else [name]
+    shown_as = {"unauthenticated": "unauthenticated", "signer": "by signature", "publisher": "publisher",
+                "event-source": "event source, unauthenticated", "engine": "engine"}.get(kind, kind)
+    return " ".join(w if re.fullmatch(r"[A-Za-z0-9._@/+:\-~%?=&#]+", w) else quoted(w) for w in words) + f" ({shown_as})"
+
+
 def requirement(terms):
     """The requirement in words."""
     rules = []
     for rule in terms["rules"]:
         clauses = []
         for clause in rule["all"]:
-            who = ", ".join(clause.get("of") or []) or "anyone"
+            who = ", ".join(clause["of"])
             text = f"{clause['count']} of {who}"
             if clause.get("when"):
                 text += f" when {clause['when']}"
@@ -36,26 +49,24 @@ class Terms:
         self.lasts = span(value["lasts"], f"{where}.lasts") if isinstance(value["lasts"], str) else value["lasts"]
         self.verified = value.get("verified", False)
         lines = value["signers"].split("\n") if isinstance(value["signers"], str) else value["signers"]
-        self.signers = [Signer(line, f"{where}.signers[{i}]") for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
+        try:
+            self.unusable = None
+            self.signers = [Signer(line, f"{where}.signers[{i}]") for i, line in enumerate(lines)
+                            if line.strip() and not line.lstrip().startswith("#")]
+        except Bad as bad:  # then no signature counts
+            self.unusable = bad
 
-    def places(self, secrets_touched):
-        """Per rule: the places of its clauses that are asked for."""
-        out = []
+    def rules(self, secrets_touched):
+        """Per rule: its clauses that are asked for."""
         for rule in self.value["rules"]:
-            places = []
             for clause in rule["all"]:
-                when = clause.get("when")
-                if when not in (None, "secrets_touched"):
-                    raise Bad("approvals", f"the condition {when!r} is not known")
-                if when == "secrets_touched" and not secrets_touched:
-                    continue
-                places += [set(clause["of"]) if clause.get("of") else None] * clause["count"]
-            out.append(places)
-        return out
+                if clause.get("when") not in (None, "secrets_touched"):
+                    raise Bad("approvals", f"the condition {clause['when']!r} is not known")
+            yield [clause for clause in rule["all"] if clause.get("when") is None or secrets_touched]
 
 
 def judge(signed, event, at, terms, facts, nonces, where):
-    """Raises Bad unless the signed event counts. Gives (name, expires).
+    """Raises Bad unless the signed event counts for the approver. Gives (approver, expires, nonce); `by` is not looked at.
 
     facts: deployment, target (a.b.c), environment, plan (digest), initiator, shown (digest), secrets_touched."""
     exact(signed, ("statement", "signature"), where)
@@ -87,15 +98,12 @@ def judge(signed, event, at, terms, facts, nonces, where):
     want("policy", p["policy"], terms.digest)
     want("requirement", p["requirement"], terms.words)
     want("decision", p["decision"], {"approved": "approve", "denied": "deny"}[event["event"]])
-    want("plan", event.get("plan"), facts["plan"])
-    want("by", event.get("by"), f"signer:{p['approver']}")
     if p["approver"] == name_of(facts["initiator"]):
         raise Bad(f"{where}.approver", "is who asked for the deployment")
-    allowed = [place for rule in terms.places(facts["secrets_touched"]) for place in rule]
-    if not any(place is None or p["approver"] in place for place in allowed):
+    if not any(p["approver"] in clause["of"] for clauses in terms.rules(facts["secrets_touched"]) for clause in clauses):
         raise Bad(f"{where}.approver", "is in no clause that is asked for")
     issued, expires = instant(p["issued"], f"{where}.issued"), instant(p["expires"], f"{where}.expires")
-    if expires < issued or expires - issued > terms.lasts:
+    if expires <= issued or expires - issued > terms.lasts:
         raise Bad(f"{where}.expires", "counts for longer than the terms allow")
     if at < issued - SKEW:
         raise Bad(f"{where}.issued", "is after the record")
@@ -107,24 +115,31 @@ def judge(signed, event, at, terms, facts, nonces, where):
         raise Bad(f"{where}.nonce", "is used")
     if len(p["reason"]) > 1000 or any(ord(c) < 0x20 or 0x7f <= ord(c) < 0xa0 for c in p["reason"]):
         raise Bad(f"{where}.reason", "is too long or has a control character")
-    if event["event"] == "denied" and event.get("reason") != p["reason"]:
-        raise Bad(f"{where}.reason", "is not the one of the event")
     signature = signed["signature"]
     exact(signature, ("sshsig",), f"{where}.signature")
+    if terms.unusable is not None:
+        raise terms.unusable
     blob = verify_sshsig(signature["sshsig"], raw, NAMESPACE, terms.verified, f"{where}.signature")
     lines = [s for s in terms.signers if s.key.blob == blob and s.name == p["approver"]]
     if not lines:
         raise Bad(f"{where}.signature", f"its key is none of {p['approver']}")
     if not any(s.in_force(NAMESPACE, at) for s in lines):
         raise Bad(f"{where}.signature", "its key is not in force")
-    nonces.add(p["nonce"])
-    return p["approver"], expires
+    return p["approver"], expires, p["nonce"]
 
 
-def missing(terms, secrets_touched, approved, at):
-    """Whether a rule is not met at AT. approved: [(name, expires)]."""
-    people = {name for name, expires in approved if expires >= at}
-    return any(not places_filled(places, people) for places in terms.places(secrets_touched))
+def lacking(terms, secrets_touched, people):
+    """Texts of what is missing, one for each clause with free places. People: the names of those who approved."""
+    out = []
+    for clauses in terms.rules(secrets_touched):
+        places = [clause for clause in clauses for _ in range(clause["count"])]
+        free = [places[i] for i in free_places([set(clause["of"]) for clause in places], people)]
+        for clause in clauses:
+            count = sum(each is clause for each in free)
+            if count:
+                others = ", ".join(name for name in clause["of"] if name not in people)
+                out.append(f"signed approvals are missing: {count} more of {others or 'people who did not yet, and there is none'}")
+    return out
 
 
 def shown(deployment, target, initiator, spec, plan_digest, steps):

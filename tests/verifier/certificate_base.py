@@ -1,8 +1,8 @@
 """Parts of the certificate verifier that need no certificate to be seen: trust, envelopes, times, limits, matching."""
 import calendar
 import datetime
+import decimal
 import hashlib
-import math
 import re
 
 from cryptography.exceptions import InvalidSignature
@@ -110,15 +110,8 @@ def span(text, where):
 
 def plain(value):
     """A number as the statement's texts write it: no exponent, no needless digits."""
-    if isinstance(value, int):
-        return str(value)
-    if value == int(value) and abs(value) < 1e300:
-        text = str(int(value))
-        return "-0" if text == "0" and math.copysign(1, value) < 0 else text
-    text = repr(float(value))
-    if "e" in text:
-        text = format(float(value), ".340f").rstrip("0")
-    return text
+    text = format(decimal.Decimal(repr(value if isinstance(value, int) else float(value))), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def four(value):
@@ -143,21 +136,22 @@ def condition(text, where):
 
 # ---------------------------------------------------------------- who has each place
 
-def places_filled(places, people):
-    """Whether each place (a set of names, or None: anybody) can be given to another person."""
-    people = list(people)
-    given = {}
+def free_places(places, people):
+    """Which places (each a set of names) stay free: to people by their names, to each the first that is free or whose holder can move."""
+    holders = {}
 
-    def seat(i, tried):
-        for p in people:
-            if (places[i] is None or p in places[i]) and p not in tried:
-                tried.add(p)
-                if p not in given or seat(given[p], tried):
-                    given[p] = i
+    def seat(person, tried):
+        for i, allowed in enumerate(places):
+            if person in allowed and i not in tried:
+                tried.add(i)
+                if i not in holders or seat(holders[i], tried):
+                    holders[i] = person
                     return True
         return False
 
-    return all(seat(i, set()) for i in range(len(places)))
+    for person in sorted(people):
+        seat(person, set())
+    return [i for i in range(len(places)) if i not in holders]
 
 
 # ---------------------------------------------------------------- trust and envelopes

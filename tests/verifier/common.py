@@ -313,7 +313,7 @@ class Policy:
         return sum(self.met(signed, member) for member in rest) >= needed
 
     def believe(self, checkpoint, field="checkpoint"):
-        """Verifies a checkpoint. Gives (the log's own time or None, {witness: time})."""
+        """Verifies a checkpoint. Gives (the log's own latest time or None, {witness: time})."""
         keys = self.logs.get(checkpoint.origin)
         if not keys:
             raise Bad(field, f"is of {checkpoint.origin!r}, a log that is not trusted")
@@ -341,7 +341,7 @@ class Policy:
                 raise Bad(field, f"the log {checkpoint.origin} did not sign with its key of kind {kind}")
         if not self.met(set(seen)):
             raise Bad(field, f"the witnesses that cosigned ({', '.join(sorted(seen)) or 'none'}) are no quorum")
-        return (min(own) if own else None, seen)
+        return (max(own) if own else None, seen)
 
 
 # ---------------------------------------------------------------- Merkle trees (RFC 6962, RFC 9162)
@@ -406,7 +406,8 @@ class Proof:
         if lines[0] != "c2sp.org/tlog-proof@v1":
             raise Bad(field, "does not begin as a tlog-proof")
         del lines[0]
-        if lines and lines[0].startswith("extra "):
+        self.extra = bool(lines) and lines[0].startswith("extra ")
+        if self.extra:
             unbase64(lines[0][6:], field)
             del lines[0]
         match = re.fullmatch("index (0|[1-9][0-9]{0,18})", lines[0] if lines else "", re.ASCII)

@@ -162,6 +162,5 @@ class Signer:
             raise Bad(field, "the key is of another kind")
 
     def in_force(self, namespace, at_ms):
-        at = at_ms // 1000
         return ((self.namespaces is None or namespace in self.namespaces)
-                and (self.after is None or at >= self.after) and (self.before is None or at <= self.before))
+                and (self.after is None or at_ms >= self.after * 1000) and (self.before is None or at_ms <= self.before * 1000))

@@ -3,7 +3,7 @@ import re
 
 from common import Bad, canonical, digest, digest_text
 from certificate_base import exact, four, rfc3339
-from approvals import name_of
+from approvals import name_of, person
 import approvals
 
 KINDS_OF_INPUT = {"architect": "resource-plan", "integrator": "contract-review", "toolsmith": "tool-check", "security": "security-review",
@@ -70,7 +70,7 @@ def what(step):
             return f"no traffic to {module}"
         return f"traffic of {module} to " + ", ".join(f"{r} {weights[r]}%" for r in sorted(weights))
     if do == "roll-batch":
-        return f"roll {module}: {step['new']} \u00d7 {step['to']}, {step['old']} old"
+        return f"roll {module}: {step['new_count']} \u00d7 {step['to']}, {step['old_count']} old"
     if do == "pause":
         how_long = step.get("duration")
         if how_long is None:
@@ -83,7 +83,7 @@ def what(step):
     if do == "smoke":
         return f"smoke test {module}"
     if do == "hook":
-        return f"hook {step.get('index', step.get('hook'))}"
+        return f"hook {step['id'].partition('-hook-')[2] or step['index']}"
     if do == "certify":
         return "collect gates and evidence"
     if do == "validate":
@@ -112,9 +112,11 @@ class Story:
         self.attempts = {}           # step -> attempt -> what is told of it
         self.back, self.cause, self.verdict, self.ending, self.ended = [], None, None, None, None
         self.nonces = set()
-        self.approval_gaps = []      # what a promotion must not have
-        self.went_on = False
-        self.events = 0
+        self.touched = False         # whether secrets are, as of the last `approval_awaited`
+        self.signature_gaps = []     # (text or None when the documentation does not say how it reads, ours)
+        self.went_on = self.executing = False
+        self.course = []             # where it did not go straight on, each once
+        self.events = self.planned_at = self.advised_at = 0
         for number, record in enumerate(records, 1):
             where = f"journal[{number}]"
             exact(record, ("id", "version", "writer", "at", "events"), where, ("trace",))
@@ -144,20 +146,28 @@ class Story:
         kind = e["event"]
         if kind == "received":
             self.spec, self.mode, self.initiator, self.forced, self.received = e["spec"], e["mode"], e["initiator"], e.get("force"), at
-            self.spec_digest = digest(self.spec)
+            self.spec_digest, self.expected_plan = digest(self.spec), e.get("expected_plan")
             if e.get("spec_digest", self.spec_digest) != self.spec_digest:
                 raise Bad(f"{where}.spec_digest", "is not that of the spec")
         elif kind == "planned":
+            if digest(e["plan"]) != self.plan_digest:
+                self.planned_at = self.events
+                if self.executing:
+                    self.astray("it was planned anew when its execution had begun")
             self.plan, self.plan_digest = e["plan"], digest(e["plan"])
-            self.baseline = e["baseline"]["spec"] if e["baseline"] is not None else None
+            self.baseline = e["baseline"]["spec"] if e.get("baseline") is not None else None
             self.baseline_digest = digest(self.baseline) if self.baseline is not None else None
         elif kind == "advice_asked":
             self.gates_of_advice.append(e["gate"])
         elif kind == "advised":
-            self.advised = e
+            self.advised, self.advised_at = e, self.events
         elif kind == "approval_awaited":
-            self.until = e.get("until")
+            if self.went_on:
+                self.complain("approvals were waited for when it had gone on")
+            self.until, self.touched = e.get("until"), secrets_of(self.spec) != secrets_of(self.baseline)
             terms = e.get("terms")
+            if terms is None:
+                self.nonces = set()
             if canonical(terms) != canonical(self.terms.value if self.terms else None):
                 self.approvals = []
                 self.terms = None if terms is None else approvals.Terms(terms, f"{where}.terms")
@@ -180,10 +190,14 @@ class Story:
             self.interventions.append({"what": "promoted_in_full" if e.get("full") else "promoted", "by": e["by"], "at": at})
         elif kind == "rollback_began":
             self.cause, self.back = e["cause"], e["steps"]
+            self.astray("it had begun to turn back")
         elif kind == "human_needed":
             if self.cause is None:
                 self.cause = e.get("cause")
+            self.astray("it had come to where a human must look")
         elif kind in ("promoted", "rolled_back"):
+            if kind == "rolled_back":
+                self.astray("it had been rolled back")
             if self.verdict is None:
                 self.ending, self.ended = kind.upper(), at
         elif kind in ("decided", "closed"):
@@ -195,35 +209,50 @@ class Story:
         if kind in GOES_ON and not self.went_on:
             self.went_on = True
             if self.terms:
-                people = [(name_of(a["by"]), a["expires"]) for a in self.approvals if a["expires"] is not None]
-                if approvals.missing(self.terms, self.secrets_touched(), people, at):
-                    self.approval_gaps.append("signatures were missing when the deployment went on")
+                expires = {name_of(a["by"]): a["expires"] for a in self.approvals if a["expires"] is not None}
+                for text in approvals.lacking(self.terms, self.touched, {name for name, end in expires.items() if end >= at}):
+                    self.complain(text)
+        self.executing = self.executing or kind == "execution_began"
 
-    def secrets_touched(self):
-        return secrets_of(self.spec) != secrets_of(self.baseline)
+    def astray(self, text):
+        if text not in self.course:
+            self.course.append(text)
+
+    def complain(self, text, known=True):
+        self.signature_gaps.append((text if known else None, text))
 
     def decision(self, e, at, where):
-        signed, expires = e.get("signed"), None
+        signed, expires, who = e.get("signed"), None, person(e["by"])
+        if signed is None and e["by"].startswith("signer:"):
+            self.complain(f"{who} is said to have signed, and no signature is there")
+        elif signed is None and self.terms is not None:
+            self.complain(f"{who} did not sign where signatures were waited for")
         if self.terms is None:
             if signed is not None:
-                return
+                return self.complain(f"{who} signed where no signers were in force")
+        elif signed is None:
+            return None
         else:
-            if signed is None:
-                self.approval_gaps.append(f"{e['event']} by {e['by']} is not signed")
-                return
-            steps = [(s["id"], what(s)) for s in self.plan["steps"]] if self.plan else []
+            if self.plan is None:
+                return self.complain(f"{who} signed before there was a plan")
+            if e["plan"].lower() != self.plan_digest:
+                return self.complain(f"what {who} signed is recorded under another plan")
+            steps = [(s["id"], what(s)) for s in self.plan["steps"]]
             shown = approvals.shown(self.deployment, target_text(self.spec), self.initiator, self.spec, self.plan_digest, steps)
             facts = {"deployment": self.deployment, "target": target_text(self.spec), "environment": target_of(self.spec)["environment"],
-                     "plan": self.plan_digest, "initiator": self.initiator, "shown": digest_text(shown), "secrets_touched": self.secrets_touched()}
+                     "plan": self.plan_digest, "initiator": self.initiator, "shown": digest_text(shown), "secrets_touched": self.touched}
             try:
-                _, expires = approvals.judge(signed, e, at, self.terms, facts, self.nonces, where)
+                approver, expires, nonce = approvals.judge(signed, e, at, self.terms, facts, self.nonces, where)
             except Bad as bad:
-                self.approval_gaps.append(f"{e['event']} by {e['by']} does not count: {bad}")
-                return
+                return self.complain(f"{who}: {bad}", known=False)
+            if e["by"] != f"signer:{approver}":
+                return self.complain(f"{person('signer:' + approver)} signed what is said to be of {who}")
+            self.nonces.add(nonce)
         if e["event"] == "approved":
             self.approvals.append({"by": e["by"], "plan": e["plan"], "at": at, "until": self.until, "expires": expires})
         else:
             self.interventions.append({"what": "denied", "by": e["by"], "at": at})
+        return None
 
     # ---------------------------------------------------------------- the statement's fields
 
@@ -245,12 +274,12 @@ class Story:
                 "scheduled": rfc3339(told["scheduled"]) if "scheduled" in told else None,
                 "finished": rfc3339(told["finished"]) if "finished" in told else None,
                 "outcome": result.get("outcome"), "reason": result.get("reason") or "",
-                "skippedBy": result.get("skippedBy", result.get("skipped_by")), "evidence": result.get("evidence")})
+                "skippedBy": result.get("skippedBy"), "evidence": result.get("evidence")})
             for attempt, each in sorted(self.attempts.get(step["id"], {}).items()):
                 for gate in (each.get("result") or {}).get("gates") or []:
                     kept = {} if gate.get("evidence") is None else {"evidence": gate["evidence"]}
                     gates.append({"step": step["id"], "attempt": attempt, "gate": gate["gate"], "outcome": gate["outcome"],
-                                  "measured": gate.get("measured"), "limit": gate.get("limit"), "samples": gate.get("samples"),
+                                  "measured": gate.get("measured"), "limit": gate.get("limit") or "", "samples": gate.get("samples") or 0,
                                   "text": gate.get("text"), "at": rfc3339(gate["at"]), **kept})
             for f in result.get("findings") or []:
                 findings.append({"step": step["id"], "rule": f["rule"], "severity": f["severity"], "module": f.get("module"),
@@ -285,7 +314,7 @@ class Story:
         if self.ending == "PROMOTED":
             return None
         if self.cause is None:
-            return {"kind": "operator", "step": None, "gate": None, "text": "", "at": None if self.ended is None else rfc3339(self.ended)}
+            return {"kind": "operator", "step": None, "gate": None, "text": f"{self.ending} without a cause in the journal", "at": None if self.ended is None else rfc3339(self.ended)}
         gate = self.cause.get("gate")
         if gate is not None:
             text = f"{gate['gate']} {gate['outcome']}"

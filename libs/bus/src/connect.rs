@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) services: Mutex<HashMap<&'static str, Service>>,
     pub(crate) faults: Arc<Faults>,
     /// Says which calls were refused; made with the first.
-    pub(crate) denials: std::sync::OnceLock<Option<crate::Outbox>>,
+    pub(crate) facts: std::sync::OnceLock<Option<crate::Outbox>>,
     counters: Arc<Counters>,
 }
 
@@ -180,7 +180,7 @@ impl Bus {
             connections,
             services: Mutex::default(),
             faults: Arc::default(),
-            denials: std::sync::OnceLock::new(),
+            facts: std::sync::OnceLock::new(),
             counters,
         };
         Bus { client, jetstream, shared: Arc::new(shared) }
@@ -253,8 +253,8 @@ impl Bus {
     /// Sends what is still buffered; at most 2 s. For the end of a process.
     pub async fn flush(&self) {
         let sent = async {
-            if let Some(Some(denials)) = self.shared.denials.get() {
-                denials.emptied().await;
+            if let Some(Some(facts)) = self.shared.facts.get() {
+                facts.emptied().await;
             }
             self.client.flush().await
         };

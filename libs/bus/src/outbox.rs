@@ -85,6 +85,27 @@ impl Bus {
         Ok(Outbox { queue, said_by: self.said_by().to_owned(), _sending: Arc::new(sending) })
     }
 
+    /// Puts a fact on the trail without waiting: it is counted by this connection, and what waits is said before the
+    /// connection is closed.
+    ///
+    /// # Errors
+    /// [`Error::Full`]: too many wait, or this connection's name makes no source.
+    pub fn note(&self, fact: AuditRecord) -> Result<(), Error> {
+        let outbox = self.own_outbox().ok_or(Error::Full { waiting: 0 })?;
+        outbox.queue.add(fact, &outbox.said_by).map(drop)
+    }
+
+    /// The outbox of this connection, made when the first fact comes.
+    fn own_outbox(&self) -> Option<&Outbox> {
+        let made = self.shared.facts.get_or_init(|| {
+            let name: String =
+                self.shared.settings.name.chars().filter(char::is_ascii_alphanumeric).collect();
+            let name: String = name.to_ascii_lowercase().chars().take(30).collect();
+            self.outbox(&format!("calls-{name}-{:016x}", rand::random::<u64>())).ok()
+        });
+        made.as_ref()
+    }
+
     /// Puts a refusal on the trail, and waits a moment for the broker to have it: whoever is refused and hears so in
     /// time is on record.
     pub(crate) async fn denied(
@@ -98,13 +119,7 @@ impl Bus {
             return;
         }
         let record = denial(subject, headers, fault);
-        let outbox = self.shared.denials.get_or_init(|| {
-            let name: String =
-                self.shared.settings.name.chars().filter(char::is_ascii_alphanumeric).collect();
-            let name: String = name.to_ascii_lowercase().chars().take(30).collect();
-            self.outbox(&format!("calls-{name}-{:016x}", rand::random::<u64>())).ok()
-        });
-        let Some(outbox) = outbox else { return };
+        let Some(outbox) = self.own_outbox() else { return };
         match outbox.say(record, DENIED_WITHIN.min(deadline.saturating_duration_since(Instant::now()))).await
         {
             Ok(Said::Stored) => {}

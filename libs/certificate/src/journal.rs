@@ -84,9 +84,14 @@ impl<'a> Story<'a> {
         let broken = |why| Error::Journal { deployment: id.to_owned(), why };
         let received =
             records.iter().flat_map(|record| record.events.iter().map(move |event| (event, record.at)));
-        let Some((Event::Received { spec, mode, initiator, force, .. }, at)) = received.clone().next() else {
+        let Some((Event::Received { spec, spec_digest, mode, initiator, force, .. }, at)) =
+            received.clone().next()
+        else {
             return Err(broken("does not begin with what was asked for"));
         };
+        if *spec_digest != Digest::of(spec) {
+            return Err(broken("begins with another spec than it says"));
+        }
         if records.iter().enumerate().any(|(at, record)| record.version != at as u64 + 1 || record.id != id) {
             return Err(broken("has a gap"));
         }

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Timestamp};
 
+/// The action of a leaf that tells how a step ended of which nobody asked its runner any more: `subject` is the deployment,
+/// `actor` the runner, `detail` has `step`, `attempt`, `fence` and `outcome`.
+pub const UNTOLD: &str = "step.untold";
+
 /// One fact as the audit log keeps it: its canonical JSON is one leaf.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

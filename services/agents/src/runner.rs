@@ -23,9 +23,11 @@ use futures::{
 };
 use model::{
     Code, Fault, Fence, Outcome, StepKind, TargetId,
+    audit::{AuditOutcome, AuditRecord, UNTOLD},
     deployment::{StepAnswer, StepJob, StepQuestion, StepStop},
     step::StepResult,
 };
+use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -244,6 +246,7 @@ impl Running {
         let doing = match output {
             Output::Answer(ticket, answer) => return self.answer(ticket, Ok(answer)),
             Output::Refuse(ticket, fault) => return self.answer(ticket, Err(fault)),
+            Output::Untold(job, result) => return work.untold(&job, &result),
             Output::Cancel(key) => {
                 return self.stops.get(&key).into_iter().for_each(|stop| stop.cancel.cancel());
             }
@@ -309,6 +312,24 @@ struct Work {
 }
 
 impl Work {
+    /// For the record: another runner may have told another end of the same attempt.
+    fn untold(&self, job: &StepJob, result: &StepResult) {
+        let outcome = match result.outcome {
+            Outcome::Succeeded => AuditOutcome::Done,
+            Outcome::Inconclusive | Outcome::Errored | Outcome::Failed => AuditOutcome::Failed,
+        };
+        let (runner, about, now) = (self.engine.runner.as_str(), job.deployment.as_str(), self.engine.now());
+        let fact = AuditRecord {
+            reason: Some(result.reason.chars().take(500).collect()),
+            detail: json!({ "step": job.step.id, "attempt": job.attempt, "fence": job.fence, "outcome": result.outcome }),
+            ..AuditRecord::new(now, runner, UNTOLD, about, outcome)
+        };
+        if let Err(error) = self.engine.store.note(fact) {
+            let (deployment, step) = (&job.deployment, &job.step.id);
+            error!(%deployment, %step, cause = chassis::chain(&error), "how a step ended is not on record");
+        }
+    }
+
     fn begin(self, key: Key, job: Arc<StepJob>, again: bool, stop: Stop) -> BoxFuture<'static, Input> {
         let spawned = self.spawned;
         let lost = key.clone();

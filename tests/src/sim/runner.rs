@@ -172,6 +172,9 @@ impl Simulation {
         let input = match output {
             Output::Answer(ticket, answer) => return self.runner_says(ticket, answer),
             Output::Refuse(ticket, _) => return self.say(ticket, Said::Refused),
+            Output::Untold(job, result) => {
+                return self.note(format_args!("nobody asked how {} ended: {}", job.step.id, result.outcome));
+            }
             Output::Read(key) => {
                 let entries = self.runners[index].disk.steps.get(&key.idem_key).cloned().unwrap_or_default();
                 Input::Read(key, Ok(entries))

@@ -52,7 +52,7 @@ impl Course {
         if let Some(expected) =
             self.expected.as_ref().filter(|expected| self.plan.as_ref() != Some(*expected))
         {
-            add("plan", format!("is not the one that was asked for, {expected}"));
+            add("plan", format!("the plan is not the one that was asked for, {expected}"));
         }
         if mode == Mode::Apply
             && gate == GateMode::Require

@@ -429,10 +429,11 @@ pub const FORGERIES: &[(&str, &str, Forgery)] = &[
     }),
     ("one person twice where two had to", "approvals", |records| {
         each(records, |event| {
-            if let Event::Received { spec, .. } = event
+            if let Event::Received { spec, spec_digest, .. } = event
                 && let Some(rule) = spec.gates.approvals.as_mut()
             {
                 rule.required = 2;
+                *spec_digest = Digest::of(spec);
             }
         });
         let approved =

@@ -126,6 +126,8 @@ pub enum Output {
     Cancel(Key),
     /// Have it judge what is there.
     Finish(Key),
+    /// Say for the record how it ended: nobody fetched it, so no journal of a deployment has it.
+    Untold(Arc<StepJob>, Box<StepResult>),
     /// Note durably how it ended; it began then.
     End(Key, Arc<StepJob>, Timestamp, Box<StepResult>),
     /// Read what the disk knows of a step that is not here; all of it comes back in [`Input::Looked`].
@@ -473,7 +475,9 @@ impl Machine {
         let Stage::Ends(result) = &task.stage else { return };
         let (result, asked) = (result.clone(), std::mem::take(&mut task.asked));
         let state = StepState::Ended(result.clone());
-        task.stage = Stage::Ended { result, at: now.mono, told: !asked.is_empty() };
+        // Whoever asked for longer than was promised no longer listens.
+        let told = asked.iter().any(|(_, until)| *until > now.mono);
+        task.stage = Stage::Ended { result, at: now.mono, told };
         let agent = task.job.step.agent;
         out.extend(asked.into_iter().map(|(ticket, _)| self.answer(ticket, state.clone())));
         self.free(agent);
@@ -507,7 +511,15 @@ impl Machine {
             });
         }
         let kept = if self.leaving { FETCHED } else { KEPT };
-        self.tasks.retain(|_, task| !matches!(task.stage, Stage::Ended { at, .. } if at + kept <= now.mono));
+        self.tasks.retain(|_, task| match &task.stage {
+            Stage::Ended { result, at, told } if *at + kept <= now.mono => {
+                if !told && is_kept(&task.job.step.kind) {
+                    out.push(Output::Untold(task.job.clone(), result.clone()));
+                }
+                false
+            }
+            _ => true,
+        });
     }
 
     /// What waits goes back to its owner, what runs goes on.

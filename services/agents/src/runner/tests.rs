@@ -88,6 +88,29 @@ async fn a_short_step_is_told_of_by_the_answer_to_who_hands_it_over_and_a_long_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_nobody_fetches_is_a_fact_for_the_audit_log() {
+    let bench = bench();
+    let (fetched, untold) = (scale(1, "two", 1), scale(2, "two", 2));
+    bench.run(fetched).await;
+    let first = bench.world.beside(bench.runner.offer(untold.clone())).await.unwrap();
+    assert_eq!(first.state, StepState::Running);
+
+    let noted = || async {
+        let noted = bench.world.store.with(|shared| shared.noted.clone());
+        if noted.is_empty() { Err("nothing is noted") } else { Ok(noted) }
+    };
+    let noted = bench.world.beside(testkit::eventually("a fact", Duration::from_secs(90), noted)).await;
+
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    let (subject, detail) = (&noted[0].subject, &noted[0].detail);
+    assert_eq!((noted[0].action.as_str(), subject.as_str()), ("step.untold", untold.deployment.as_str()));
+    assert_eq!((detail["step"].as_str(), detail["outcome"].as_str()), (Some("s02-step"), Some("succeeded")));
+    // Told or not, it is still known to whoever asks.
+    let state = bench.runner.ask(about(&untold, Duration::from_secs(1))).await.unwrap().state;
+    assert_eq!(outcome(&state), Some(Outcome::Succeeded));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_step_whose_time_is_over_is_dropped() {
     let bench = bench();
     let mut late = scale(1, "two", 1);

@@ -7,7 +7,7 @@ use bus::Change;
 use certificate::TrustedKey;
 use model::{
     DeploymentId, Digest, Record,
-    audit::{AuditAppend, AuditAwaited, AuditProof, AuditReceipts},
+    audit::{AuditAppend, AuditAwaited, AuditProof, AuditReceipts, AuditRecord},
     certificate::CertificateEntry,
     deployment::StepProgress,
     route::RouteTable,
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) keys: Vec<TrustedKey>,
     /// None: nobody keeps an audit log.
     pub(crate) log: Option<Log>,
+    /// Facts for the audit log.
+    pub(crate) noted: Vec<AuditRecord>,
     writes: u64,
 }
 
@@ -190,6 +192,11 @@ impl LogClient for MemoryStore {
 impl Reports for MemoryStore {
     async fn progress(&self, progress: &StepProgress) -> Result<()> {
         self.with(|shared| shared.progress.push(progress.clone()));
+        Ok(())
+    }
+
+    fn note(&self, fact: AuditRecord) -> Result<()> {
+        self.with(|shared| shared.noted.push(fact));
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use model::{
     Principal, Timestamp,
-    audit::{AuditOutcome, AuditRecord},
+    audit::{AuditOutcome, AuditRecord, UNTOLD},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,16 @@ pub struct Detector {
     people: BTreeMap<String, Person>,
     revoked: BTreeMap<String, Timestamp>,
     granted: BTreeMap<String, (Timestamp, String)>,
+    /// How attempts of steps ended, and whether it is their journal or a runner that says so.
+    ended: BTreeMap<String, (Timestamp, Ended)>,
+}
+
+/// How an attempt ended, by one who tells it.
+#[derive(Clone, Debug)]
+struct Ended {
+    by: String,
+    well: bool,
+    in_journal: bool,
 }
 
 /// People and keys that are remembered per rule; when there are more, the half that was quiet longest is forgotten.
@@ -130,7 +140,41 @@ impl Detector {
         alerts.extend(self.privilege_jump(record));
         alerts.extend(self.unusual_hour(record));
         alerts.extend(self.many_rollbacks(record));
+        alerts.extend(self.contradicting_report(record));
         alerts
+    }
+
+    /// Two runners tell two ends of one attempt. The journal has the first that came, and what follows from it; which of the
+    /// two is true nobody can know who was not there.
+    fn contradicting_report(&mut self, record: &AuditRecord) -> Option<Alert> {
+        let in_journal = record.action == "deployment.step_finished";
+        if !in_journal && record.action != UNTOLD {
+            return None;
+        }
+        let (step, attempt) = (record.detail["step"].as_str()?, record.detail["attempt"].as_u64()?);
+        let attempt = format!("{} {step} {attempt}", record.subject);
+        let now = Ended { by: record.actor.clone(), well: record.outcome == AuditOutcome::Done, in_journal };
+        let told = |ended: &Ended| if ended.well { "succeeded" } else { "did not succeed" };
+        let found = self
+            .ended
+            .get(&attempt)
+            .filter(|(_, before)| before.well != now.well && before.in_journal != now.in_journal);
+        let found = found.map(|(_, before)| {
+            let (journal, other) = if in_journal { (&now, before) } else { (before, &now) };
+            let reason = format!(
+                "{step} {} by {}, whom the journal follows, and {} by {}: a human must look",
+                told(journal),
+                journal.by,
+                told(other),
+                other.by
+            );
+            alert("contradicting-report", record, reason)
+        });
+        make_room(&mut self.ended, &attempt, |(at, _)| *at);
+        if in_journal || !self.ended.contains_key(&attempt) {
+            self.ended.insert(attempt, (record.at, now));
+        }
+        found
     }
 
     fn brute_force(&mut self, record: &AuditRecord) -> Option<Alert> {

@@ -241,3 +241,32 @@ fn what_the_rules_wrote_is_not_looked_at_again() {
 
     assert_eq!(detector.see(&alert), []);
 }
+
+#[test]
+fn two_runners_that_tell_two_ends_of_one_attempt_are_told_of() {
+    let ended = |runner: &str, action: &str, attempt: u64, outcome| AuditRecord {
+        detail: json!({ "step": "s04-smoke-web", "attempt": attempt }),
+        outcome,
+        ..act(runner, action, "dep-1", 0)
+    };
+    let (journal, untold) = ("deployment.step_finished", model::audit::UNTOLD);
+    let (well, badly) = (AuditOutcome::Done, AuditOutcome::Failed);
+    let alerts = |facts: [(&str, &str, u64, AuditOutcome); 2]| {
+        let mut detector = Detector::new(Rules::default());
+        let seen = facts
+            .map(|(runner, action, attempt, outcome)| detector.see(&ended(runner, action, attempt, outcome)));
+        seen.concat().into_iter().map(|alert| (alert.rule, alert.reason)).collect::<Vec<_>>()
+    };
+    let found = |well: &str, other: &str| {
+        let reason =
+            format!("s04-smoke-web {well}, whom the journal follows, and {other}: a human must look");
+        vec![("contradicting-report", reason)]
+    };
+
+    let (one, two) = ("succeeded by rep-1", "did not succeed by rep-2");
+    assert_eq!(alerts([("rep-1", journal, 1, well), ("rep-2", untold, 1, badly)]), found(one, two));
+    assert_eq!(alerts([("rep-2", untold, 1, badly), ("rep-1", journal, 1, well)]), found(one, two));
+    assert_eq!(alerts([("rep-1", journal, 1, well), ("rep-2", untold, 1, well)]), []);
+    assert_eq!(alerts([("rep-1", journal, 1, well), ("rep-2", untold, 2, badly)]), []);
+    assert_eq!(alerts([("rep-1", journal, 1, badly), ("rep-1", journal, 1, well)]), []);
+}
