@@ -113,8 +113,8 @@ fn is_journal(source: &str) -> bool {
 /// A short event is the leaf's detail; of a long one the leaf has the digest, and its short fields.
 fn same(leaf: &AuditRecord, event: &Event) -> Result<(), String> {
     let event = serde_json::to_value(event).unwrap_or_default();
-    let names = leaf.detail.as_object().into_iter().flatten();
-    for (name, told) in names.filter(|(name, told)| event.get(name.as_str()) != Some(told)) {
+    let mut names = leaf.detail.as_object().into_iter().flatten();
+    if let Some((name, told)) = names.find(|(name, told)| event.get(name.as_str()) != Some(told)) {
         let known = event.get(name).unwrap_or(&Value::Null);
         return Err(format!("says {name} {told}, the enclosed journal says {known}"));
     }

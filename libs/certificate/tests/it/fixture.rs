@@ -14,7 +14,7 @@ use model::{
     deployment::{Cause, CauseKind, Mode},
     plan::{Revision, Snapshot},
     route::Weights,
-    spec::{Analysis, BlueGreen, Strategy},
+    spec::{Analysis, Strategy},
     step::{Agent, Stage, StepResult},
 };
 use serde_json::json;
@@ -49,10 +49,13 @@ pub fn spec(version: &str) -> DeploymentSpec {
 
 /// What is judged before the traffic moves.
 pub fn analysis(spec: &DeploymentSpec) -> Analysis {
-    match spec.modules[0].strategy.clone() {
-        Some(Strategy::BlueGreen(BlueGreen { pre_promotion: Some(analysis), .. })) => analysis,
-        other => panic!("the fixture is blue-green with an analysis and not {other:?}"),
-    }
+    let blue_green = match spec.modules[0].strategy.clone() {
+        Some(Strategy::BlueGreen(blue_green)) => Some(blue_green),
+        _ => None,
+    };
+    blue_green
+        .and_then(|blue_green| blue_green.pre_promotion)
+        .expect("the fixture is blue-green with an analysis")
 }
 
 pub fn plan(spec: &DeploymentSpec, baseline: &Snapshot) -> Plan {

@@ -231,8 +231,10 @@ async fn a_place_in_the_log_that_the_log_does_not_prove_is_refused() {
     assert_eq!(check(&without, &trust, NOW).unwrap_err()[0].field, "journal.range");
 }
 
+pub type Change = fn(&mut AuditRecord);
+
 /// What whoever may hand facts to the log, or has its keys, might pass off as the journal's leaves.
-pub const PASSED_OFF: &[(&str, fn(&mut AuditRecord))] = &[
+pub const PASSED_OFF: &[(&str, Change)] = &[
     ("told by a service", |leaf| leaf.source = "mallory-1".to_owned()),
     ("of another journal", |leaf| leaf.source = "LOG_target_2".to_owned()),
     ("of a stream without a number", |leaf| leaf.source = "LOG_deployment_".to_owned()),
@@ -250,7 +252,7 @@ pub const PASSED_OFF: &[(&str, fn(&mut AuditRecord))] = &[
 async fn only_what_the_streams_of_the_journals_said_proves_a_journal() {
     let (office, log) = (Office::open(), Log::new());
     let trust = log.trust(&office);
-    let by = |change: fn(&mut AuditRecord)| log::leaves_but(&promoted(), change);
+    let by = |change: Change| log::leaves_but(&promoted(), change);
     let renamed = by(|leaf| leaf.source = "LOG_deployment_2#3".to_owned());
     assert!(check(&ranged_by(&office, &log, renamed, |_, _| {}).await, &trust, NOW).is_ok());
     let long = by(|leaf| {
