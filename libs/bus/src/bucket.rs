@@ -214,9 +214,10 @@ impl<V: Message + Send + 'static> BucketHandle<V> {
         let subject = self.subject(key).map_err(WriteError::Unavailable)?;
         // Unique to this attempt: two writers of the same bytes must not both win.
         let id = format!("{key}:{expected}:{:032x}", rand::random::<u128>());
-        self.bus
-            .publish_on_top(&bucket_stream(self.name), &subject, headers, payload.into(), &id, expected)
-            .await
+        let stream = bucket_stream(self.name);
+        let written =
+            self.bus.publish_on_top(&stream, &subject, headers, payload.into(), &id, expected.into());
+        Ok(written.await?)
     }
 }
 

@@ -23,6 +23,41 @@ pub(crate) const RACING: Backoff = Backoff::millis(1, 50);
 /// Waits between them.
 const AGAIN: Backoff = Backoff::millis(100, 800);
 
+/// What a publish goes on top of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Top {
+    /// The last sequence on the subject, as the server is asked to compare it; 0: there is none.
+    pub expected: u64,
+    /// What follows this sequence on the subject is what was written instead, or is ours.
+    pub after: u64,
+}
+
+impl From<u64> for Top {
+    fn from(expected: u64) -> Top {
+        Top { expected, after: expected }
+    }
+}
+
+/// Why nothing was written, or why it is not known.
+pub(crate) enum Lost {
+    /// Another writer was first.
+    Raced,
+    /// The server counts something else as the last, and nothing follows what was expected: whoever expected it never
+    /// read it, or the server cannot give what follows.
+    Unexplained,
+    /// The outcome is not known.
+    Unavailable(Error),
+}
+
+impl From<Lost> for WriteError {
+    fn from(lost: Lost) -> WriteError {
+        match lost {
+            Lost::Raced | Lost::Unexplained => WriteError::Raced,
+            Lost::Unavailable(error) => WriteError::Unavailable(error),
+        }
+    }
+}
+
 impl Bus {
     pub(crate) async fn stream(&self, name: &str) -> Result<Stream<()>, Error> {
         self.jetstream
@@ -67,10 +102,10 @@ impl Bus {
         }
     }
 
-    /// Publishes if the last sequence on the subject is still `expected` (0: there is none). The message id must be
-    /// unique to this attempt to write: it tells our message from another's when an answer was lost.
+    /// Publishes if the last sequence on the subject is still the expected one. The message id must be unique to this attempt
+    /// to write: it tells our message from another's when an answer was lost.
     ///
-    /// An answer that did not come is unknown. Then the message that follows `expected` decides: ours, another's, or
+    /// An answer that did not come is unknown. Then the message that follows decides: ours, another's, or
     /// none yet; in the last case the same message is sent again, at most [`TRIES`] times in all.
     pub(crate) async fn publish_on_top(
         &self,
@@ -79,16 +114,16 @@ impl Bus {
         mut headers: HeaderMap,
         payload: Bytes,
         message_id: &str,
-        expected: u64,
-    ) -> Result<u64, WriteError> {
+        top: Top,
+    ) -> Result<u64, Lost> {
         headers.insert(frame::MESSAGE_ID, message_id);
-        self.fits(subject, &headers, &payload).map_err(WriteError::Unavailable)?;
+        self.fits(subject, &headers, &payload).map_err(Lost::Unavailable)?;
         let mut trouble = None;
         for attempt in 1..=TRIES {
             let message = PublishMessage::build()
                 .headers(headers.clone())
                 .payload(payload.clone())
-                .expected_last_subject_sequence(expected)
+                .expected_last_subject_sequence(top.expected)
                 .expected_stream(stream);
             let answer = match self.jetstream.send_publish(subject.to_owned(), message).await {
                 Ok(answer) => answer.await,
@@ -100,7 +135,7 @@ impl Bus {
             };
             let known = match error.kind() {
                 PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::StreamNotFound => {
-                    return Err(WriteError::Unavailable(Error::broker(format!("writing {subject}"), error)));
+                    return Err(Lost::Unavailable(Error::broker(format!("writing {subject}"), error)));
                 }
                 PublishErrorKind::WrongLastSequence => true,
                 PublishErrorKind::WrongLastMessageId
@@ -109,21 +144,20 @@ impl Bus {
                 | PublishErrorKind::MaxAckPending
                 | PublishErrorKind::Other => false,
             };
-            debug!(subject, expected, attempt, %error, "a write was not confirmed");
-            match self.next_on(stream, subject, expected + 1).await {
+            debug!(subject, expected = top.expected, attempt, %error, "a write was not confirmed");
+            match self.next_on(stream, subject, top.after + 1).await {
                 Ok(Some(found))
                     if frame::text(Some(&found.headers), frame::MESSAGE_ID) == Some(message_id) =>
                 {
                     return Ok(found.sequence);
                 }
-                Ok(Some(_)) => return Err(WriteError::Raced),
-                // The expectation was wrong although nothing follows: the caller never read that sequence.
-                Ok(None) if known => return Err(WriteError::Raced),
+                Ok(Some(_)) => return Err(Lost::Raced),
+                Ok(None) if known => return Err(Lost::Unexplained),
                 Ok(None) => trouble = Some(Error::broker(format!("writing {subject}"), error)),
                 Err(error) => trouble = Some(error),
             }
             AGAIN.pause(attempt).await;
         }
-        Err(WriteError::Unavailable(trouble.unwrap_or_else(|| Error::Missing(subject.to_owned()))))
+        Err(Lost::Unavailable(trouble.unwrap_or_else(|| Error::Missing(subject.to_owned()))))
     }
 }

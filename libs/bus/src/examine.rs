@@ -14,7 +14,7 @@ use model::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Bus, Entry, Error, Log, frame};
+use crate::{Bus, Entry, Error, Log, end::End, frame};
 
 /// How many of an unreadable record's bytes are shown.
 const SHOWN: usize = 200;
@@ -26,8 +26,10 @@ pub struct Examined<E> {
     pub entries: Vec<Entry<E>>,
     /// What cannot be used and is not passed over, in order. Nothing may be decided until this is empty.
     pub unreadable: Vec<Unreadable>,
-    /// The sequence of the newest message of the journal, usable or not; 0 when there is none.
+    /// The sequence of the newest message of the journal that can be read, usable or not; 0 when there is none.
     pub last_seq: u64,
+    /// There is a newer one that the server cannot give.
+    pub(crate) ends_damaged: bool,
 }
 
 /// A stored message of a log.
@@ -102,7 +104,16 @@ impl Bus {
     {
         Token::from_str(id)?;
         let (stream, subject) = (log.stream(crate::shard_of(id)), log.subject(id));
-        let mut found = Examined { entries: Vec::new(), unreadable: Vec::new(), last_seq: after };
+        let end = self.end_on(&stream, &subject).await?;
+        if end == End::Damaged && after > 0 {
+            // What was read before may be damaged since.
+            return Box::pin(self.examine(log, id)).await;
+        }
+        let mut found =
+            Examined { entries: Vec::new(), unreadable: Vec::new(), last_seq: after, ends_damaged: false };
+        if end == End::Empty || matches!(end, End::At(seq) if seq <= after) {
+            return Ok(found);
+        }
         while let Some(message) = self.next_on(&stream, &subject, found.last_seq + 1).await? {
             found.last_seq = message.sequence;
             let stored = Stored {
@@ -118,8 +129,14 @@ impl Bus {
                 Err(unreadable) => found.unreadable.push(*unreadable),
             }
         }
+        let given = (found.entries.len() + found.unreadable.len()) as u64;
+        let last_seq = found.last_seq;
         found.pass_over();
         found.check_versions(log, id, expected);
+        if end == End::Damaged {
+            found.unreadable.push(self.damaged(log, id, last_seq, given).await?);
+            found.ends_damaged = true;
+        }
         Ok(found)
     }
 }

@@ -28,6 +28,7 @@ mod connect;
 mod control;
 mod dead;
 mod door;
+mod end;
 mod ensure;
 mod error;
 mod evidence;

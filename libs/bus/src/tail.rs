@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::{
     Message,
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+    stream::State,
 };
 use futures::{Stream, StreamExt, stream};
 use ground::Backoff;
@@ -44,11 +45,19 @@ impl Bus {
 
     /// The last sequence that the stream has given out.
     pub(crate) async fn last_sequence(&self, stream: &str) -> Result<u64, Error> {
+        Ok(self.state_of(stream).await?.last_sequence)
+    }
+
+    /// On how many subjects the stream has messages.
+    pub(crate) async fn subjects_of(&self, stream: &str) -> Result<u64, Error> {
+        Ok(self.state_of(stream).await?.subjects_count)
+    }
+
+    async fn state_of(&self, stream: &str) -> Result<State, Error> {
         let info = self.stream(stream).await?.get_info().await;
         Ok(info
             .map_err(|error| Error::broker(format!("asking for the end of stream {stream}"), error))?
-            .state
-            .last_sequence)
+            .state)
     }
 
     /// A name for a consumer of this connection's own, which no other has.

@@ -1,4 +1,5 @@
-//! Records of journals that cannot be used: foreign bytes, or what a newer version of the engine wrote.
+//! Records of journals that cannot be used: foreign bytes, what a newer version of the engine wrote, or what a disk has
+//! damaged.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,13 +37,13 @@ pub struct Unreadable {
     pub stream: String,
     /// Its place there.
     pub seq: u64,
-    /// When it was stored.
+    /// When it was stored; the zero of time when nobody can say, because the server counts it and cannot give it.
     pub at: Timestamp,
     /// Who wrote it, when it says who.
     pub by: Option<Principal>,
-    /// The digest of its bytes.
+    /// The digest of its bytes; of no bytes when the server cannot give it.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// Its size in bytes; 0 when the server cannot give it.
     pub size: u64,
     /// Its first bytes, at most 200, with everything that is not printable replaced.
     pub begins: String,

@@ -6,12 +6,14 @@
 #![warn(missing_docs)]
 #![allow(clippy::panic, reason = "a test that cannot be set up has failed")]
 
+mod disk;
 mod foreign;
 mod nats;
 mod proxy;
 mod skip;
 mod wait;
 
+pub use disk::{forget_index, spoil};
 pub use foreign::publish;
 pub use nats::{TestNats, nats, nats_cluster};
 pub use proxy::{Fault, Proxy};

@@ -7,6 +7,7 @@ mod aggregate;
 mod buckets;
 mod calls;
 mod cluster;
+mod damage;
 mod events;
 mod foreign;
 mod inbox;
