@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bus::{Bus, Examined, Log, subjects};
+use bus::{Bus, Log, subjects};
 use chassis::metrics::{Family, Gauge, Labels};
 use model::{
     Code, Event, Fault, Principal, Record, ReplicaId, Timestamp,
@@ -186,16 +186,16 @@ impl Write<'_> {
     where
         E: Serialize + DeserializeOwned,
     {
-        let Examined { entries, last_seq, .. } = self.bus.examine(log, self.id).await?;
+        let found = self.bus.examine(log, self.id).await?;
         let record = Record {
             id: self.id.to_owned(),
-            version: entries.last().map_or(1, |last| last.record.version + 1),
+            version: found.entries.last().map_or(1, |last| last.record.version + 1),
             writer: self.me.to_string(),
             at: self.now,
             trace: None,
             events,
         };
-        self.bus.append(log, self.id, &record, last_seq).await?;
+        self.bus.append_over(log, self.id, &record, &found).await?;
         Ok(())
     }
 }

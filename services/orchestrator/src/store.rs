@@ -154,7 +154,7 @@ impl Targets {
                     _ => Ok(events),
                 }
             };
-            target.change(now, trace, decide).await?;
+            self.named_when_unusable(target.change(now, trace, decide).await)?;
             if !must_ask {
                 return Ok(());
             }

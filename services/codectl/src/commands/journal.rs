@@ -1,7 +1,10 @@
 //! Records of journals that cannot be used: named, shown, and passed over at a person's word.
 
 use client::Client;
-use model::journal::{JournalAction, JournalReply, Unreadable};
+use model::{
+    Timestamp,
+    journal::{JournalAction, JournalReply, Unreadable},
+};
 
 use crate::{
     cli::{Global, Journal},
@@ -90,11 +93,17 @@ fn one(found: &Unreadable) {
         (paint::warn("!"), "is no journal; what stands there holds up nothing")
     };
     output::line(format!("{sign} {} {} {what}", found.log, paint::strong(&found.id)));
+    let stored =
+        if found.at == Timestamp::default() { String::new() } else { format!(", stored {}", found.at) };
+    let bytes = match found.size {
+        0 => "none".to_owned(),
+        size => format!("{size} that begin with {:?}", found.begins),
+    };
     for (name, value) in [
-        ("record", format!("sequence {} of {}, stored {}", found.seq, found.stream, found.at)),
+        ("record", format!("sequence {} of {}{stored}", found.seq, found.stream)),
         ("why", found.why.clone()),
         ("by", found.by.as_ref().map_or("unknown".to_owned(), ToString::to_string)),
-        ("bytes", format!("{} that begin with {:?}", found.size, found.begins)),
+        ("bytes", bytes),
         ("digest", found.digest.to_string()),
     ] {
         output::line(format!("  {} {value}", paint::faint(format!("{name:<7}"))));

@@ -1,33 +1,14 @@
 //! Journals that hold what this engine cannot read: foreign bytes, events of a newer version.
 
-use bus::{Bus, Meta, subjects};
+use bus::{Meta, subjects};
 use model::{
     DeploymentId, Fence, Outcome, Principal, Record, Timestamp, Verdict,
     command::{Action, HoldingsReply, HoldingsRequest},
-    journal::{JournalAction, JournalReply, JournalRequest, Unreadable},
     target::TargetEvent,
 };
 use testkit::{eventually, nats};
 
 use crate::world::*;
-
-fn subject(log: &str, id: &str) -> String {
-    format!("code.v1.log.{log}.{}.{id}", bus::shard_of(id))
-}
-
-async fn journal(bus: &Bus, action: JournalAction) -> Result<JournalReply, bus::Error> {
-    let request = JournalRequest { action };
-    bus.call(&subjects::orchestrator::JOURNAL, &request, ASK).await
-}
-
-async fn set_aside(bus: &Bus) -> Vec<Unreadable> {
-    journal(bus, JournalAction::List {}).await.unwrap().unreadable
-}
-
-async fn skip(bus: &Bus, id: &str, found: &[Unreadable]) -> Result<JournalReply, bus::Error> {
-    let records = found.iter().map(|found| (found.seq, found.digest.clone())).collect();
-    journal(bus, JournalAction::Skip { id: id.to_owned(), records, reason: "foreign".into() }).await
-}
 
 #[tokio::test]
 async fn one_foreign_byte_keeps_no_orchestrator_from_starting() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod audited;
+mod damage;
 mod foreign;
 mod jobs;
 mod life;

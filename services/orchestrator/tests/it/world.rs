@@ -12,6 +12,7 @@ use model::{
     DeploymentId, Outcome, Phase, Verdict,
     command::{Action, Command, HistoryRequest, StatusRequest, Submit},
     deployment::{Mode, StepAnswer, StepJob, StepQuestion, StepState},
+    journal::{JournalAction, JournalReply, JournalRequest, Unreadable},
     step::{Agent, StepResult},
     view::{DeploymentView, StepStatus},
 };
@@ -214,6 +215,27 @@ pub fn waits_in_pause(view: &DeploymentView) -> bool {
 pub async fn history(bus: &Bus, id: &DeploymentId) -> Vec<model::Record> {
     let request = HistoryRequest { deployment: id.clone() };
     bus.call(&subjects::orchestrator::HISTORY, &request, ASK).await.unwrap().records
+}
+
+/// Where a journal stands.
+pub fn subject(log: &str, id: &str) -> String {
+    format!("code.v1.log.{log}.{}.{id}", bus::shard_of(id))
+}
+
+pub async fn journal(bus: &Bus, action: JournalAction) -> Result<JournalReply, bus::Error> {
+    let request = JournalRequest { action };
+    bus.call(&subjects::orchestrator::JOURNAL, &request, ASK).await
+}
+
+/// The journals that are set aside.
+pub async fn set_aside(bus: &Bus) -> Vec<Unreadable> {
+    journal(bus, JournalAction::List {}).await.unwrap().unreadable
+}
+
+/// Has these records passed over.
+pub async fn skip(bus: &Bus, id: &str, found: &[Unreadable]) -> Result<JournalReply, bus::Error> {
+    let records = found.iter().map(|found| (found.seq, found.digest.clone())).collect();
+    journal(bus, JournalAction::Skip { id: id.to_owned(), records, reason: "foreign".into() }).await
 }
 
 /// A release of its own, on a target of its own, without a canary.
