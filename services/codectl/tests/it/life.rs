@@ -237,6 +237,44 @@ fn a_foreign_record_is_named_by_doctor_and_passed_over_on_a_persons_word() {
     });
 }
 
+#[test]
+fn a_damaged_newest_record_is_named_and_passed_over_on_a_persons_word() {
+    let stage = Stage::up();
+    stage.run(&["apply", &stage.spec("one", &Spec::new("1.0.0")), "--watch"]).exits(0);
+    let id = stage.json(&["list"])[0]["deployment"].as_str().unwrap().to_owned();
+    let token = "default--process--greeter";
+    stage.run(&["down"]).exits(0);
+    for (log, id, count) in [("deployment", id.as_str(), 2), ("target", token, 1)] {
+        let (shard, folder) = (bus::shard_of(id), stage.path("nats"));
+        testkit::spoil(
+            &folder,
+            &format!("LOG_{log}_{shard}"),
+            &format!("code.v1.log.{log}.{shard}.{id}"),
+            count,
+        );
+    }
+    stage.start();
+
+    let found = stage.json_of(&["journal", "list"], 1);
+    let found = found["unreadable"].as_array().unwrap().clone();
+    let names: Vec<&str> = found.iter().map(|found| found["id"].as_str().unwrap()).collect();
+    assert_eq!(names, [id.as_str(), token]);
+    stage.run(&["doctor"]).exits(1).says("2 journals are set aside").says(&id);
+    stage.run(&["status", &id]).exits(1).says("codectl journal show");
+    stage.run(&["watch", &id]).exits(1).says("codectl journal show");
+    let two = stage.spec("two", &Spec::new("2.0.0"));
+    stage.run(&["apply", &two]).exits(1).says("codectl journal show");
+    for found in &found {
+        let (id, seq) = (found["id"].as_str().unwrap(), found["seq"].as_u64().unwrap().to_string());
+        stage.run(&["journal", "show", id]).exits(1).says("its bytes are damaged").says(&seq);
+        stage.run(&["journal", "skip", id, "--seq", &seq, "--reason", "a disk"]).exits(0);
+    }
+
+    stage.run(&["journal", "list"]).exits(0).says("no journal is set aside");
+    stage.until("it ends again", || stage.run(&["status", &id]).code == 0);
+    stage.run(&["apply", &two, "--watch"]).exits(0).says("promoted");
+}
+
 /// A release fails behind a hook that cannot be undone, and a person closes it.
 fn closed_by_a_person(stage: &Stage, version: &str) {
     let spec = stage.spec(version, &Spec::new(version).never_ready().irreversible());
