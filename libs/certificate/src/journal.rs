@@ -67,7 +67,7 @@ pub struct Story<'a> {
     approvals: Vec<Approval>,
     until: Option<At>,
     ballots: Ballots,
-    course: Course,
+    course: Course<'a>,
     gate: GateMode,
     advised: Option<(&'a str, &'a str)>,
     advice: Option<&'a PlanAdvice>,
@@ -91,6 +91,10 @@ impl<'a> Story<'a> {
         };
         if *spec_digest != Digest::of(spec) {
             return Err(broken("begins with another spec than it says"));
+        }
+        let again = |event: &Event| matches!(event, Event::Received { .. });
+        if received.clone().skip(1).any(|(event, _)| again(event)) {
+            return Err(broken("asks for something twice"));
         }
         if records.iter().enumerate().any(|(at, record)| record.version != at as u64 + 1 || record.id != id) {
             return Err(broken("has a gap"));
@@ -125,7 +129,7 @@ impl<'a> Story<'a> {
     }
 
     fn take(&mut self, event: &'a Event, at: Timestamp) {
-        self.course.take(event);
+        self.course.take(event, at);
         match event {
             Event::Planned { plan, baseline } => {
                 // A deployment that waited is planned again from what runs then: the last plan is the one that is done.

@@ -3,7 +3,7 @@
 
 use ledger::{InclusionProof, Policy, ProofFile, leaf_hash};
 use model::{
-    Digest, Event, Record, Timestamp,
+    Digest, Event, Record,
     audit::AuditRecord,
     digest::{canonical_json, check_canonical},
 };
@@ -97,7 +97,7 @@ fn tells(entry: &str, record: &Record, part: usize, event: &Event) -> Result<(),
     if !is_journal(&leaf.source) {
         return Err(format!("was told by {}, which is no journal of deployments", leaf.source));
     }
-    if record.at != Timestamp(0) && leaf.at != record.at {
+    if leaf.at != record.at {
         return Err(format!("is of {}, the enclosed record of {}", leaf.at, record.at));
     }
     same(&leaf, event)

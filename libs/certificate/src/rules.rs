@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{
-    DeploymentSpec, Digest, Outcome, Plan, StepKind,
+    DeploymentSpec, Digest, Outcome, Plan, Principal, StepKind,
     deployment::Mode,
     digest::canonical_json,
     spec::{GateMode, Module},
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::{
     Deployment, Ending,
-    deployment::{Artifact, Audit, Policy, Step},
+    deployment::{Artifact, Audit, Intervention, Policy, Step},
 };
 pub(crate) use gates::{beyond, tolerates};
 pub use plan::lacks;
@@ -115,16 +115,20 @@ fn steps(facts: &Deployment, spec: &DeploymentSpec, plan: &Plan, gaps: &mut Vec<
                 gaps.push(gap(format!("steps[{at}].outcome"), format!("step {} {outcome}", planned.id)))
             }
         }
-        if is_skipped(facts, planned, step) {
+        if let Some(by) = &step.skipped_by {
+            if !may_skip(facts, planned, by) {
+                let text = format!("step {} is called skipped by {by}, who could not", planned.id);
+                gaps.push(gap(format!("steps[{at}].skippedBy"), text));
+            }
             continue;
         }
-        if step.outcome.is_some() && step.scheduled.is_none() && step.skipped_by.is_none() {
+        if step.outcome.is_some() && step.scheduled.is_none() {
             let text = format!("step {} ended and never began", planned.id);
             gaps.push(gap(format!("steps[{at}].scheduled"), text));
         }
         let gates = facts.gates.iter().enumerate();
         let gates = gates.filter(|(_, gate)| gate.step == planned.id && gate.attempt == step.attempts);
-        gates::Judged { step: &planned.id, gates: gates.collect() }.gaps(&planned.kind, spec, gaps);
+        gates::Judged { step: planned, gates: gates.collect() }.gaps(spec, gaps);
     }
     for (at, gate) in facts.gates.iter().enumerate() {
         let step = known.get(gate.step.as_str()).map(|(_, step)| *step);
@@ -138,14 +142,11 @@ fn steps(facts: &Deployment, spec: &DeploymentSpec, plan: &Plan, gaps: &mut Vec<
     }
 }
 
-/// Skipped by a person who promoted in full, and who is named among the interventions: only an analysis can be.
-fn is_skipped(facts: &Deployment, planned: &model::Step, step: &Step) -> bool {
-    let done = &facts.interventions;
-    matches!(planned.kind, StepKind::Analyse { .. })
-        && step
-            .skipped_by
-            .as_ref()
-            .is_some_and(|by| done.iter().any(|done| done.what == "promoted_in_full" && done.by == *by))
+/// Whoever promoted in full skips pauses and analyses, and nothing else.
+fn may_skip(facts: &Deployment, planned: &model::Step, by: &Principal) -> bool {
+    let promoted = |done: &Intervention| done.what == "promoted_in_full" && done.by == *by;
+    matches!(planned.kind, StepKind::Analyse { .. } | StepKind::Pause { .. })
+        && facts.interventions.iter().any(promoted)
 }
 
 /// A way back passes no gates: it is no way past them.

@@ -96,6 +96,25 @@ pub enum Stage {
     Rollback,
 }
 
+impl Stage {
+    /// The name in a plan.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Check => "check",
+            Stage::Execute => "execute",
+            Stage::Verify => "verify",
+            Stage::Finish => "finish",
+            Stage::Rollback => "rollback",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What a step does. Every kind is idempotent: it looks at what is, and drives it to what is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "kebab-case")]

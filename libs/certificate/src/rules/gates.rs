@@ -2,10 +2,11 @@
 //! whether the measured value keeps within them.
 
 use model::{
-    DeploymentSpec, Outcome, StepKind, Token,
+    DeploymentSpec, Outcome, Step, StepKind, Token,
     plan::Revision,
     route::Weights,
     spec::{Metric, NoData, Provider, Smoke},
+    step::Agent,
 };
 use stats::Condition;
 
@@ -14,10 +15,12 @@ use crate::deployment::Gate;
 
 /// The gate of a step that counts what arrives.
 const SHARE: &str = "traffic-share";
+/// The gate of the guardian, which looks at what runs for a while before the promotion.
+const SOAK: &str = "soak";
 
 /// The gates of the last attempt of one step, each with its place in the predicate.
 pub(super) struct Judged<'a> {
-    pub(super) step: &'a Token,
+    pub(super) step: &'a Step,
     pub(super) gates: Vec<(usize, &'a Gate)>,
 }
 
@@ -26,8 +29,8 @@ type Wrong = (&'static str, String);
 
 impl Judged<'_> {
     /// What is missing or does not hold.
-    pub(super) fn gaps(&self, kind: &StepKind, spec: &DeploymentSpec, gaps: &mut Vec<Gap>) {
-        match kind {
+    pub(super) fn gaps(&self, spec: &DeploymentSpec, gaps: &mut Vec<Gap>) {
+        match &self.step.kind {
             StepKind::SetWeight { verify: true, weights, .. } if !weights.0.is_empty() => {
                 self.names(&[SHARE.to_owned()], gaps);
                 self.each(gaps, |_, gate| share(gate, weights));
@@ -57,6 +60,10 @@ impl Judged<'_> {
                     metric.and_then(|metric| measured(gate, metric))
                 });
             }
+            StepKind::Validate if self.step.agent == Agent::Guardian => {
+                self.names(&[SOAK.to_owned()], gaps);
+                self.each(gaps, |_, gate| asked(gate, None));
+            }
             StepKind::SetWeight { .. }
             | StepKind::Review
             | StepKind::Scale { .. }
@@ -77,14 +84,14 @@ impl Judged<'_> {
             if let Some((field, text)) = look(place, gate) {
                 gaps.push(gap(
                     format!("gates[{at}].{field}"),
-                    format!("step {} gate {} {text}", self.step, gate.gate),
+                    format!("step {} gate {} {text}", self.step.id, gate.gate),
                 ));
             }
         }
     }
 
     fn nothing(&self, gaps: &mut Vec<Gap>) {
-        gaps.push(gap("gates", format!("step {} has no gate: nothing was measured", self.step)));
+        gaps.push(gap("gates", format!("step {} has no gate: nothing was measured", self.step.id)));
     }
 
     /// Exactly these gates, in this order.
@@ -96,11 +103,11 @@ impl Judged<'_> {
             match self.gates.get(place) {
                 None => gaps.push(gap(
                     "gates",
-                    format!("step {} has no gate {name}: nothing was measured", self.step),
+                    format!("step {} has no gate {name}: nothing was measured", self.step.id),
                 )),
                 Some((at, gate)) if gate.gate != *name => gaps.push(gap(
                     format!("gates[{at}].gate"),
-                    format!("step {} has the gate {}, where {name} is asked for", self.step, gate.gate),
+                    format!("step {} has the gate {}, where {name} is asked for", self.step.id, gate.gate),
                 )),
                 Some(_) => {}
             }
@@ -108,14 +115,17 @@ impl Judged<'_> {
         for (at, gate) in self.gates.iter().skip(names.len()) {
             gaps.push(gap(
                 format!("gates[{at}].gate"),
-                format!("step {} has the gate {}, which nothing asks for", self.step, gate.gate),
+                format!("step {} has the gate {}, which nothing asks for", self.step.id, gate.gate),
             ));
         }
     }
 
     fn needs(&self, names: &[String], gaps: &mut Vec<Gap>) {
         for name in names.iter().filter(|name| !self.gates.iter().any(|(_, gate)| gate.gate == **name)) {
-            gaps.push(gap("gates", format!("step {} has no gate {name}: nothing was measured", self.step)));
+            gaps.push(gap(
+                "gates",
+                format!("step {} has no gate {name}: nothing was measured", self.step.id),
+            ));
         }
     }
 
@@ -124,10 +134,11 @@ impl Judged<'_> {
         for (place, (at, gate)) in self.gates.iter().enumerate() {
             let field = format!("gates[{at}].gate");
             if !names.contains(&gate.gate) {
-                let text = format!("step {} has the gate {}, which nothing asks for", self.step, gate.gate);
+                let text =
+                    format!("step {} has the gate {}, which nothing asks for", self.step.id, gate.gate);
                 gaps.push(gap(field, text));
             } else if self.gates.iter().take(place).any(|(_, before)| before.gate == gate.gate) {
-                gaps.push(gap(field, format!("step {} has the gate {} twice", self.step, gate.gate)));
+                gaps.push(gap(field, format!("step {} has the gate {} twice", self.step.id, gate.gate)));
             }
         }
     }

@@ -78,7 +78,7 @@ fn in_time(
     } else if until.0 > at.0.plus(spec.deadlines.human.0 + SKEW) {
         let most = spec.deadlines.human;
         Some(("until", format!("approvals were taken until {until}, the spec waits {most} for people")))
-    } else if at > facts.ended {
+    } else if at.0 > facts.ended.0.plus(SKEW) {
         Some(("at", format!("{by} approved when it was over")))
     } else if at.0.plus(SKEW) < facts.received.0 {
         Some(("at", format!("{by} approved before it was asked for")))

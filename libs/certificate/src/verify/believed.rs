@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Principal, StepKind, deployment::Mode};
+use model::{Principal, StepKind, deployment::Mode, spec::GateMode};
 
 use super::{Belief, Verified};
 use crate::{Story, rules};
@@ -20,6 +20,15 @@ pub(super) fn list(verified: &Verified, story: &Story<'_>) -> Vec<Belief> {
     if facts.forced.is_some() {
         let text = "that a quarantine was to be overruled: whether there was one is not in the journal";
         add("forced", facts.initiator.to_string(), text);
+    }
+    if facts.mode == Mode::Apply {
+        let before =
+            if facts.baseline.is_some() { "that this ran before" } else { "that nothing ran before" };
+        add("baseline", "the orchestrator".to_owned(), before);
+        if facts.policy.experts != GateMode::Require {
+            let text = "that the operator asked for no stricter say of the experts";
+            add("policy.experts", "the orchestrator".to_owned(), text);
+        }
     }
     let when = match verified.log.as_ref().and_then(super::Logged::seen) {
         Some(seen) => {

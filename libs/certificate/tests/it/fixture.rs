@@ -97,13 +97,13 @@ pub fn plan(spec: &DeploymentSpec, baseline: &Snapshot) -> Plan {
         changes: Vec::new(),
         steps: vec![
             step("s1-review", 0, Stage::Check, Agent::Security, StepKind::Review),
-            step("s2-scale", 1, Stage::Execute, Agent::Deployer, scale(&revision, 3)),
-            step("s3-smoke", 2, Stage::Execute, Agent::Tester, smoke),
-            step("s4-analyse", 3, Stage::Execute, Agent::Performance, analyse),
-            step("s5-weight", 4, Stage::Execute, Agent::Deployer, all),
-            step("s6-architect", 0, Stage::Check, Agent::Architect, StepKind::Review),
-            step("s7-integrator", 0, Stage::Check, Agent::Integrator, StepKind::Review),
-            step("s8-guard", 2, Stage::Execute, Agent::Guardian, guard),
+            step("s2-architect", 0, Stage::Check, Agent::Architect, StepKind::Review),
+            step("s3-integrator", 0, Stage::Check, Agent::Integrator, StepKind::Review),
+            step("s4-scale", 1, Stage::Execute, Agent::Deployer, scale(&revision, 3)),
+            step("s5-smoke", 2, Stage::Execute, Agent::Tester, smoke),
+            step("s6-guard", 2, Stage::Execute, Agent::Guardian, guard),
+            step("s7-analyse", 3, Stage::Execute, Agent::Performance, analyse),
+            step("s8-weight", 4, Stage::Execute, Agent::Deployer, all),
             step("s9-validate", 5, Stage::Verify, Agent::Validator, StepKind::Validate),
             step("s10-measure", 5, Stage::Verify, Agent::Performance, StepKind::Validate),
             step("s11-soak", 5, Stage::Verify, Agent::Guardian, StepKind::Validate),
@@ -193,6 +193,9 @@ pub fn begun() -> Journal {
         "s1-review",
         StepResult { findings: vec![finding], evidence, ..good("1 findings, none blocks", Vec::new()) },
     );
+    for review in ["s2-architect", "s3-integrator"] {
+        journal.step(review, good("nothing found", Vec::new()));
+    }
     journal.say(vec![Event::Advised {
         source: "off".to_owned(),
         summary: "nobody was asked".to_owned(),
@@ -200,15 +203,16 @@ pub fn begun() -> Journal {
     }]);
     journal.say(vec![Event::ApprovalAwaited { until: Timestamp(BEGAN + 86_400_000), terms: None }]);
     journal.say(vec![Event::Approved { by: person("bob"), plan: digest, signed: None }]);
-    journal
-        .say(vec![Event::Locked { token: 7 }, Event::ExecutionBegan { until: Timestamp(BEGAN + 3_600_000) }]);
-    for review in ["s6-architect", "s7-integrator"] {
-        journal.step(review, good("nothing found", Vec::new()));
-    }
-    journal.step("s2-scale", good("3 instances are healthy", Vec::new()));
+    let until = Timestamp(BEGAN + 3_600_000);
+    journal.say(vec![
+        Event::LockAwaited { until },
+        Event::Locked { token: 7 },
+        Event::ExecutionBegan { until },
+    ]);
+    journal.step("s4-scale", good("3 instances are healthy", Vec::new()));
     let evidence = Some(Digest::of_bytes(b"the smoke test"));
     journal.step(
-        "s3-smoke",
+        "s5-smoke",
         StepResult { evidence, ..good("1 request", vec![gate("smoke /health", 0.0, "== 0")]) },
     );
     journal
@@ -217,11 +221,14 @@ pub fn begun() -> Journal {
 /// Through all gates. With `gates` of the analysis.
 pub fn promoted_with(gates: Vec<GateResult>) -> Vec<Record> {
     let mut journal = begun();
-    journal.step("s4-analyse", good("error-rate 0.01", gates));
-    journal.step("s5-weight", good("done", vec![gate("traffic-share", 100.0, "100 ± 5.0 %")]));
-    for verified in ["s8-guard", "s9-validate", "s10-measure", "s11-soak"] {
+    journal.step("s7-analyse", good("error-rate 0.01", gates));
+    journal.step("s8-weight", good("done", vec![gate("traffic-share", 100.0, "100 ± 5.0 %")]));
+    journal.step("s6-guard", good("3 instances are well", Vec::new()));
+    journal.say(vec![Event::VerificationBegan {}]);
+    for verified in ["s9-validate", "s10-measure"] {
         journal.step(verified, good("as it should be", Vec::new()));
     }
+    journal.step("s11-soak", good("3 stayed well", vec![gate("soak", 0.0, "== 0")]));
     journal.say(vec![Event::Promoted {}]);
     journal.records
 }
@@ -240,12 +247,12 @@ pub fn rolled_back() -> Vec<Record> {
     let bad = GateResult { outcome: Outcome::Failed, ..gate("error-rate", 0.4, "< 0.05") };
     let text = "analyse web: error-rate 0.4 of 240 requests, limit < 0.05";
     let cause = Cause {
-        step: Some("s4-analyse".parse().expect("a name")),
+        step: Some("s7-analyse".parse().expect("a name")),
         gate: Some(bad.clone()),
         ..cause(CauseKind::Failed, text)
     };
     let (gates, outcome) = (vec![bad], Outcome::Failed);
-    journal.step("s4-analyse", StepResult { gates, ..StepResult::new(outcome, text) });
+    journal.step("s7-analyse", StepResult { gates, ..StepResult::new(outcome, text) });
     let back = Step {
         id: "r1-validate".parse().expect("a name"),
         wave: 0,
@@ -282,8 +289,8 @@ pub fn planned_again() -> (Vec<Record>, DeploymentSpec) {
     for record in &mut records {
         // Nobody approves a plan that is made anew.
         record.events.retain(|event| !matches!(event, Event::Approved { .. }));
-        if matches!(record.events.as_slice(), [Event::Locked { .. }, ..]) {
-            record.events.insert(1, again.clone());
+        if matches!(record.events.as_slice(), [Event::LockAwaited { .. }, ..]) {
+            record.events.insert(2, again.clone());
         }
     }
     records.retain(|record| !record.events.is_empty());

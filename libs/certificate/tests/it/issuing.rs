@@ -16,7 +16,7 @@ async fn a_promotion_with_all_its_evidence_is_certified() {
     assert!(verified.is_positive());
     assert_eq!(verified.facts.initiator, person("ada"));
     assert_eq!(verified.facts.approvals[0].by, person("bob"));
-    assert_eq!(verified.facts.gates.len(), 3);
+    assert_eq!(verified.facts.gates.len(), 4);
     assert_eq!(verified.facts.steps.len(), 13);
     assert_eq!(verified.keys.len(), 2);
     assert!(verified.facts.inputs.iter().any(|input| input.kind == "sbom"));
@@ -49,12 +49,12 @@ fn a_promotion_whose_evidence_has_a_gap_is_unproven() {
     let unmeasured = GateResult { measured: None, ..gate("error-rate", 0.0, "< 0.05") };
 
     for (gates, gap) in [
-        (Vec::new(), "step s4-analyse has no gate error-rate: nothing was measured"),
+        (Vec::new(), "step s7-analyse has no gate error-rate: nothing was measured"),
         (
             vec![gate("error-rate", 0.06, "< 0.05")],
-            "step s4-analyse gate error-rate measured 0.06, which is beyond < 0.05",
+            "step s7-analyse gate error-rate measured 0.06, which is beyond < 0.05",
         ),
-        (vec![unmeasured], "step s4-analyse gate error-rate has no measured value"),
+        (vec![unmeasured], "step s7-analyse gate error-rate has no measured value"),
     ] {
         let (facts, _) = facts(&promoted_with(gates));
 
@@ -89,7 +89,7 @@ async fn nobody_gets_a_signature_under_a_promotion_that_is_not_proven() {
     .await
     .unwrap_err();
 
-    assert!(error.to_string().contains("gates: step s3-smoke has no gate"), "{error}");
+    assert!(error.to_string().contains("gates: step s5-smoke has no gate"), "{error}");
 }
 
 #[test]

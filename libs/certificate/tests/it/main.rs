@@ -10,6 +10,7 @@
 
 mod emulator;
 mod fixture;
+mod forged;
 mod interop;
 mod issuing;
 mod keys;

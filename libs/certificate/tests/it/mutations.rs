@@ -178,17 +178,17 @@ const LIES: &[(&str, &str, Lie)] = &[
     ("a gate has no value", "predicate.gates[0].measured", |facts| facts.gates[0].measured = None),
     ("a gate said no", "predicate.gates[1].outcome", |facts| facts.gates[1].outcome = Outcome::Failed),
     ("a gate of another attempt", "predicate.gates", |facts| facts.gates[0].attempt = 9),
-    ("a step failed", "predicate.steps[1].outcome", |facts| facts.steps[1].outcome = Some(Outcome::Failed)),
-    ("a step has no result", "predicate.steps[1].outcome", |facts| facts.steps[1].outcome = None),
+    ("a step failed", "predicate.steps[3].outcome", |facts| facts.steps[3].outcome = Some(Outcome::Failed)),
+    ("a step has no result", "predicate.steps[3].outcome", |facts| facts.steps[3].outcome = None),
     ("a step was left out", "predicate.steps", |facts| drop(facts.steps.remove(2))),
     ("a step was added", "predicate.steps", |facts| {
-        let mut step = facts.steps[1].clone();
+        let mut step = facts.steps[3].clone();
         step.id = "s9-more".parse().unwrap();
         facts.steps.push(step);
     }),
     ("two steps changed places", "predicate.steps", |facts| facts.steps.swap(1, 2)),
     ("a step of the plan is called a step back", "predicate.steps", |facts| {
-        facts.steps[3].stage = Stage::Rollback
+        facts.steps[6].stage = Stage::Rollback
     }),
     ("a finding was not accepted", "predicate.findings[0]", |facts| facts.findings[0].waived = None),
     ("nobody looked", "predicate.observed", |facts| facts.observed = None),

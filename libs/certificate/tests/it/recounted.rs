@@ -9,6 +9,7 @@ use gates::{
     Document, Measurements,
     analysis::{Analysed, Count, Counted, Look, Seen},
     smoke::{Request, Smoked},
+    soak::{Soaked, Watched},
     traffic::{Arrival, Arrived},
 };
 use model::{Digest, Event, GateResult, Record, Span, Timestamp, plan::Revision, route::Weights};
@@ -48,7 +49,7 @@ fn smoke() -> Document {
             error: None,
         });
     }
-    document("s3-smoke", "smoke /health", Measurements::Smoke(smoked))
+    document("s5-smoke", "smoke /health", Measurements::Smoke(smoked))
 }
 
 fn analysis() -> Document {
@@ -62,7 +63,7 @@ fn analysis() -> Document {
         let at = Timestamp(BEGAN + second as i64 * 1000);
         analysed.looks.push(Look { at, last: second == 15, seen });
     }
-    document("s4-analyse", "error-rate", Measurements::Analysis(Box::new(analysed)))
+    document("s7-analyse", "error-rate", Measurements::Analysis(Box::new(analysed)))
 }
 
 fn traffic() -> Document {
@@ -70,11 +71,32 @@ fn traffic() -> Document {
     let look = Arrival { from, until, counted: [(revision(), 90)].into(), asked: [(revision(), 10)].into() };
     let (weights, before) = (Weights::all_to(revision()), Weights::all_to("aaa".parse().unwrap()));
     let arrived = Arrived { module: "web".parse().unwrap(), weights, before, looks: vec![look] };
-    document("s5-weight", "traffic-share", Measurements::Traffic(arrived))
+    document("s8-weight", "traffic-share", Measurements::Traffic(arrived))
 }
 
-fn documents() -> [Document; 3] {
-    [smoke(), analysis(), traffic()]
+fn soak() -> Document {
+    let well = |number: u32| Watched {
+        id: format!("web-{number}"),
+        module: "web".parse().unwrap(),
+        memory: None,
+        threshold: None,
+        restarts: (0, 0),
+        started: (None, None),
+        out_of_memory: false,
+        ended: None,
+        gone: false,
+        probes: 0,
+        failed: 0,
+        worst_row: 0,
+        why: String::new(),
+    };
+    let (window, instances) = (spec("2.0.0").soak_time(), vec![well(1), well(2), well(3)]);
+    let soaked = Soaked { module: None, window, probes: 0, instances, lost: Vec::new() };
+    document("s11-soak", "soak", Measurements::Soak(soaked))
+}
+
+fn documents() -> [Document; 4] {
+    [smoke(), analysis(), traffic(), soak()]
 }
 
 /// A promotion whose gates say what follows from the first of each pair, and name the second as their evidence.
@@ -130,7 +152,7 @@ async fn every_gate_is_judged_again_from_its_document_and_less_is_believed() {
     verified.believe_less(&recounted);
 
     assert!(problems.is_empty(), "{problems:?}");
-    assert_eq!(results(&recounted), [Recount::Recomputed; 3], "{recounted:#?}");
+    assert_eq!(results(&recounted), [Recount::Recomputed; 4], "{recounted:#?}");
     assert!(!believes(&verified, "the measurements are not enclosed"));
     assert!(believes(&verified, "that what the documents say was measured"), "{:?}", verified.believed);
 }
@@ -246,7 +268,10 @@ async fn a_document_that_was_changed_afterwards_is_named_whatever_its_file_is_ca
         let recounted = evidence.recount(&verified);
 
         assert!(problems.is_empty());
-        assert_eq!(results(&recounted), [Recount::Missing, Recount::Differs, Recount::Missing]);
+        assert_eq!(
+            results(&recounted),
+            [Recount::Missing, Recount::Differs, Recount::Missing, Recount::Missing]
+        );
         let text = &recounted[1].text;
         assert!(text.contains(name) && text.contains(&signed), "{text}");
         assert!(recounted[1].differences.iter().any(|found| found.field == "measured"), "{recounted:?}");
@@ -268,7 +293,7 @@ async fn what_is_missing_and_what_was_never_kept_is_named_and_stays_believed() {
     let recounted = Evidence::default().recount(&verified);
     verified.believe_less(&recounted);
 
-    assert_eq!(results(&recounted), [Recount::Missing, Recount::NotKept, Recount::NotKept]);
+    assert_eq!(results(&recounted), [Recount::Missing, Recount::NotKept, Recount::NotKept, Recount::NotKept]);
     assert!(recounted[0].text.contains(&smoke().digest().to_string()));
     let believed: Vec<&str> = verified
         .believed
@@ -276,7 +301,10 @@ async fn what_is_missing_and_what_was_never_kept_is_named_and_stays_believed() {
         .map(|belief| belief.field.as_str())
         .filter(|field| field.contains("gates"))
         .collect();
-    assert_eq!(believed, ["predicate.gates[0]", "predicate.gates[1]", "predicate.gates[2]"]);
+    assert_eq!(
+        believed,
+        ["predicate.gates[0]", "predicate.gates[1]", "predicate.gates[2]", "predicate.gates[3]"]
+    );
 }
 
 #[tokio::test]

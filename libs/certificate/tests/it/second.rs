@@ -12,12 +12,13 @@ use crate::{
     fixture::{
         NOW, Office, facts, journal, planned_again, promoted, promoted_with, rejected, retried, rolled_back,
     },
+    forged::{FORGERIES, called_promoted},
     log::{Log, leaves_but},
     logged::{PASSED_OFF, ranged, ranged_by},
     mutations::sign,
     recounted::measured,
     signed::{UNSIGNED, signed as signed_for},
-    untrue::{FORGERIES, LIES, advised, called_promoted, others},
+    untrue::{LIES, advised, others},
 };
 
 /// Changed files of each kind of deployment.

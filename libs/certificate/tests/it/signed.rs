@@ -14,8 +14,8 @@ use model::{
 
 use crate::{
     fixture::{BEGAN, NOW, Office, facts, journal, promoted},
+    forged::called_promoted,
     mutations::sign,
-    untrue::called_promoted,
 };
 
 fn put(bytes: &mut Vec<u8>, part: &[u8]) {
@@ -265,9 +265,12 @@ pub const UNSIGNED: &[Forgery] = &[
     ("waited for, and nothing says that it went on", || {
         let mut records = approved_under(&terms(), &[CHOICE]);
         for record in &mut records {
-            record
-                .events
-                .retain(|event| !matches!(event, Event::Locked { .. } | Event::ExecutionBegan { .. }));
+            record.events.retain(|event| {
+                !matches!(
+                    event,
+                    Event::LockAwaited { .. } | Event::Locked { .. } | Event::ExecutionBegan { .. }
+                )
+            });
             if record.events.is_empty() {
                 record.events.push(Event::Validated {});
             }

@@ -269,6 +269,9 @@ impl Moves<'_> {
         }
         if running < replicas {
             waves.push(vec![self.scale(self.new, replicas)]);
+            if running == 0 {
+                waves.extend(self.smoke());
+            }
         }
         waves.push(self.weight(Weights::all_to(self.new.clone()), true));
         waves

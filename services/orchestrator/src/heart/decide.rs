@@ -244,7 +244,10 @@ fn on_locked(state: &Deployment, context: Context<'_>) -> Vec<Event> {
         return vec![Event::ExecutionBegan { until: context.now.plus(state.spec.deadlines.total.0) }];
     }
     let required = state.clearance.asked.is_some_and(|inquiry| inquiry.gate == GateMode::Require);
-    if state.expected_plan.is_some() || !state.clearance.approvals.is_empty() || required {
+    // Whose approval is asked for depends on what changes: that was counted for the plan that was seen.
+    let clearance = &state.clearance;
+    let approved = !clearance.approvals.is_empty() || clearance.ballot.is_some();
+    if state.expected_plan.is_some() || approved || required {
         let text = "another release was promoted after the plan was seen or approved: plan again".to_owned();
         return reject(CauseKind::PlanChanged, text, context);
     }

@@ -19,7 +19,6 @@ use super::{
 
 mod advice;
 mod asked;
-mod covered;
 mod lost;
 mod people;
 mod plans;

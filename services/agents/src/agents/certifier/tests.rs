@@ -29,8 +29,15 @@ fn record(version: u64, events: Vec<Event>) -> Record {
     }
 }
 
+/// What is deployed: blue-green, so that the traffic moves at once.
+fn release(build: &str) -> model::DeploymentSpec {
+    let strategy = serde_json::from_value(serde_json::json!({ "blueGreen": { "hold": "0s" } })).unwrap();
+    model::DeploymentSpec { strategy, ..spec(build) }
+}
+
 /// Every step that the spec asks for; the fourth moves the traffic, and its gates are judged.
 fn steps() -> Vec<Step> {
+    let (module, revision) = (release("two").modules[0].name.clone(), release("two").modules[0].revision());
     let by = |number: u64, stage, agent, kind| Step { agent, ..job(stage, number, kind).step };
     vec![
         by(1, Stage::Check, Agent::Architect, StepKind::Review),
@@ -38,6 +45,7 @@ fn steps() -> Vec<Step> {
         by(3, Stage::Check, Agent::Security, StepKind::Review),
         weight(4, 100, true).step,
         scale(5, "two", 3).step,
+        by(10, Stage::Execute, Agent::Guardian, StepKind::Guard { module, revision }),
         by(6, Stage::Verify, Agent::Validator, StepKind::Validate),
         by(7, Stage::Verify, Agent::Performance, StepKind::Validate),
         by(8, Stage::Verify, Agent::Guardian, StepKind::Validate),
@@ -47,10 +55,10 @@ fn steps() -> Vec<Step> {
 
 /// A promoted deployment of one verified share, whose step has these gates.
 fn journal(gates: Vec<GateResult>) -> Vec<Record> {
-    let baseline = Snapshot { deployment: "dep-0".parse().unwrap(), spec: spec("one"), at: Timestamp(0) };
+    let baseline = Snapshot { deployment: "dep-0".parse().unwrap(), spec: release("one"), at: Timestamp(0) };
     let plan = Plan {
-        target: spec("two").target_id(),
-        spec: Digest::of(&spec("two")),
+        target: release("two").target_id(),
+        spec: Digest::of(&release("two")),
         baseline: Some(baseline.digest()),
         changes: Vec::new(),
         steps: steps(),
@@ -58,19 +66,37 @@ fn journal(gates: Vec<GateResult>) -> Vec<Record> {
         at_least: model::Span::seconds(0),
     };
     let received = Event::Received {
-        spec: Box::new(spec("two")),
-        spec_digest: Digest::of(&spec("two")),
+        spec: Box::new(release("two")),
+        spec_digest: Digest::of(&release("two")),
         mode: Mode::Apply,
         initiator: model::Principal::stated("ada").unwrap(),
         expected_plan: None,
         force: None,
     };
     let planned = Event::Planned { plan: Box::new(plan), baseline: Some(Box::new(baseline)) };
-    let mut done = Vec::new();
+    let (mut done, until) = (Vec::new(), Timestamp(2_000_000));
     for step in steps().into_iter().filter(|step| step.stage != Stage::Finish) {
-        let gates = if step.id == weight(4, 100, true).step.id { gates.clone() } else { Vec::new() };
+        let gates = match step.id.as_str() {
+            "s04-step" => gates.clone(),
+            "s08-step" => vec![GateResult {
+                limit: "== 0".to_owned(),
+                measured: Some(0.0),
+                gate: "soak".to_owned(),
+                ..gate()
+            }],
+            _ => Vec::new(),
+        };
+        done.extend(match step.id.as_str() {
+            "s04-step" => vec![
+                Event::LockAwaited { until },
+                Event::Locked { token: 1 },
+                Event::ExecutionBegan { until },
+            ],
+            "s06-step" => vec![Event::VerificationBegan {}],
+            _ => Vec::new(),
+        });
         let result = StepResult { gates, ..StepResult::new(Outcome::Succeeded, "done") };
-        let (attempt, idem_key, until) = (1, format!("key-{}", step.id), Timestamp(2_000_000));
+        let (attempt, idem_key) = (1, format!("key-{}", step.id));
         let fence = model::Fence { lock: 1, epoch: 2 };
         done.push(Event::StepScheduled { step: step.id.clone(), attempt, idem_key, fence, until });
         done.push(Event::StepFinished { step: step.id, attempt, runner: "rep-2".to_owned(), result });
@@ -158,12 +184,12 @@ async fn the_audit_log_holds_what_was_signed() {
 
     let result = certify_in(&world).await;
 
-    assert_eq!(result.reason, "certified as PROMOTED, entry 19 of the audit log");
+    assert_eq!(result.reason, "certified as PROMOTED, entry 25 of the audit log");
     let (entry, verified) = stored(&world);
-    assert_eq!(entry.index, Some(19));
-    assert_eq!(verified.log.unwrap().index, 19);
+    assert_eq!(entry.index, Some(25));
+    assert_eq!(verified.log.unwrap().index, 25);
     let audit = verified.facts.audit.unwrap();
-    assert_eq!((audit.first, audit.last, audit.records, audit.size), (0, 18, 3, 19));
+    assert_eq!((audit.first, audit.last, audit.records, audit.size), (0, 24, 3, 25));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,7 +241,7 @@ async fn a_release_that_went_back_gets_a_signed_no() {
     let verified = stored(&world).1;
     assert!(!verified.is_positive());
     assert_eq!(verified.facts.ending, Ending::RolledBack);
-    assert_eq!(verified.facts.observed.unwrap().expected, Some(Digest::of(&spec("one"))));
+    assert_eq!(verified.facts.observed.unwrap().expected, Some(Digest::of(&release("one"))));
 }
 
 #[tokio::test(start_paused = true)]

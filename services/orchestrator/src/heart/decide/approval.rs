@@ -69,6 +69,10 @@ pub(super) fn wait(state: &Deployment, context: Context<'_>) -> Vec<Event> {
     let wanted = wanted(state, context);
     // Who may approve, and by which keys, is what holds now, and not what held when it began to wait.
     match (wanted, clearance.until) {
+        // First nobody's signature is waited for any more, then it goes on: whoever counts again finds none missing.
+        (Wanted::Nothing, Some(until)) if clearance.ballot.is_some() => {
+            return vec![Event::ApprovalAwaited { until, terms: None }];
+        }
         (Wanted::Nothing, _) => return vec![await_lock(state, context)],
         (wanted, Some(until)) if wanted != waits_for => {
             let terms = match wanted {
@@ -114,6 +118,9 @@ pub(super) fn on_decision(
     let refuse = |code, text: String| Err(Fault::new(code, text));
     if state.phase != model::Phase::AwaitingApproval {
         return refuse(Code::Conflict, format!("{} does not wait for an approval", state.id));
+    }
+    if is_past(state.clearance.until, context.now) {
+        return refuse(Code::Conflict, format!("the time to approve {} is over", state.id));
     }
     if state.change.digest.as_ref() != Some(plan) {
         let now = state.change.digest.as_ref().map(Digest::to_string).unwrap_or_default();

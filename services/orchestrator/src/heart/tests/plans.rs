@@ -1,5 +1,7 @@
 //! What is compiled into which steps.
 
+mod covered;
+
 use model::{Plan, Step};
 
 use super::{

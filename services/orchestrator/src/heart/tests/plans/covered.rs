@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{super::compile::compile, *};
+use crate::heart::{compile::compile, tests::*};
 
 fn strategies() -> Vec<Value> {
     let analysis =
