@@ -73,10 +73,10 @@ impl<'a> Course<'a> {
             Event::HumanNeeded { .. } => {
                 self.add("cause", "it had come to where a human must look".to_owned())
             }
-            Event::Decided { verdict, cause } | Event::Closed { verdict, cause, .. } => {
-                if *verdict != Verdict::Promoted || cause.is_some() {
-                    self.add("ending", "it was decided otherwise".to_owned());
-                }
+            Event::Decided { verdict, cause } | Event::Closed { verdict, cause, .. }
+                if *verdict != Verdict::Promoted || cause.is_some() =>
+            {
+                self.add("ending", "it was decided otherwise".to_owned());
             }
             _ => {}
         }
