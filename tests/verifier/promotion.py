@@ -149,6 +149,8 @@ def gate_gaps(story, step, gates, succeeded, gaps):
                 gaps.unnamed(f"step {step['id']} has the gate {gate['gate']}, which is no smoke test")
     elif step["do"] == "analyse":
         judged = analysis_gates(step, gates, gaps)
+    elif step["do"] == "validate" and step["agent"] == "guardian":
+        judged = [(smoke_fault(g, 1), g) for _, g in in_places(step, gates, ["soak"], gaps)]
     else:
         for gate in gates:
             if gate["outcome"] == "failed":
@@ -161,7 +163,7 @@ def gate_gaps(story, step, gates, succeeded, gaps):
 
 
 def step_gaps(story, gaps):
-    skippers = {i["by"] for i in story.interventions if i["what"] == "promoted_in_full" and i["by"].split(":", 1)[0] in PEOPLE}
+    skippers = {i["by"] for i in story.interventions if i["what"] == "promoted_in_full"}
     for step, _, told in story.steps():
         if step["stage"] not in JUDGED:
             continue
@@ -173,9 +175,11 @@ def step_gaps(story, gaps):
         elif outcome != "succeeded":
             gaps.add(f"step {step['id']} {outcome}")
         skipped = result.get("skippedBy")
-        if step["do"] == "analyse" and skipped in skippers:
+        if skipped is not None:
+            if step["do"] not in ("pause", "analyse") or skipped not in skippers:
+                gaps.add(f"step {step['id']} is called skipped by {person(skipped)}, who could not")
             continue
-        if outcome is not None and "scheduled" not in told and skipped is None:
+        if outcome is not None and "scheduled" not in told:
             gaps.add(f"step {step['id']} ended and never began")
         gates = [{**g, "measured": g.get("measured"), "limit": g.get("limit") or "", "samples": g.get("samples") or 0}
                  for g in result.get("gates") or []]
@@ -202,7 +206,7 @@ def approval_fault(story, approval, allowed, human):
         return f"{who} approved after the time for it"
     if until > at + span(human, "deadlines.human") + SKEW:
         return f"approvals were taken until {rfc3339(until)}, the spec waits {human} for people"
-    if at > story.ended:
+    if at > story.ended + SKEW:
         return f"{who} approved when it was over"
     if at < story.received - SKEW:
         return f"{who} approved before it was asked for"
@@ -323,8 +327,10 @@ def gaps_of(story, p):
     gaps += story.signature_gaps
     if story.terms is not None and not story.went_on:
         gaps.add("signed approvals were waited for, and nothing says that it went on")
-    for text in story.course:
+    for text in story.order.texts:
         gaps.add(text)
+    if story.order.not_there() is not None:
+        gaps.add(f"{story.order.not_there()} is not there")
     if story.expected_plan is not None and story.expected_plan.lower() != story.plan_digest:
         gaps.add(f"the plan is not the one that was asked for, {story.expected_plan}")
     if not back and p["policy"]["experts"] == "require" and story.advised is not None and story.advised_at < story.planned_at:

@@ -4,6 +4,7 @@ import re
 from common import Bad, canonical, digest, digest_text
 from certificate_base import exact, four, rfc3339
 from approvals import name_of, person
+from order import Order
 import approvals
 
 KINDS_OF_INPUT = {"architect": "resource-plan", "integrator": "contract-review", "toolsmith": "tool-check", "security": "security-review",
@@ -114,8 +115,8 @@ class Story:
         self.nonces = set()
         self.touched = False         # whether secrets are, as of the last `approval_awaited`
         self.signature_gaps = []     # (text or None when the documentation does not say how it reads, ours)
-        self.went_on = self.executing = False
-        self.course = []             # where it did not go straight on, each once
+        self.went_on = False
+        self.order = Order()         # whether it went straight on
         self.events = self.planned_at = self.advised_at = 0
         for number, record in enumerate(records, 1):
             where = f"journal[{number}]"
@@ -134,6 +135,7 @@ class Story:
                     raise Bad(where, "has an event without a name")
                 if (self.spec is None) != (event["event"] == "received"):
                     raise Bad(where, "`received` is the first event, and only that")
+                self.order.hear(event, record["at"], self.terms is not None)
                 self.hear(event, record["at"], where)
                 self.events += 1
         self.version = len(records)
@@ -152,8 +154,6 @@ class Story:
         elif kind == "planned":
             if digest(e["plan"]) != self.plan_digest:
                 self.planned_at = self.events
-                if self.executing:
-                    self.astray("it was planned anew when its execution had begun")
             self.plan, self.plan_digest = e["plan"], digest(e["plan"])
             self.baseline = e["baseline"]["spec"] if e.get("baseline") is not None else None
             self.baseline_digest = digest(self.baseline) if self.baseline is not None else None
@@ -162,8 +162,6 @@ class Story:
         elif kind == "advised":
             self.advised, self.advised_at = e, self.events
         elif kind == "approval_awaited":
-            if self.went_on:
-                self.complain("approvals were waited for when it had gone on")
             self.until, self.touched = e.get("until"), secrets_of(self.spec) != secrets_of(self.baseline)
             terms = e.get("terms")
             if terms is None:
@@ -190,14 +188,10 @@ class Story:
             self.interventions.append({"what": "promoted_in_full" if e.get("full") else "promoted", "by": e["by"], "at": at})
         elif kind == "rollback_began":
             self.cause, self.back = e["cause"], e["steps"]
-            self.astray("it had begun to turn back")
         elif kind == "human_needed":
             if self.cause is None:
                 self.cause = e.get("cause")
-            self.astray("it had come to where a human must look")
         elif kind in ("promoted", "rolled_back"):
-            if kind == "rolled_back":
-                self.astray("it had been rolled back")
             if self.verdict is None:
                 self.ending, self.ended = kind.upper(), at
         elif kind in ("decided", "closed"):
@@ -212,11 +206,6 @@ class Story:
                 expires = {name_of(a["by"]): a["expires"] for a in self.approvals if a["expires"] is not None}
                 for text in approvals.lacking(self.terms, self.touched, {name for name, end in expires.items() if end >= at}):
                     self.complain(text)
-        self.executing = self.executing or kind == "execution_began"
-
-    def astray(self, text):
-        if text not in self.course:
-            self.course.append(text)
 
     def complain(self, text, known=True):
         self.signature_gaps.append((text if known else None, text))
