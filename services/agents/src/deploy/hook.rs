@@ -26,9 +26,10 @@ pub async fn run(job: &StepJob, ctx: &Ctx, index: u32, again: bool) -> Result<St
     };
     let name = &hook.name;
     if hook.irreversible {
-        // The claim is shared by all runners: another machine's journal is not ours to read.
+        // The claim is shared by all runners: another machine's journal is not ours to read. It is the step's and not the
+        // attempt's: a deployment whose journal lost its end begins the step anew, under another key.
         let claim = json!({"runner": ctx.runner, "attempt": job.attempt, "at": ctx.now()});
-        if again || !ctx.store.claim(&format!("hook.{}", job.idem_key), &claim).await? {
+        if again || !ctx.store.claim(&format!("hook.{}.{}", job.deployment, job.step.id), &claim).await? {
             let text = format!(
                 "hook {name} was begun before and cannot be undone: a person must look what it did, it is not run again"
             );
