@@ -158,6 +158,10 @@ impl Replica {
     /// Takes in what happened; gives what is to be done.
     pub fn hear(&mut self, input: Input, now: Moment) -> Vec<Output> {
         let mut out = Vec::new();
+        if matches!(input, Input::Record(..) | Input::Asked(..)) {
+            // News, or somebody who waits: what could not be read may be read now.
+            self.retry_at = self.retry_at.min(now.mono);
+        }
         match input {
             Input::Record(record, seq) => match self.fold(&record, seq) {
                 Ok(()) => {}
