@@ -23,6 +23,8 @@ pub struct Met {
     pub revision: Option<Revision>,
     /// The instance that answered; none when the data plane itself did.
     pub instance: Option<String>,
+    /// A data plane took no more connections.
+    pub full: bool,
 }
 
 /// The way in that clients take.
@@ -63,6 +65,7 @@ impl Door for HttpDoor {
             route,
             revision: text("x-code-revision").and_then(|revision| revision.parse().ok()),
             instance: text("x-code-instance").map(str::to_owned),
+            full: text("x-code-full").is_some(),
         }))
     }
 }

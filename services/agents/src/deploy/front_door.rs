@@ -49,6 +49,12 @@ pub async fn opens(ctx: &Ctx, table: &RouteTable, path: &str, limit: Duration) -
 
 fn who(table: &RouteTable, met: Met) -> std::result::Result<Opened, String> {
     let key = RouteTable::key(&table.target, &table.module);
+    if met.full {
+        return Err(
+            "the data plane takes no more connections there: as many clients as it may serve are connected"
+                .to_owned(),
+        );
+    }
     let Some((route, version)) = met.route else {
         return Err(format!("something else answers there with {}, no data plane of ours", met.status));
     };

@@ -75,6 +75,7 @@ impl Door for Entrance {
                     route: Some((key.clone(), table.version)),
                     instance: instances.and_then(|all| Some(all.first()?.instance.clone())),
                     revision,
+                    full: false,
                 }
             })
         });

@@ -239,7 +239,8 @@ impl Opening {
 
 async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
     const BODY: &str = r#"{"code":"overloaded","reason":"too many connections are open"}"#;
-    let head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: application/json";
+    // Whoever asks whether a data plane listens here shall know that one does.
+    let head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\nx-code-full: 1\r\ncontent-type: application/json";
     stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len()).as_bytes()).await?;
     stream.shutdown().await?;
     // Closing with bytes unread would reset the connection, and the client might lose the answer.

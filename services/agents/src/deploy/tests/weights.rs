@@ -134,12 +134,14 @@ async fn shares_that_clients_do_not_meet_are_not_in_force() {
         route: Some((key.to_owned(), version)),
         revision,
         instance: instance.map(str::to_owned),
+        full: false,
     };
     let one = Some(revision(&spec("one")));
     let stranger = Some("stranger".parse().unwrap());
 
     for (met, said) in [
         (Met { status: 200, ..Met::default() }, "something else answers there with 200"),
+        (Met { status: 503, full: true, ..Met::default() }, "the data plane takes no more connections there"),
         (
             met("dev--process--blog.site", 9, one.clone(), Some("i")),
             "routes of dev--process--blog.site answer",
